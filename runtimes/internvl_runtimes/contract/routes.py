@@ -1,0 +1,9 @@
+"""Paths of the gateway, below the service's route prefix."""
+
+CHAT_COMPLETIONS = "/v1/chat/completions"
+MODELS = "/v1/models"
+HEALTHZ = "/healthz"
+READYZ = "/readyz"
+PROBE = "/-/probe"
+"""The semantic probe: two small pictures through vision, one through language. Used by the operator.
+At most one runs at a time and its last answer is reused for a second, so it cannot be used as a load."""

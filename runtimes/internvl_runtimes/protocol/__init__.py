@@ -1,0 +1,1 @@
+"""What travels: OpenAI's wire types, problems in OpenAI's shape, and the values between the deployments."""
