@@ -52,6 +52,7 @@ class ReplicaFailed(Exception):
         return type(self), (self.code, self.message)
 
 
+_CODES = {code.value: code for code in FailureCode}
 _MARK = re.compile(r"\[internvl:(?P<code>[A-Za-z]+)\] (?P<message>[^\n]*)")
 
 
@@ -62,6 +63,7 @@ def parse_failure(text: str) -> Failure | None:
     """
     found: Failure | None = None
     for match in _MARK.finditer(text):
-        if match["code"] in FailureCode:
-            found = Failure(FailureCode(match["code"]), match["message"].strip())
+        code = _CODES.get(match["code"])
+        if code is not None:
+            found = Failure(code, match["message"].strip())
     return found
