@@ -1,0 +1,39 @@
+"""`python -m e2e.bench [NAME ...]`: run the benchmarks, print their tables, write their JSON.
+
+Exit status 1 when a goal was missed, so that a person or a script sees it; nothing in the tests depends on it.
+"""
+
+import importlib
+import sys
+import time
+
+from e2e.bench.result import BenchResult
+
+BENCHMARKS = {
+    "continuous-batching": "e2e.bench.continuous_batching",
+    "apply-to-ready": "e2e.bench.apply_to_ready",
+    "operator-at-rest": "e2e.bench.operator_at_rest",
+}
+ON_REQUEST = {"nano-eval": "e2e.bench.nano_eval"}
+
+
+def main(names: list[str]) -> int:
+    """Run the named benchmarks, or all; returns the exit status."""
+    known = BENCHMARKS | ON_REQUEST
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        print(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(known)}", file=sys.stderr)
+        return 2
+    missed = 0
+    for name in names or BENCHMARKS:
+        started = time.monotonic()
+        print(f"==> {name}", flush=True)
+        result: BenchResult = importlib.import_module(known[name]).run()
+        path = result.write()
+        print(f"\n{result.table()}\n{path} ({time.monotonic() - started:.0f} s)\n", flush=True)
+        missed += sum(not goal.ok for goal in result.goals)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
