@@ -1,0 +1,218 @@
+"""Condition types and the closed list of reasons. Reasons are API: added to, never renamed.
+
+`docs/conditions.md` is generated from here (`python -m internvl_operator.api.reference`).
+"""
+
+from enum import StrEnum
+
+
+class ConditionType(StrEnum):
+    """What a condition says when it is True."""
+
+    meaning: str
+
+    def __new__(cls, value: str, meaning: str) -> "ConditionType":
+        """A string with its documentation attached."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        return member
+
+    READY = (
+        "Ready",
+        "The service answers questions about pictures: the probe passed on the configuration and on "
+        "replicas of the generation that answer now.",
+    )
+    PROGRESSING = "Progressing", "Something is on its way: a write, a start, a probe, a retry, a deletion."
+    DEGRADED = "Degraded", "Something failed or is missing. It may be True while Ready is True."
+    VISION_READY = "VisionReady", "The vision side has a running replica of the wanted generation."
+    LANGUAGE_READY = "LanguageReady", "The language side has a running replica of the wanted generation."
+    PROBE_PASSED = (
+        "ProbePassed",
+        "Two small pictures went through both sides, gave different features, and the wanted generations "
+        "answered.",
+    )
+
+
+class ConditionStatus(StrEnum):
+    """Kubernetes' three values."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+class Reason(StrEnum):
+    """Why a condition is as it is. `meaning` says what happened, `action` what to do about it."""
+
+    meaning: str
+    action: str
+
+    def __new__(cls, value: str, meaning: str, action: str) -> "Reason":
+        """A string with its documentation attached."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        member.action = action
+        return member
+
+    # fine
+    READY = "Ready", "The service answers.", "Nothing."
+    AS_DESIRED = "AsDesired", "What runs is what the spec asks for.", "Nothing."
+
+    # under way
+    NOT_OBSERVED = "NotObserved", "Ray was not asked yet.", "Wait a few seconds."
+    DEPLOYING = "Deploying", "Ray Serve is starting or updating replicas.", "Wait."
+    WAITING_FOR_OTHER_BUILD = (
+        "WaitingForOtherBuild",
+        "The write waits, because another application on this Ray cluster is being built.",
+        "Wait; if it lasts, look at the application that the message names.",
+    )
+    PROBE_PENDING = "ProbePending", "All replicas run; the probe has not answered yet.", "Wait."
+    DELETING = "Deleting", "The service's applications are being removed from Ray Serve.", "Wait."
+
+    # what the user wrote
+    SPEC_INVALID = "SpecInvalid", "The spec cannot be used.", "Correct the field that the message names."
+    BACKEND_ADDRESS_MISSING = (
+        "BackendAddressMissing",
+        "Neither the service nor the operator's settings name a Ray cluster.",
+        "Set `spec.backend.ray.address`, or INTERNVL_OPERATOR_RAY_ADDRESS of the operator.",
+    )
+
+    # Ray
+    RAY_UNREACHABLE = (
+        "RayUnreachable",
+        "No connection to the Ray dashboard.",
+        "Start Ray, or correct the address; check that the operator may reach it.",
+    )
+    RAY_TIMED_OUT = (
+        "RayTimedOut",
+        "The Ray dashboard does not answer in time.",
+        "Look at the Ray head node: it hangs, is overloaded, or packets to it are dropped.",
+    )
+    RAY_UNAUTHORIZED = (
+        "RayUnauthorized",
+        "The Ray dashboard asks for a token that the operator does not have.",
+        "Give the operator a Ray cluster without token authentication; a token cannot be configured yet.",
+    )
+    NOT_RAY = (
+        "NotRay",
+        "Something else than a Ray dashboard answers at that address.",
+        "Correct the address; it is the dashboard's, port 8265, not Serve's.",
+    )
+    SERVE_UNAVAILABLE = (
+        "ServeUnavailable",
+        "Ray answers, but its Serve controller does not.",
+        "Wait; if it lasts, look at the Serve controller's log on the Ray head node.",
+    )
+    HTTP_PROXY_MISSING = (
+        "HttpProxyMissing",
+        "Serve has no running HTTP proxy, so the service has no URL.",
+        "Start Serve with `proxy_location` HeadOnly or EveryNode and look at the proxy's log.",
+    )
+
+    # writing to Serve
+    APPLICATION_NOT_OURS = (
+        "ApplicationNotOurs",
+        "An application with this service's name was deployed by hand (`serve run`).",
+        "Delete that application, or give the service another name.",
+    )
+    FOREIGN_CONFIG_UNREADABLE = (
+        "ForeignConfigUnreadable",
+        "Another owner's application cannot be passed through unchanged, so nothing is written.",
+        "Remove secrets from that application's `runtime_env`, or use a Ray cluster of its own.",
+    )
+    WRITE_FAILED = (
+        "WriteFailed",
+        "Ray Serve refused the configuration, or the write failed.",
+        "See the message; it is tried again by itself.",
+    )
+
+    # what replicas report
+    RUNTIME_MISSING = (
+        "RuntimeMissing",
+        "The Ray nodes do not have the internvl_runtimes package.",
+        "Install it on each Ray node with the line in the message.",
+    )
+    RUNTIME_VERSION_MISMATCH = (
+        "RuntimeVersionMismatch",
+        "The runtime on the Ray nodes is of another version than this operator.",
+        "Install this operator's version on each Ray node with the line in the message.",
+    )
+    MODEL_NOT_FOUND = (
+        "ModelNotFound",
+        "Nothing lies at `spec.model.uri` on that node, or it cannot be read.",
+        "Put the checkpoint there on each node of the pool, or correct the path.",
+    )
+    MODEL_INVALID = (
+        "ModelInvalid",
+        "What lies at `spec.model.uri` is not a checkpoint that the runtime can serve.",
+        "See the message for the file and the field.",
+    )
+    REVISION_MISMATCH = (
+        "RevisionMismatch",
+        "The checkpoint is not the one that `spec.model.revision` asks for.",
+        "Correct the revision, or put the right checkpoint on the node.",
+    )
+    ARTIFACT_MISSING = (
+        "ArtifactMissing",
+        "No artifact for this checkpoint, role and engine was found.",
+        "Export it with the command in the message, into a store or the checkpoint's `artifacts/`.",
+    )
+    ARTIFACT_CORRUPT = (
+        "ArtifactCorrupt",
+        "An artifact's bytes differ from its manifest.",
+        "Copy or export it again.",
+    )
+    ENGINE_FAILED = (
+        "EngineFailed",
+        "The engine refused the artifact or failed its warm-up.",
+        "See the message and the replica's log.",
+    )
+    CONFIG_INVALID = (
+        "ConfigInvalid",
+        "The runtime could not read what this operator wrote.",
+        "Install the same version on both sides; if they are the same, report a bug.",
+    )
+    POOL_NOT_FOUND = (
+        "PoolNotFound",
+        "No Ray node has the pool's label.",
+        "Start a Ray node with the label that the message names, or correct `pool`.",
+    )
+    INSUFFICIENT_RESOURCES = (
+        "InsufficientResources",
+        "No Ray node has enough CPU or memory left for a replica.",
+        "Lower `cpu`, `memory` or the replicas, or add a node to the pool.",
+    )
+    REPLICA_FAILED = (
+        "ReplicaFailed",
+        "Replicas do not start, for a reason this operator does not know.",
+        "See the message and the replica's log; it is tried again by itself.",
+    )
+    REPLICA_UNHEALTHY = (
+        "ReplicaUnhealthy",
+        "Replicas died or fail their health checks; Serve replaces them.",
+        "Wait; if it lasts, look at the replica's log.",
+    )
+
+    # the probe
+    PROBE_FAILED = (
+        "ProbeFailed",
+        "All replicas run, but a small picture did not come through.",
+        "See the message for the side that failed; it is tried again by itself.",
+    )
+    FEATURES_IDENTICAL = (
+        "FeaturesIdentical",
+        "Two different pictures gave the same features: the vision side ignores its input.",
+        "Export the vision artifact again and check the checkpoint.",
+    )
+    OLD_GENERATION = (
+        "OldGeneration",
+        "A replica with an older configuration answered the probe.",
+        "Wait; it is tried again by itself.",
+    )
+    REVISIONS_DIFFER = (
+        "RevisionsDiffer",
+        "Vision and language have loaded different checkpoints.",
+        "Put the same checkpoint on the nodes of both pools.",
+    )

@@ -1,0 +1,47 @@
+"""Names in Ray Serve that belong to one service. Nobody else builds such a name."""
+
+from enum import StrEnum
+
+from internvl_operator.api.keys import ServiceKey
+from internvl_runtimes.contract import serve_args
+
+
+class Role(StrEnum):
+    """A part of a service that has replicas of its own."""
+
+    VISION = "vision"
+    LANGUAGE = "language"
+    GATEWAY = "gateway"
+
+
+DEPLOYMENTS = {
+    Role.VISION: serve_args.VISION_DEPLOYMENT,
+    Role.LANGUAGE: serve_args.LANGUAGE_DEPLOYMENT,
+    Role.GATEWAY: serve_args.GATEWAY_DEPLOYMENT,
+}
+"""The Serve deployment that holds a role's replicas."""
+
+
+def vision_application(key: ServiceKey) -> str:
+    """Name of the Serve application with the vision encoder."""
+    return f"{key.namespace}.{key.name}.vision"
+
+
+def main_application(key: ServiceKey) -> str:
+    """Name of the Serve application with the gateway and the language model."""
+    return f"{key.namespace}.{key.name}"
+
+
+def application(key: ServiceKey, role: Role) -> str:
+    """Name of the Serve application that a role's deployment lives in."""
+    return vision_application(key) if role is Role.VISION else main_application(key)
+
+
+def applications(key: ServiceKey) -> tuple[str, str]:
+    """All applications of a service, in the order they are written."""
+    return vision_application(key), main_application(key)
+
+
+def route_prefix(key: ServiceKey) -> str:
+    """Path of the service below Serve's HTTP address."""
+    return f"/{key.namespace}/{key.name}"

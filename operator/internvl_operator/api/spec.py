@@ -1,0 +1,257 @@
+"""`spec` of an InternVLService: what a user writes. The one source of the CRD schema and of validation.
+
+A field that does nothing yet is not here. Descriptions are what `kubectl explain` prints.
+"""
+
+import math
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema, model_validator
+
+from internvl_operator.api import quantities
+from internvl_operator.api.wire import Wire
+from internvl_operator.errors import Rejected
+from internvl_runtimes.contract.serve_args import LanguageEngineName, VisionEngineName
+
+
+def _quantity_text(value: object) -> object:
+    """Integers are quantities too; a bool is not, and a float would lose digits on its way."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _checked_cpu(value: object) -> object:
+    text = _quantity_text(value)
+    if isinstance(text, str):
+        quantities.parse_cpu(text)
+    return text
+
+
+def _checked_memory(value: object) -> object:
+    text = _quantity_text(value)
+    if isinstance(text, str):
+        quantities.parse_memory(text)
+    return text
+
+
+def _int_or_string(pattern: str) -> WithJsonSchema:
+    return WithJsonSchema(
+        {
+            "anyOf": [{"type": "integer"}, {"type": "string"}],
+            "pattern": pattern,
+            "maxLength": 24,
+            "x-kubernetes-int-or-string": True,
+        }
+    )
+
+
+Cpu = Annotated[str, BeforeValidator(_checked_cpu), _int_or_string(quantities.CPU_PATTERN)]
+Memory = Annotated[str, BeforeValidator(_checked_memory), _int_or_string(quantities.MEMORY_PATTERN)]
+
+Pool = Annotated[
+    str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
+]
+Replicas = Annotated[int, Field(ge=1, le=256, strict=True)]
+
+REPLICAS_RULE = "!has(self.maxReplicas) || self.maxReplicas == self.minReplicas"
+REPLICAS_MESSAGE = (
+    "maxReplicas must equal minReplicas, because replicas are not scaled by load yet; "
+    "set both to the same number, or leave maxReplicas out"
+)
+BACKEND_RULE = (
+    "has(self.backend) == has(oldSelf.backend) && "
+    "(!has(self.backend) || self.backend.ray.address == oldSelf.backend.ray.address)"
+)
+BACKEND_MESSAGE = (
+    "backend cannot be changed, because what runs at the old address would be left there; "
+    "delete the service and create it again"
+)
+
+
+class ModelSpec(Wire):
+    """Which checkpoint is served."""
+
+    uri: Annotated[
+        str,
+        Field(
+            min_length=9,
+            max_length=1024,
+            pattern=r"^file:///[^\s?#]*[^\s?#/]/*$",
+            description=(
+                "Where the checkpoint folder lies: file:///absolute/path, as seen on each Ray node of both "
+                "pools. The folder has InternVL's published layout: config.json, safetensors, a tokenizer."
+            ),
+        ),
+    ]
+    revision: Annotated[
+        str | None,
+        Field(
+            max_length=71,
+            pattern=r"^sha256:[0-9a-f]{12,64}$",
+            description=(
+                "Digest that the checkpoint must have: sha256: and its first 12 to 64 hex digits. "
+                "Left out: whatever lies there is served; the status shows its digest."
+            ),
+        ),
+    ] = None
+    name: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=128,
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$",
+            description="Name of the model in the OpenAI API. Left out: the last part of uri.",
+        ),
+    ] = None
+
+    @property
+    def served_name(self) -> str:
+        """`name`, or the last part of `uri`."""
+        return self.name or self.uri.rstrip("/").rpartition("/")[2]
+
+
+class RayBackendSpec(Wire):
+    """A Ray cluster that somebody else runs."""
+
+    address: Annotated[
+        str,
+        Field(
+            max_length=256,
+            pattern=r"^https?://[^/\s?#@]+/?$",
+            description="Address of the Ray dashboard, for example http://ray-head:8265.",
+        ),
+    ]
+
+
+class BackendSpec(Wire):
+    """What places the replicas."""
+
+    ray: Annotated[RayBackendSpec, Field(description="An existing Ray cluster, driven by its REST API.")]
+
+
+class RoleSpec(Wire):
+    """What both sides have in common."""
+
+    pool: Annotated[
+        Pool | None,
+        Field(
+            description=(
+                "Run replicas only on Ray nodes with the label serving.internvl.io/pool of this value "
+                "(ray start --labels=serving.internvl.io/pool=<pool>). Left out: on any node."
+            )
+        ),
+    ] = None
+    min_replicas: Annotated[Replicas, Field(description="Replicas that always run.")] = 1
+    max_replicas: Annotated[
+        Replicas | None,
+        Field(
+            description="Most replicas. It must equal minReplicas for now. Left out: equal to minReplicas."
+        ),
+    ] = None
+    cpu: Annotated[
+        Cpu,
+        Field(
+            description=(
+                "CPU that one replica reserves on its node, as cores (2, '1.5') or millicores ('500m'). "
+                "The engine uses as many threads, rounded up."
+            )
+        ),
+    ] = "1"
+    memory: Annotated[
+        Memory | None,
+        Field(description="Memory that one replica reserves on its node, for example 4Gi. Left out: none."),
+    ] = None
+
+    @model_validator(mode="after")
+    def _fixed_replicas(self) -> Self:
+        if self.max_replicas is not None and self.max_replicas != self.min_replicas:
+            raise ValueError(REPLICAS_MESSAGE)
+        return self
+
+    @property
+    def cores(self) -> Decimal:
+        """`cpu` as a number."""
+        return quantities.parse_cpu(self.cpu)
+
+    @property
+    def threads(self) -> int:
+        """Engine threads of one replica: its cores, rounded up."""
+        return math.ceil(self.cores)
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """`memory` as a number."""
+        return None if self.memory is None else quantities.parse_memory(self.memory)
+
+
+class VisionSpec(RoleSpec):
+    """The vision side: tiles, vision transformer, projector."""
+
+    engine: Annotated[VisionEngineName, Field(description="What executes the vision encoder.")] = (
+        VisionEngineName.ONNXRUNTIME
+    )
+    max_tiles_per_image: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=40,
+            strict=True,
+            description="Most tiles cut from one picture; the thumbnail comes on top. Left out: the checkpoint's.",
+        ),
+    ] = None
+
+
+class LanguageSpec(RoleSpec):
+    """The language side: prompt and features to tokens."""
+
+    engine: Annotated[LanguageEngineName, Field(description="What executes the language model.")] = (
+        LanguageEngineName.ONNXRUNTIME
+    )
+    max_model_len: Annotated[
+        int | None,
+        Field(
+            ge=16,
+            le=1_048_576,
+            strict=True,
+            description="Most tokens of prompt and answer together. Left out: the checkpoint's.",
+        ),
+    ] = None
+
+
+class InternVLServiceSpec(Wire):
+    """One InternVL model, served with its two sides apart."""
+
+    model: Annotated[ModelSpec, Field(description="Which checkpoint is served.")]
+    backend: Annotated[
+        BackendSpec | None,
+        Field(description="What places the replicas. Left out: the Ray cluster of the operator's settings."),
+    ] = None
+    vision: Annotated[VisionSpec, Field(description="The vision encoders: their pool, number and size.")] = (
+        VisionSpec()
+    )
+    language: Annotated[
+        LanguageSpec, Field(description="The language models: their pool, number and size.")
+    ] = LanguageSpec()
+
+
+def parse_spec(mapping: Mapping[str, Any] | None) -> InternVLServiceSpec:
+    """Parse `spec` as it came from the API server or a file.
+
+    Raises:
+        Rejected: names the first wrong field and says what is wrong with it.
+    """
+    try:
+        return InternVLServiceSpec.model_validate({} if mapping is None else mapping, by_name=False)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        path = ".".join(["spec", *(str(part) for part in first["loc"])])
+        raise Rejected(_sentence(first["type"], first["msg"]), field=path) from error
+
+
+def _sentence(kind: str, message: str) -> str:
+    if kind == "extra_forbidden":
+        return "this field does not exist; see `kubectl explain internvlservice.spec --recursive`"
+    if kind == "missing":
+        return "this field is required"
+    return message.removeprefix("Value error, ")

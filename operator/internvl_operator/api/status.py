@@ -1,0 +1,120 @@
+"""`status` of an InternVLService: what the operator says, and the little it needs to remember.
+
+Times move only when what they belong to changes, so an unchanged world gives a byte-equal status.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError
+
+from internvl_operator.api.conditions import ConditionStatus, ConditionType, Reason
+from internvl_operator.api.names import Role
+from internvl_operator.api.wire import Stored, Timestamp
+
+
+class Condition(Stored):
+    """One statement about the service, in Kubernetes' form."""
+
+    type: ConditionType = Field(description="What the condition is about.")
+    status: ConditionStatus = Field(description="True, False or Unknown.")
+    reason: Reason = Field(description="Why, as one of a closed, documented list.")
+    message: str = Field(description="Why, as a sentence that says what to do.")
+    last_transition_time: Timestamp = Field(description="When `status` last changed.")
+    observed_generation: int = Field(default=0, description="Generation of the spec this was said about.")
+
+
+class RoleStatus(Stored):
+    """How one role stands."""
+
+    engine: str | None = Field(
+        default=None, description="Engine that executes this role's side of the model."
+    )
+    desired: Annotated[int, Field(ge=0)] = Field(default=0, description="Replicas that the spec asks for.")
+    ready: int | None = Field(default=None, description="Running replicas. Absent: Ray cannot be asked.")
+    updated: int | None = Field(
+        default=None, description="Running replicas of the wanted generation. Absent: Ray cannot be asked."
+    )
+    replicas: str = Field(default="", description="Ready and desired replicas, for the printed column.")
+    generation: str | None = Field(
+        default=None, description="Short hash of all that this role's replicas are made from."
+    )
+    revision: str | None = Field(
+        default=None, description="Digest of the checkpoint that this role had loaded when the probe passed."
+    )
+    failed_at: Timestamp | None = Field(
+        default=None, description="When Ray Serve gave this role up; it is retried some time after."
+    )
+    attempt: int = Field(default=0, description="How often this role was retried since it was last changed.")
+
+
+class RolesStatus(Stored):
+    """All roles."""
+
+    vision: RoleStatus = Field(default=RoleStatus(), description="The vision encoders.")
+    language: RoleStatus = Field(default=RoleStatus(), description="The language models.")
+    gateway: RoleStatus = Field(default=RoleStatus(), description="The gateway that answers HTTP.")
+
+    def of(self, role: Role) -> RoleStatus:
+        """The status of one role."""
+        return {Role.VISION: self.vision, Role.LANGUAGE: self.language, Role.GATEWAY: self.gateway}[role]
+
+
+class ModelStatus(Stored):
+    """The model as clients and nodes know it."""
+
+    name: str = Field(description="Name in the OpenAI API.")
+    revision: str | None = Field(
+        default=None, description="Digest of the checkpoint that answered when the probe last passed."
+    )
+
+
+class FailureStatus(Stored):
+    """The last failure, kept after it healed."""
+
+    time: Timestamp = Field(description="When it was first seen.")
+    reason: Reason = Field(description="Its reason, from the same list as the conditions'.")
+    message: str = Field(description="What happened and what to do.")
+
+
+class ProbeStatus(Stored):
+    """The last probe that passed."""
+
+    subject: str = Field(description="Hash of the generations and of the replicas that were probed.")
+    time: Timestamp = Field(description="When it passed.")
+
+
+class Status(Stored):
+    """What the operator reports."""
+
+    observed_generation: int = Field(default=0, description="Generation of the spec that was planned last.")
+    url: str | None = Field(default=None, description="Base URL; append /v1/chat/completions.")
+    ray_address: str | None = Field(default=None, description="Ray cluster that the service was written to.")
+    model: ModelStatus | None = Field(default=None, description="The model that is served.")
+    roles: RolesStatus = Field(default=RolesStatus(), description="Replicas and engines by role.")
+    probe: ProbeStatus | None = Field(default=None, description="The last probe that passed.")
+    last_failure: FailureStatus | None = Field(default=None, description="The last failure, healed or not.")
+    conditions: tuple[Condition, ...] = Field(
+        default=(), description="Ready, Progressing, Degraded, VisionReady, LanguageReady, ProbePassed."
+    )
+
+    def condition(self, kind: ConditionType) -> Condition | None:
+        """The condition of that type, if it was ever set."""
+        return next((item for item in self.conditions if item.type is kind), None)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """As written to the API server: camelCase, JSON values, nothing that is absent."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def parse_stored_status(mapping: Mapping[str, Any] | None) -> Status | None:
+    """Read a status back; None when there is none or another version wrote something unreadable.
+
+    A lost memory costs one probe and restarts a back-off, so it is not an error.
+    """
+    if not mapping:
+        return None
+    try:
+        return Status.model_validate(mapping)
+    except ValidationError:
+        return None

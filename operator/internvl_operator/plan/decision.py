@@ -1,0 +1,65 @@
+"""What one reconcile decided: values only, carried out by `cluster.apply`."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from internvl_operator.api.conditions import Reason
+from internvl_operator.api.status import Status
+from internvl_operator.render.serve_schema import ServeApplication
+
+
+class FinalizerChange(StrEnum):
+    """What happens to our finalizer on the object."""
+
+    KEEP = "keep"
+    ADD = "add"
+    """Before anything is written to Serve."""
+    REMOVE = "remove"
+    """Last: the object is gone after it."""
+
+
+class EventKind(StrEnum):
+    """Kubernetes' two types of Events."""
+
+    NORMAL = "Normal"
+    WARNING = "Warning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventNote:
+    """One Kubernetes Event; emitted only when something changed."""
+
+    kind: EventKind
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeRequest:
+    """Ask the gateway's semantic probe once and bring its answer back as a `ProbeSeen` with this subject."""
+
+    url: str
+    """`GET` this."""
+    subject: str
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Order of execution: finalizer ADD, write, status, events, probe, finalizer REMOVE."""
+
+    applications: tuple[ServeApplication, ...] = ()
+    """What must stand in Serve for this service. Empty: nothing is known to be right, so nothing is touched."""
+    remove: tuple[str, ...] = ()
+    """Names of applications that must not stand in Serve."""
+    write: bool = False
+    """Serve differs from `applications` and `remove`: submit both to the writer."""
+    finalizer: FinalizerChange = FinalizerChange.KEEP
+    probe: ProbeRequest | None = None
+    status: Status
+    """Write it only if it differs from the stored one (`==`)."""
+    events: tuple[EventNote, ...] = ()
+    requeue_after_s: float | None = None
+    """Come back after this even if nothing wakes us; None: no timer needed."""
+    why: tuple[str, ...]
+    """The decision in sentences, for the log. Never empty."""

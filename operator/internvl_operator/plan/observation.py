@@ -1,0 +1,167 @@
+"""All that one reconcile knows, already fetched. Built by `cluster.observe`, read by `plan.plan`.
+
+Statuses are Serve's own strings; the enums list those known in Ray 2.60, and the plan copes with others.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from internvl_operator.api.conditions import Reason
+from internvl_operator.api.keys import ServiceKey
+from internvl_operator.api.spec import InternVLServiceSpec
+from internvl_operator.api.status import Status
+from internvl_runtimes.contract.probes import ProbeAnswer
+
+
+class ApplicationState(StrEnum):
+    """`applications[app].status` of Serve."""
+
+    NOT_STARTED = "NOT_STARTED"
+    DEPLOYING = "DEPLOYING"
+    DEPLOY_FAILED = "DEPLOY_FAILED"
+    RUNNING = "RUNNING"
+    UNHEALTHY = "UNHEALTHY"
+    DELETING = "DELETING"
+
+
+class DeploymentState(StrEnum):
+    """`deployments[name].status` of Serve."""
+
+    UPDATING = "UPDATING"
+    HEALTHY = "HEALTHY"
+    UNHEALTHY = "UNHEALTHY"
+    UPSCALING = "UPSCALING"
+    DOWNSCALING = "DOWNSCALING"
+    DEPLOY_FAILED = "DEPLOY_FAILED"
+
+
+class ReplicaState(StrEnum):
+    """`replicas[].state` of Serve."""
+
+    STARTING = "STARTING"
+    UPDATING = "UPDATING"
+    RECOVERING = "RECOVERING"
+    RUNNING = "RUNNING"
+    STOPPING = "STOPPING"
+    STOPPED = "STOPPED"
+    PENDING_MIGRATION = "PENDING_MIGRATION"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceSeen:
+    """The user's object. Exactly one of `spec` and `spec_error` is set."""
+
+    key: ServiceKey
+    uid: str
+    generation: int
+    deleting_since: datetime | None = None
+    has_finalizer: bool = False
+    spec: InternVLServiceSpec | None = None
+    spec_error: str | None = None
+    """Text of the `Rejected` that parsing the spec raised."""
+    status: Status | None = None
+    """As stored now; None when there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaSeen:
+    """One replica of a deployment."""
+
+    id: str
+    state: str
+    """A `ReplicaState`."""
+    node_id: str | None = None
+    """None while no node was found for it yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentSeen:
+    """One deployment of an application."""
+
+    name: str
+    status: str
+    """A `DeploymentState`."""
+    message: str = ""
+    target_replicas: int = 0
+    replicas: tuple[ReplicaSeen, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplicationSeen:
+    """One application in Serve. `deployments` is empty until it was built."""
+
+    name: str
+    status: str
+    """An `ApplicationState`."""
+    message: str = ""
+    declarative: bool = True
+    """Whether it was deployed by REST config; False: by hand (`serve run`)."""
+    config: Mapping[str, Any] | None = None
+    """`deployed_app_config` exactly as Serve gave it; None while it is being deleted."""
+    deployments: Mapping[str, DeploymentSeen]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RaySeen:
+    """One good answer of a Ray address."""
+
+    address: str
+    at: datetime
+    applications: Mapping[str, ApplicationSeen]
+    """By name; other owners' too."""
+    node_pools: frozenset[str] | None = None
+    """Values of the pool label on living nodes; None when they could not be read."""
+    http_address: str | None = None
+    """Base URL of a running Serve proxy (`http://host:8000`), None when there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RayUnavailable:
+    """No good answer. `reason` is one of Reason.RAY_*, NOT_RAY, SERVE_UNAVAILABLE."""
+
+    address: str
+    since: datetime
+    """First failure without a good answer since."""
+    reason: Reason
+    message: str
+    """One sentence with the address and the cause."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeSeen:
+    """The last probe of this service in this process. Exactly one of `answer` and `error` is set."""
+
+    at: datetime
+    subject: str
+    """`ProbeRequest.subject` of the request that it answers."""
+    answer: ProbeAnswer | None = None
+    """Set whenever a `ProbeAnswer` came back, also with status 503."""
+    error: str | None = None
+    """One sentence: no connection, timeout, another status, not JSON."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteSeen:
+    """What the writer of this Ray address did last for this service. Neither field set: it succeeded."""
+
+    at: datetime
+    error: str | None = None
+    reason: Reason = Reason.WRITE_FAILED
+    """WRITE_FAILED or FOREIGN_CONFIG_UNREADABLE; read only with `error`."""
+    waiting_for: str | None = None
+    """Name of the foreign application that is being built, while the write waits for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """The whole input of `plan`."""
+
+    service: ServiceSeen
+    ray: RaySeen | RayUnavailable | None
+    """None: no address is known (`plan.address.ray_address`), or it was not asked yet."""
+    probe: ProbeSeen | None = None
+    write: WriteSeen | None = None
+    now: datetime

@@ -1,0 +1,102 @@
+"""Our own strict model of Ray Serve's REST configuration: only the fields that we write, with stable bytes.
+
+Serve drops unknown keys silently, so a misspelt one would do nothing; here it does not type-check. Other
+owners' applications never pass through these types: the writer keeps them as the mappings Serve gave.
+A contract test parses the output with Ray's own `ServeDeploySchema`.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict
+
+
+class ServeValue(BaseModel):
+    """Frozen, unknown keys refused, absent rather than null."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def to_mapping(self) -> dict[str, Any]:
+        """JSON values; fields that are None are left out, as Serve leaves out what was not set."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def to_json(self) -> str:
+        """Stable bytes."""
+        return encode_json(self.to_mapping())
+
+
+class RayActorOptions(ServeValue):
+    """Where a replica may run and what it reserves. A change replaces all replicas of the deployment."""
+
+    num_cpus: float
+    memory: int | None = None
+    """Bytes."""
+    label_selector: dict[str, str] | None = None
+
+
+class ServeDeployment(ServeValue):
+    """One deployment of an application."""
+
+    name: str
+    num_replicas: int
+    max_ongoing_requests: int
+    max_queued_requests: int
+    user_config: dict[str, Any]
+    """A dump of VisionConfig, LanguageConfig or GatewayConfig. A change is applied in place."""
+    graceful_shutdown_wait_loop_s: float
+    graceful_shutdown_timeout_s: float
+    health_check_period_s: float
+    health_check_timeout_s: float
+    ray_actor_options: RayActorOptions
+
+
+class ServeApplication(ServeValue):
+    """One application. A change of `import_path` or `args` rebuilds it and replaces all its replicas."""
+
+    name: str
+    route_prefix: str | None
+    import_path: str
+    args: dict[str, Any]
+    deployments: tuple[ServeDeployment, ...]
+
+    def to_mapping(self) -> dict[str, Any]:
+        """JSON values. `route_prefix` is written even when null: left out, Serve takes it for `/`."""
+        return {**super().to_mapping(), "route_prefix": self.route_prefix}
+
+    def deployment(self, name: str) -> ServeDeployment:
+        """The deployment of that name; KeyError when there is none."""
+        return {item.name: item for item in self.deployments}[name]
+
+    def matches(self, deployed: Mapping[str, Any] | None) -> bool:
+        """Whether Serve's `deployed_app_config` is exactly this application."""
+        return deployed is not None and self.to_mapping() == deployed
+
+    def replacing(self, deployment: ServeDeployment) -> Self:
+        """The same application with one deployment exchanged."""
+        kept = tuple(deployment if item.name == deployment.name else item for item in self.deployments)
+        return self.model_copy(update={"deployments": kept})
+
+
+class HttpOptions(ServeValue):
+    """Where Serve's proxies listen. Counts only when a write starts Serve."""
+
+    host: str | None = None
+    port: int | None = None
+
+
+class ServeConfig(ServeValue):
+    """A whole body of `PUT /api/serve/applications/` when nobody else has anything in Serve."""
+
+    http_options: HttpOptions | None = None
+    applications: tuple[ServeApplication, ...]
+
+    def to_mapping(self) -> dict[str, Any]:
+        """JSON values."""
+        options = {} if self.http_options is None else {"http_options": self.http_options.to_mapping()}
+        return {**options, "applications": [item.to_mapping() for item in self.applications]}
+
+
+def encode_json(value: object) -> str:
+    """Sorted keys, no spaces: equal values give equal bytes."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

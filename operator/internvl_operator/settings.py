@@ -1,0 +1,86 @@
+"""Settings of one operator process: read once at its edge, passed down as a value.
+
+`Settings.from_env` takes a mapping (`os.environ` at the edge), so that nothing here reads the environment.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from internvl_operator.errors import Rejected
+
+ENV_PREFIX = "INTERNVL_OPERATOR_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All knobs of the operator. Seconds where a name ends in `_s`."""
+
+    ray_address: str | None = None
+    """Ray dashboard (`http://host:8265`) for services that name none in `spec.backend`."""
+    artifact_stores: tuple[str, ...] = ()
+    """Folders (`file:///...`), as seen from the Ray nodes, searched before a checkpoint's own `artifacts/`."""
+    namespaces: tuple[str, ...] = ()
+    """Namespaces watched; empty: all."""
+
+    lease_name: str = "internvl-operator"
+    lease_namespace: str = "internvl-system"
+    lease_duration_s: float = 15.0
+    identity: str = "internvl-operator"
+    """Holder written into the Lease; the edge adds what makes it unique (the pod's name)."""
+
+    poll_interval_s: float = 2.0
+    """Pause between two looks at one Ray address."""
+    ray_timeout_s: float = 8.0
+    """One request to Ray; with the interval it bounds how long a hang stays unseen (15 s)."""
+    build_wait_s: float = 60.0
+    """How long a write waits for other owners' applications that are being built."""
+    probe_timeout_s: float = 20.0
+    probe_retry_s: float = 5.0
+    """Pause after a probe that failed."""
+    retry_min_s: float = 10.0
+    """Pause before the first retry of a role that Serve gave up on; doubles with each retry."""
+    retry_max_s: float = 300.0
+    deletion_deadline_s: float = 60.0
+    """From the deletion timestamp; after it the finalizer goes, whatever Ray says."""
+
+    serve_http_host: str | None = None
+    """Where Serve's HTTP proxies listen if our write is the one that starts Serve; None: Serve's default."""
+    serve_http_port: int | None = None
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> "Settings":
+        """Read `INTERNVL_OPERATOR_<FIELD>`; lists are separated by commas; an empty value counts as unset.
+
+        Raises:
+            Rejected: an unknown variable with our prefix, or a value that does not parse.
+        """
+        known = {f"{ENV_PREFIX}{item.name.upper()}": item.name for item in fields(cls)}
+        values: dict[str, object] = {}
+        for variable in sorted(env):
+            if not variable.startswith(ENV_PREFIX):
+                continue
+            name = known.get(variable)
+            if name is None:
+                raise Rejected(f"unknown setting; known are {', '.join(sorted(known))}", field=variable)
+            if env[variable].strip():
+                values[name] = _parse(variable, name, env[variable].strip())
+        return cls(**values)  # type: ignore[arg-type]
+
+
+def _parse(variable: str, name: str, text: str) -> object:
+    if name in ("artifact_stores", "namespaces"):
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    try:
+        if name == "serve_http_port":
+            return int(_positive(int(text)))
+        if name.endswith("_s"):
+            return _positive(float(text))
+    except ValueError:
+        raise Rejected(f"{text!r} is not a positive number", field=variable) from None
+    return text.rstrip("/") if name == "ray_address" else text
+
+
+def _positive(value: float) -> float:
+    if not 0 < value < 1_000_000:
+        raise ValueError(value)
+    return value
