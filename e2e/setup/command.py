@@ -1,4 +1,4 @@
-"""What `python3 -m e2e.setup` does: make the named things and say where they are."""
+"""What `python3 -m e2e.setup` does: make the named things, each only when it is not there yet."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from e2e.cluster import binaries
 from e2e.setup import progress
 from e2e.setup.cache import Cache
 from e2e.setup.checkout import ensure_thin_environment
-from e2e.setup.environments import DEV, RUN, ensure_environment
+from e2e.setup.environments import DEV, RUN, ensure_environment, lock_constraints
 from e2e.setup.errors import SetupFailed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,11 +20,13 @@ _THIN_NAMES = {RUN.name: ".venv", DEV.name: ".venv-dev"}
 def main(arguments: list[str]) -> int:
     """Make what was asked for; exit status 1 with one message when it cannot be."""
     parser = argparse.ArgumentParser(prog="python3 -m e2e.setup", description=__doc__)
-    parser.add_argument("what", nargs="*", metavar="run|dev|cluster", help="default: all three")
-    wanted = parser.parse_args(arguments).what or ["run", "dev", "cluster"]
-    unknown = sorted(set(wanted) - {"run", "dev", "cluster"})
-    if unknown:
-        parser.error(f"there is no {unknown[0]!r}; choose from run, dev, cluster")
+    parser.add_argument(
+        "what",
+        nargs="+",
+        choices=["run", "dev", "cluster", "lock"],
+        help="environments, binaries, constraints.txt",
+    )
+    wanted = parser.parse_args(arguments).what
     cache = Cache.from_environment()
     try:
         for environment in (RUN, DEV):
@@ -32,6 +34,8 @@ def main(arguments: list[str]) -> int:
                 heavy = ensure_environment(environment, cache=cache, root=ROOT)
                 name = _THIN_NAMES[environment.name]
                 ensure_thin_environment(name, heavy=heavy, root=ROOT, cache=cache)
+        if "lock" in wanted:
+            lock_constraints(cache=cache, root=ROOT)
         if "cluster" in wanted:
             binaries.ensure_binaries(cache)
     except SetupFailed as error:

@@ -95,6 +95,25 @@ def ensure_environment(environment: Environment, *, cache: Cache, root: Path) ->
     return cache.complete_in_place(cache.path("envs", f"{environment.name}-{digest}"), fill)
 
 
+def lock_constraints(*, cache: Cache, root: Path) -> None:
+    """Resolve every extra and group together and rewrite constraints.txt: versions only, no addresses.
+
+    What is pinned there already stays unless pyproject.toml forbids it; delete the file first to move everything.
+    """
+    selection = [f"--extra={extra}" for extra in DEV.extras] + [f"--group={group}" for group in DEV.groups]
+    progress.run_command(
+        [
+            *(str(tools.ensure_uv(cache)), "pip", "compile", "pyproject.toml", *selection),
+            *("--python-version", "3.11", "--no-header", "--no-annotate"),
+            *("--no-emit-index-url", "--no-emit-find-links", "--output-file", "constraints.txt"),
+        ],
+        title="resolving constraints.txt",
+        log=cache.path("logs", "lock.log"),
+        environment=tools.uv_environment(cache),
+        folder=root,
+    )
+
+
 _UNITS_MIB = {"KiB": 1 / 1024, "MiB": 1.0, "GiB": 1024.0}
 
 

@@ -1,0 +1,106 @@
+# All commands; `make help` is the index. Heavy things (environments, control-plane binaries) lie in
+# ${INTERNVL_CACHE:-~/.cache/internvl-operator} by digest; the checkout holds the thin .venv and .venv-dev.
+
+PYTHON ?= python3
+SETUP  := $(PYTHON) -m e2e.setup
+STAGES := $(PYTHON) -m e2e.setup.stages
+RUN    := .venv/bin
+DEV    := .venv-dev/bin
+PYTEST := $(DEV)/python -m pytest
+SOURCES := operator runtimes engines e2e tests
+TYPED  := internvl_operator internvl_runtimes internvl_engines e2e
+
+ARGS ?=
+FILE ?= $(firstword $(wildcard manifests/samples/*.yaml))
+
+# An existing cluster is used only when it is named on this very command line: `make demo KUBECONFIG=path`.
+# Most people's shells export a KUBECONFIG, and a demo must not write into whatever cluster that happens to be:
+# make calls such a variable's origin "environment", and ours "command line". Neither reaches the commands as a
+# variable; the explicit one goes on as an option.
+ifeq ($(origin KUBECONFIG),command line)
+  KUBECONFIG_OPTION := --kubeconfig "$(KUBECONFIG)"
+endif
+unexport KUBECONFIG
+
+# By the environment, not by the recipe's text: a question may hold quotes and dollar signs.
+ifneq ($(filter command line environment,$(origin PICTURE)),)
+  export PICTURE
+endif
+ifneq ($(filter command line environment,$(origin QUESTION)),)
+  export QUESTION
+endif
+
+# With ARGS such as `-k name` some stages select nothing (status 5), which is then no failure.
+ifneq ($(strip $(ARGS)),)
+  NONE_SELECTED := || test $$? -eq 5
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-run setup-dev lock generate check test demo up bench nano nano-eval cluster clean
+
+##@ Start here
+
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} \
+	  /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z-]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+demo: setup-run ## Bring everything up and ask about a picture: PICTURE=file QUESTION="..." KUBECONFIG=file DEMO_EXIT=1
+	@$(RUN)/python -m e2e.demo $(KUBECONFIG_OPTION) \
+	  $${PICTURE:+--picture "$$PICTURE"} $${QUESTION:+--question "$$QUESTION"}
+
+up: setup-run ## The same service without Kubernetes: FILE=service.yaml ARGS="--ray URL"
+	@$(RUN)/internvl up -f "$(FILE)" $(ARGS)
+
+##@ Develop
+
+setup: ## Make both environments and the control plane's binaries (cold: minutes; warm: under a second)
+	@$(SETUP) run dev cluster
+
+generate: setup-dev ## Write the generated files (manifests/crds)
+	@$(DEV)/python -m internvl_operator.api.crd manifests/crds
+
+lock: ## Resolve the dependencies again and rewrite constraints.txt
+	@$(SETUP) lock
+
+cluster: setup-run ## Run only the API server until Ctrl-C, for trying things with kubectl
+	@$(RUN)/python -m e2e.cluster $(ARGS)
+
+clean: ## Remove what the checkout holds beside the sources; the cache stays and its path is shown
+	@rm -rf .venv .venv-dev build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	@find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
+	@echo "kept: $${INTERNVL_CACHE:-$$HOME/.cache/internvl-operator} (rm -rf it to begin from nothing)"
+
+##@ Prove
+
+# mypy takes third-party types from the environment below the thin one, where our own folders are not on the path.
+check: setup-dev ## Format, lint, types, import contracts, generated files are current
+	@$(STAGES) \
+	  'format' '$(DEV)/ruff format --check $(SOURCES)' \
+	  'lint' '$(DEV)/ruff check $(SOURCES)' \
+	  'types' '$(DEV)/mypy --python-executable .venv-dev/heavy/bin/python $(addprefix -p ,$(TYPED))' \
+	  'imports' '$(DEV)/lint-imports' \
+	  'generated' 'rm -rf build/generated && $(DEV)/python -m internvl_operator.api.crd build/generated/crds && diff -ru manifests/crds build/generated/crds || { echo "manifests/crds is not what the types say. Run: make generate"; exit 1; }'
+
+test: setup ## All tests, with stage times: ARGS="-k name -x"
+	@$(STAGES) \
+	  'unit, contract, repo' '$(PYTEST) $(wildcard tests/unit tests/contract tests/repo) $(ARGS) $(NONE_SELECTED)' \
+	  'local' '$(PYTEST) tests/local $(ARGS) $(NONE_SELECTED)' \
+	  'parity' '$(PYTEST) tests/parity $(ARGS) $(NONE_SELECTED)'
+
+bench: setup ## All benchmarks: a table, and build/bench/*.json
+	@$(DEV)/python -m e2e.bench $(ARGS)
+
+##@ internvl-nano
+
+nano: setup-dev ## Train it and export its artifacts (seeded, resumable)
+	@$(DEV)/python -m internvl_engines.nano train $(ARGS)
+
+nano-eval: setup-dev ## Measure its answers on held-out pictures
+	@$(DEV)/python -m internvl_engines.nano evaluate $(ARGS)
+
+setup-run:
+	@$(SETUP) run $(if $(KUBECONFIG_OPTION),,cluster)
+
+setup-dev:
+	@$(SETUP) dev
