@@ -1,0 +1,183 @@
+"""All Ray addresses that services live on: per address one client, one poller and one writer.
+
+Work that takes long (a write, a probe) runs beside the reconcile that asked for it and wakes the service
+when it is done. Called by `reconcile.reconciler`; made by `__main__` and `standalone`.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from internvl_operator.api.keys import ServiceKey
+from internvl_operator.cluster.http import HttpTransport
+from internvl_operator.cluster.probe import fetch_probe
+from internvl_operator.cluster.ray import RayClient, ServeApi
+from internvl_operator.cluster.ray_watch import RayWatch
+from internvl_operator.cluster.ray_writer import RayWriter
+from internvl_operator.cluster.serve_merge import Submission
+from internvl_operator.plan.decision import ProbeRequest
+from internvl_operator.plan.observation import ProbeSeen, RaySeen, RayUnavailable, WriteSeen
+from internvl_operator.render.serve_schema import HttpOptions, ServeApplication
+from internvl_operator.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class _Site:
+    """What runs for one Ray address."""
+
+    watch: RayWatch
+    writer: RayWriter
+    tasks: tuple[asyncio.Task[None], ...]
+
+
+class Fleet:
+    """The Ray side of the world. Must live inside a running event loop; `close` ends all its tasks."""
+
+    def __init__(
+        self,
+        transport: HttpTransport,
+        settings: Settings,
+        *,
+        wake: Callable[[ServiceKey], None],
+        now: Callable[[], datetime],
+        fence: Callable[[], None] = lambda: None,  # raises when this process may no longer write
+        connect: Callable[[str], ServeApi] | None = None,  # tests give a fake Serve
+    ) -> None:
+        self._transport = transport
+        self._settings = settings
+        self._wake = wake
+        self._now = now
+        self._fence = fence
+        self._connect = connect or self._client
+        self._sites: dict[str, _Site] = {}
+        self._home: dict[ServiceKey, str] = {}
+        self._probes: dict[ServiceKey, ProbeSeen] = {}
+        self._probing: dict[ServiceKey, tuple[str, asyncio.Task[None]]] = {}
+
+    def snapshot(self, key: ServiceKey, address: str) -> RaySeen | RayUnavailable | None:
+        """What is known of the address; from now on the service is woken when its part changes.
+
+        None: the address was not asked yet; the service is woken by the first answer.
+        """
+        if self._home.get(key) != address:
+            self._leave(key)
+            self._home[key] = address
+        site = self._site(address)
+        site.watch.subscribe(key)
+        return site.watch.seen
+
+    def submit(
+        self, key: ServiceKey, applications: tuple[ServeApplication, ...], remove: tuple[str, ...]
+    ) -> None:
+        """Hand this to the writer of the service's address. Call after `snapshot`."""
+        mappings = tuple(app.to_mapping() for app in applications)
+        self._sites[self._home[key]].writer.submit(key, Submission(mappings, remove))
+
+    def write_seen(self, key: ServiceKey) -> WriteSeen | None:
+        """How the last submission went."""
+        home = self._home.get(key)
+        return None if home is None else self._sites[home].writer.outcome(key)
+
+    def probe(self, key: ServiceKey, request: ProbeRequest) -> None:
+        """Probe beside the reconcile; at most one a service, the newest subject wins."""
+        running = self._probing.get(key)
+        if running is not None:
+            if running[0] == request.subject:
+                return
+            running[1].cancel()
+        task = asyncio.create_task(self._run_probe(key, request), name=f"probe {key}")
+        self._probing[key] = (request.subject, task)
+
+    def probe_seen(self, key: ServiceKey) -> ProbeSeen | None:
+        """The last finished probe of this service in this process."""
+        return self._probes.get(key)
+
+    def release(self, key: ServiceKey) -> None:
+        """The service is gone: forget it, and stop asking an address that nobody lives on."""
+        running = self._probing.pop(key, None)
+        if running is not None:
+            running[1].cancel()
+        self._probes.pop(key, None)
+        self._leave(key)
+
+    def keys(self) -> frozenset[ServiceKey]:
+        """Services that have a Ray address."""
+        return frozenset(self._home)
+
+    def idle(self, key: ServiceKey) -> bool:
+        """Whether no write is under way on the service's address."""
+        home = self._home.get(key)
+        return home is None or self._sites[home].writer.idle
+
+    async def close(self) -> None:
+        """Stop everything and wait until it has stopped."""
+        tasks = [task for _, task in self._probing.values()]
+        tasks += [task for site in self._sites.values() for task in site.tasks]
+        self._sites.clear()
+        self._home.clear()
+        self._probing.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _run_probe(self, key: ServiceKey, request: ProbeRequest) -> None:
+        seen = await fetch_probe(request, self._transport, now=self._now)
+        self._probes[key] = seen
+        self._probing.pop(key, None)
+        self._wake(key)
+
+    def _leave(self, key: ServiceKey) -> None:
+        address = self._home.pop(key, None)
+        if address is None:
+            return
+        site = self._sites[address]
+        site.watch.unsubscribe(key)
+        site.writer.forget(key)
+        if site.watch.subscribers == 0:
+            del self._sites[address]
+            for task in site.tasks:
+                task.cancel()
+
+    def _client(self, address: str) -> ServeApi:
+        return RayClient(address, self._transport, timeout_s=self._settings.ray_timeout_s)
+
+    def _site(self, address: str) -> _Site:
+        site = self._sites.get(address)
+        if site is None:
+            site = self._sites[address] = self._open(address)
+        return site
+
+    def _open(self, address: str) -> _Site:
+        loop = asyncio.get_running_loop()
+        api = self._connect(address)
+        watch = RayWatch(
+            api,
+            interval_s=self._settings.poll_interval_s,
+            now=self._now,
+            monotonic=loop.time,
+            wake=self._wake,
+        )
+        writer = RayWriter(
+            api,
+            now=self._now,
+            on_state=watch.offer,
+            on_outcome=self._wake,
+            fence=self._fence,
+            build_wait_s=self._settings.build_wait_s,
+            initial_options=_initial_options(self._settings),
+        )
+        return _Site(
+            watch,
+            writer,
+            (
+                loop.create_task(watch.run(), name=f"watch {address}"),
+                loop.create_task(writer.run(), name=f"write {address}"),
+            ),
+        )
+
+
+def _initial_options(settings: Settings) -> dict[str, Any]:
+    options = HttpOptions(host=settings.serve_http_host, port=settings.serve_http_port).to_mapping()
+    return {"http_options": options} if options else {}

@@ -1,0 +1,218 @@
+"""The Kubernetes API, as far as this operator needs it: services, their status and finalizer, Events, the Lease.
+
+Plain JSON in and out; each answer that is not a success leaves as an `ApiFault` with the status code.
+Called by `cluster.service_store`, `handlers` and `__main__`; `cluster.lease` uses it as a `KubeLease`.
+"""
+
+from collections.abc import Awaitable
+from typing import Any, TypeVar
+
+import httpx2
+from lightkube import AsyncClient, KubeConfig
+from lightkube.core.exceptions import ApiError, ConfigError
+from lightkube.generic_resource import create_namespaced_resource
+from lightkube.types import PatchType
+
+from internvl_operator.api import labels
+from internvl_operator.cluster.lease import LeaseConflict, LeaseUnreachable
+from internvl_operator.errors import Rejected
+
+REQUEST_TIMEOUT_S = 10.0
+CONNECT_TIMEOUT_S = 5.0
+PAGE = 200
+
+Service = create_namespaced_resource(labels.GROUP, labels.VERSION, labels.KIND, labels.PLURAL)
+Event = create_namespaced_resource("events.k8s.io", "v1", "Event", "events")
+LeaseObject = create_namespaced_resource("coordination.k8s.io", "v1", "Lease", "leases")
+
+T = TypeVar("T")
+
+
+class ApiFault(Exception):
+    """The API server refused, or gave no answer (`code` 0). The text is one sentence."""
+
+    def __init__(self, code: int, message: str) -> None:
+        self.code = code
+        self.message = message
+        super().__init__(message)
+
+    @property
+    def is_gone(self) -> bool:
+        """The object (or its kind) does not exist."""
+        return self.code in (404, 410)
+
+    @property
+    def is_conflict(self) -> bool:
+        """Somebody else wrote in between, or the object is another one by now."""
+        return self.code == 409
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same request may succeed later without anybody changing it."""
+        return self.code in (0, 408, 409, 429) or self.code >= 500
+
+
+class Kubernetes:
+    """One client of one API server."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    @classmethod
+    def connect(cls) -> "Kubernetes":
+        """From the pod's service account, `KUBECONFIG`, or `~/.kube/config`, in this order.
+
+        Raises:
+            Rejected: none of them can be used.
+        """
+        try:
+            config = KubeConfig.from_env()
+            timeout = httpx2.Timeout(REQUEST_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+            return cls(
+                AsyncClient(config, timeout=timeout, field_manager=labels.FIELD_MANAGER, trust_env=False)
+            )
+        except (ConfigError, OSError, ValueError, KeyError) as fault:
+            raise Rejected(f"no usable Kubernetes configuration: {fault}", field="KUBECONFIG") from fault
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def get_service(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """The object, or None when there is none."""
+        try:
+            return dict(await _call(self._client.get(Service, name, namespace=namespace)))
+        except ApiFault as fault:
+            if fault.is_gone:
+                return None
+            raise
+
+    async def list_services(self, namespace: str | None) -> list[dict[str, Any]]:
+        """All objects of one namespace, or of all (None), by pages."""
+
+        async def collect() -> list[dict[str, Any]]:
+            found = self._client.list(Service, namespace=namespace or "*", chunk_size=PAGE)
+            return [dict(item) async for item in found]
+
+        return await _call(collect())
+
+    async def apply_status(self, namespace: str, name: str, uid: str, status: dict[str, Any]) -> None:
+        """Server-side apply of the whole status. `uid` keeps it off another object of the same name."""
+        body = {
+            "apiVersion": labels.API_VERSION,
+            "kind": labels.KIND,
+            "metadata": {"name": name, "namespace": namespace, "uid": uid},
+            "status": status,
+        }
+        await _call(
+            self._client.patch(
+                Service.Status,
+                name,
+                body,
+                namespace=namespace,
+                patch_type=PatchType.APPLY,
+                field_manager=labels.FIELD_MANAGER,
+                force=True,
+            )
+        )
+
+    async def replace_finalizers(self, found: dict[str, Any], finalizers: list[str]) -> None:
+        """Set the list, unless the object changed since it was read (then a conflict)."""
+        meta = found["metadata"]
+        patch = {
+            "metadata": {
+                "uid": meta["uid"],
+                "resourceVersion": meta["resourceVersion"],
+                "finalizers": finalizers,
+            }
+        }
+        await _call(
+            self._client.patch(
+                Service, meta["name"], patch, namespace=meta["namespace"], patch_type=PatchType.MERGE
+            )
+        )
+
+    async def create_event(self, namespace: str, event: dict[str, Any]) -> None:
+        """Create one events.k8s.io/v1 Event."""
+        await _call(self._client.create(Event(**event), namespace=namespace))
+
+    async def has_service_kind(self, namespace: str | None) -> bool:
+        """Whether the CRD is installed and served; asked by the same list that the watch begins with."""
+
+        async def peek() -> None:
+            async for _ in self._client.list(Service, namespace=namespace or "*", chunk_size=1):
+                return
+
+        try:
+            await _call(peek())
+        except ApiFault as fault:
+            if fault.is_gone:
+                return False
+            raise
+        return True
+
+    async def read_lease(self, namespace: str, name: str) -> dict[str, Any]:
+        """Read the Lease."""
+        return dict(await _call(self._client.get(LeaseObject, name, namespace=namespace)))
+
+    async def create_lease(self, namespace: str, lease: dict[str, Any]) -> dict[str, Any]:
+        """Create the Lease."""
+        return dict(await _call(self._client.create(LeaseObject(**lease), namespace=namespace)))
+
+    async def replace_lease(self, namespace: str, name: str, lease: dict[str, Any]) -> dict[str, Any]:
+        """Replace the Lease if its resourceVersion still matches."""
+        return dict(await _call(self._client.replace(LeaseObject(**lease), name, namespace=namespace)))
+
+
+class KubeLease:
+    """The Lease's reads and writes, for `cluster.lease`."""
+
+    def __init__(self, kubernetes: Kubernetes, *, namespace: str, name: str) -> None:
+        self._kubernetes = kubernetes
+        self._namespace = namespace
+        self._name = name
+
+    async def read(self) -> dict[str, Any] | None:
+        """The Lease, or None."""
+        try:
+            return await self._kubernetes.read_lease(self._namespace, self._name)
+        except ApiFault as fault:
+            if fault.is_gone:
+                return None
+            raise LeaseUnreachable(fault.message) from fault
+
+    async def create(self, lease: dict[str, Any]) -> dict[str, Any]:
+        """Create it."""
+        try:
+            return await self._kubernetes.create_lease(self._namespace, lease)
+        except ApiFault as fault:
+            raise _lease_fault(fault) from fault
+
+    async def replace(self, lease: dict[str, Any]) -> dict[str, Any]:
+        """Replace it if nobody wrote it since."""
+        try:
+            return await self._kubernetes.replace_lease(self._namespace, self._name, lease)
+        except ApiFault as fault:
+            raise _lease_fault(fault) from fault
+
+
+def _lease_fault(fault: ApiFault) -> Exception:
+    return (LeaseConflict if fault.is_conflict else LeaseUnreachable)(fault.message)
+
+
+async def _call(request: Awaitable[T]) -> T:
+    """Await one request and translate every way that it can fail."""
+    try:
+        return await request
+    except ApiError as fault:
+        code = fault.status.code or fault.response.status_code
+        raise ApiFault(code, f"the API server answers {code}: {fault.status.message}") from fault
+    except httpx2.HTTPStatusError as fault:
+        code = fault.response.status_code
+        raise ApiFault(code, f"the API server answers {code} without a reason") from fault
+    except httpx2.TimeoutException as fault:
+        raise ApiFault(0, f"the API server does not answer within {REQUEST_TIMEOUT_S:g} s") from fault
+    except (httpx2.HTTPError, OSError) as fault:
+        raise ApiFault(0, f"the API server cannot be reached: {fault or type(fault).__name__}") from fault
+    except ConfigError as fault:
+        raise ApiFault(0, f"no credentials for the API server: {fault}") from fault

@@ -1,0 +1,111 @@
+"""One reconcile: observe -> plan -> apply -> report. The same with Kubernetes and with a file.
+
+The order is such that the process may be killed after any line: the finalizer stands before anything is
+written to Serve and goes last; the status is a report, never a memory that a later step needs; a write that
+was lost is seen as a difference by the next reconcile, one that was done is seen as none.
+"""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+
+from internvl_operator.api.keys import ServiceKey
+from internvl_operator.errors import NotYet, Rejected
+from internvl_operator.plan.address import ray_address
+from internvl_operator.plan.decision import FinalizerChange, Plan
+from internvl_operator.plan.observation import Observation, ServiceSeen
+from internvl_operator.plan.plan import plan
+from internvl_operator.reconcile.ports import RayFleet, ServiceStore
+from internvl_operator.settings import Settings
+
+log = logging.getLogger(__name__)
+
+REJECTED_RETRY_S = 30.0
+"""Pause after the API server refused something for good: a right or a CRD may be repaired meanwhile."""
+
+
+class Reconciler:
+    """Reconciles one service at a time."""
+
+    def __init__(
+        self,
+        store: ServiceStore,
+        fleet: RayFleet,
+        settings: Settings,
+        *,
+        now: Callable[[], datetime],
+        fence: Callable[[], None] = lambda: None,  # raises when this process may no longer write
+    ) -> None:
+        self._store = store
+        self._fleet = fleet
+        self._settings = settings
+        self._now = now
+        self._fence = fence
+        self._said: dict[ServiceKey, tuple[str, ...]] = {}
+
+    async def reconcile(self, key: ServiceKey) -> float | None:
+        """Bring the world nearer to the object. Returns seconds until this is wanted again, or None."""
+        try:
+            return await self._reconcile(key)
+        except NotYet as fault:
+            log.warning("%s: %s", key, fault)
+            return fault.delay_s
+        except Rejected as fault:
+            log.error("%s: %s", key, fault)
+            return REJECTED_RETRY_S
+
+    async def _reconcile(self, key: ServiceKey) -> float | None:
+        service = await self._store.read(key)
+        if service is None:
+            self._forget(key)
+            return None
+        observation = self._observe(service)
+        if observation is None:
+            return None
+        decided = plan(observation, self._settings)
+        self._explain(key, decided)
+        self._fence()
+        await self._apply(service, decided)
+        return decided.requeue_after_s
+
+    def _observe(self, service: ServiceSeen) -> Observation | None:
+        """Everything that is known, or None while Ray was never asked: the first answer wakes us."""
+        key = service.key
+        address = ray_address(service, self._settings)
+        ray = None
+        if address is not None:
+            ray = self._fleet.snapshot(key, address)
+            if ray is None:
+                return None
+        return Observation(
+            service=service,
+            ray=ray,
+            probe=self._fleet.probe_seen(key),
+            write=self._fleet.write_seen(key),
+            now=self._now(),
+        )
+
+    async def _apply(self, service: ServiceSeen, decided: Plan) -> None:
+        key = service.key
+        if decided.finalizer is FinalizerChange.ADD:
+            await self._store.change_finalizer(service, decided.finalizer)
+        if decided.write:
+            self._fleet.submit(key, decided.applications, decided.remove)
+        if decided.status != service.status:
+            await self._store.write_status(service, decided.status)
+        for note in decided.events:
+            await self._store.emit_event(service, note)
+        if decided.probe is not None:
+            self._fleet.probe(key, decided.probe)
+        if decided.finalizer is FinalizerChange.REMOVE:
+            await self._store.change_finalizer(service, decided.finalizer)
+            self._forget(key)
+
+    def _explain(self, key: ServiceKey, decided: Plan) -> None:
+        if self._said.get(key) != decided.why:
+            self._said[key] = decided.why
+            log.info("%s: %s", key, " ".join(decided.why))
+
+    def _forget(self, key: ServiceKey) -> None:
+        self._said.pop(key, None)
+        self._fleet.release(key)
