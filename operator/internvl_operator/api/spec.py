@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema, model_validator
+from pydantic_core import ErrorDetails
 
 from internvl_operator.api import quantities
 from internvl_operator.api.wire import Wire
@@ -49,9 +50,21 @@ def _int_or_string(pattern: str) -> WithJsonSchema:
 Cpu = Annotated[str, BeforeValidator(_checked_cpu), _int_or_string(quantities.CPU_PATTERN)]
 Memory = Annotated[str, BeforeValidator(_checked_memory), _int_or_string(quantities.MEMORY_PATTERN)]
 
-Pool = Annotated[
-    str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
-]
+URI_PATTERN = r"^file:///[^\s?#]*[^\s?#/]/*$"
+REVISION_PATTERN = r"^sha256:[0-9a-f]{12,64}$"
+MODEL_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$"
+ADDRESS_PATTERN = r"^https?://[^/\s?#@]+/?$"
+POOL_PATTERN = r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
+PATTERN_MESSAGES = {
+    URI_PATTERN: "must be file:///absolute/path of a checkpoint folder on the Ray nodes (no other scheme works yet)",
+    REVISION_PATTERN: "must be 'sha256:' and the first 12 to 64 hex digits of the checkpoint's digest",
+    MODEL_NAME_PATTERN: "must begin with a letter or digit and go on with letters, digits and . _ : / -",
+    ADDRESS_PATTERN: "must be http://host:port of the Ray dashboard, without path, user or query",
+    POOL_PATTERN: "must begin and end with a letter or digit, with letters, digits and - _ . between",
+}
+"""What is wrong when a field does not match its pattern: the same words from the API server and from us."""
+
+Pool = Annotated[str, Field(max_length=63, pattern=POOL_PATTERN)]
 Replicas = Annotated[int, Field(ge=1, le=256, strict=True)]
 
 REPLICAS_RULE = "!has(self.maxReplicas) || self.maxReplicas == self.minReplicas"
@@ -75,9 +88,8 @@ class ModelSpec(Wire):
     uri: Annotated[
         str,
         Field(
-            min_length=9,
             max_length=1024,
-            pattern=r"^file:///[^\s?#]*[^\s?#/]/*$",
+            pattern=URI_PATTERN,
             description=(
                 "Where the checkpoint folder lies: file:///absolute/path, as seen on each Ray node of both "
                 "pools. The folder has InternVL's published layout: config.json, safetensors, a tokenizer."
@@ -88,7 +100,7 @@ class ModelSpec(Wire):
         str | None,
         Field(
             max_length=71,
-            pattern=r"^sha256:[0-9a-f]{12,64}$",
+            pattern=REVISION_PATTERN,
             description=(
                 "Digest that the checkpoint must have: sha256: and its first 12 to 64 hex digits. "
                 "Left out: whatever lies there is served; the status shows its digest."
@@ -98,9 +110,8 @@ class ModelSpec(Wire):
     name: Annotated[
         str | None,
         Field(
-            min_length=1,
             max_length=128,
-            pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$",
+            pattern=MODEL_NAME_PATTERN,
             description="Name of the model in the OpenAI API. Left out: the last part of uri.",
         ),
     ] = None
@@ -118,7 +129,7 @@ class RayBackendSpec(Wire):
         str,
         Field(
             max_length=256,
-            pattern=r"^https?://[^/\s?#@]+/?$",
+            pattern=ADDRESS_PATTERN,
             description="Address of the Ray dashboard, for example http://ray-head:8265.",
         ),
     ]
@@ -244,14 +255,20 @@ def parse_spec(mapping: Mapping[str, Any] | None) -> InternVLServiceSpec:
     try:
         return InternVLServiceSpec.model_validate({} if mapping is None else mapping, by_name=False)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        first = error.errors(include_url=False, include_input=False)[0]
         path = ".".join(["spec", *(str(part) for part in first["loc"])])
-        raise Rejected(_sentence(first["type"], first["msg"]), field=path) from error
+        raise Rejected(_sentence(first), field=path) from error
 
 
-def _sentence(kind: str, message: str) -> str:
-    if kind == "extra_forbidden":
-        return "this field does not exist; see `kubectl explain internvlservice.spec --recursive`"
-    if kind == "missing":
-        return "this field is required"
-    return message.removeprefix("Value error, ")
+def _sentence(detail: ErrorDetails) -> str:
+    match detail["type"]:
+        case "extra_forbidden":
+            return "this field does not exist; see `kubectl explain internvlservice.spec --recursive`"
+        case "missing":
+            return "this field is required"
+        case "model_type" | "model_attributes_type":
+            return "must be a mapping of fields"
+        case "string_pattern_mismatch":
+            return PATTERN_MESSAGES[detail["ctx"]["pattern"]]
+        case _:
+            return detail["msg"].removeprefix("Value error, ")

@@ -1,0 +1,100 @@
+"""The decision of one reconcile: `plan(observation, settings) -> Plan`, pure and total.
+
+Called by `reconcile` after `cluster.observe`, carried out by `cluster.apply`. Every state of the world has a
+plan and a reason; the order of the checks is in `checks.py` and `assessment.py`.
+"""
+
+from datetime import timedelta
+
+from internvl_operator.plan import checks
+from internvl_operator.plan.assessment import Assessment, assess
+from internvl_operator.plan.decision import (
+    EventKind,
+    EventNote,
+    FinalizerChange,
+    Plan,
+    ProbeRequest,
+)
+from internvl_operator.plan.deletion import plan_deletion
+from internvl_operator.plan.events import events_between
+from internvl_operator.plan.findings import Finding
+from internvl_operator.plan.observation import Observation, RaySeen
+from internvl_operator.plan.probing import Outcome
+from internvl_operator.plan.status import status_with_ray, status_without_ray
+from internvl_operator.settings import Settings
+from internvl_runtimes.contract import routes
+
+__all__ = ["EventKind", "EventNote", "FinalizerChange", "Plan", "ProbeRequest", "plan"]
+
+WRITE_AGAIN_S = 5.0
+"""A write that is not seen in Serve by then is made again."""
+
+
+def plan(observation: Observation, settings: Settings) -> Plan:
+    """Decide what to do about one service."""
+    service, ray = observation.service, observation.ray
+    if service.deleting_since is not None:
+        return plan_deletion(observation, service.deleting_since, settings)
+    finding = checks.world_finding(observation, settings)
+    if finding is not None or not isinstance(ray, RaySeen):
+        return _plan_without_ray(observation, finding, settings)
+    return _plan_with_ray(observation, ray, settings)
+
+
+def _plan_without_ray(observation: Observation, finding: Finding | None, settings: Settings) -> Plan:
+    assert finding is not None  # anything but RaySeen is a finding
+    status = status_without_ray(observation, finding)
+    return Plan(
+        status=status,
+        events=events_between(observation.service.status, status),
+        requeue_after_s=None if finding.is_failure else settings.poll_interval_s,
+        why=(f"{finding.reason}: {finding.message}",),
+    )
+
+
+def _plan_with_ray(observation: Observation, ray: RaySeen, settings: Settings) -> Plan:
+    service = observation.service
+    assessment = assess(observation, ray, settings)
+    status = status_with_ray(observation, assessment, ray.address)
+    probe, probe_in_s = _probe(observation, assessment, settings)
+    timers = [retry.due_in_s for retry in assessment.retries.values()]
+    timers += [probe_in_s, WRITE_AGAIN_S if assessment.differs else None]
+    return Plan(
+        applications=assessment.applications,
+        write=bool(assessment.differs),
+        finalizer=FinalizerChange.KEEP if service.has_finalizer else FinalizerChange.ADD,
+        probe=probe,
+        status=status,
+        events=events_between(service.status, status),
+        requeue_after_s=min((timer for timer in timers if timer is not None), default=None),
+        why=_why(assessment, probe),
+    )
+
+
+def _probe(
+    observation: Observation, assessment: Assessment, settings: Settings
+) -> tuple[ProbeRequest | None, float | None]:  # the request, and when to come back
+    verdict, subject, seen = assessment.verdict, assessment.subject, observation.probe
+    if verdict is None or subject is None or verdict.outcome is Outcome.PASSED:
+        return None, None
+    if verdict.outcome is Outcome.FAILED and seen is not None:
+        again_s = (seen.at + timedelta(seconds=settings.probe_retry_s) - observation.now).total_seconds()
+        if again_s > 0:
+            return None, min(again_s, settings.probe_retry_s)
+    request = ProbeRequest(
+        url=f"{assessment.url}{routes.PROBE}", subject=subject, timeout_s=settings.probe_timeout_s
+    )
+    return request, settings.probe_timeout_s
+
+
+def _why(assessment: Assessment, probe: ProbeRequest | None) -> tuple[str, ...]:
+    blocker = assessment.blocker
+    lines = ["the service is Ready" if blocker is None else f"{blocker.reason}: {blocker.message}"]
+    lines += [f"{name} differs from what Ray Serve holds: write it" for name in assessment.differs]
+    lines += [
+        f"{role} failed at {retry.failed_at}: attempt {retry.attempt}"
+        for role, retry in assessment.retries.items()
+        if retry.is_due
+    ]
+    lines += [] if probe is None else [f"probe {probe.url} about {probe.subject}"]
+    return tuple(lines)

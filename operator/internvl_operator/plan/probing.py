@@ -1,0 +1,140 @@
+"""What the semantic probe says about Ready.
+
+A probe speaks about a subject: the generations and the replicas that ran when it was asked. Ready needs a
+probe that passed on the subject of now. One exception keeps Ready from flapping: when only replicas were
+replaced (same generations, never a moment without a running one), Ready stays while the new probe is under
+way; each replica loaded and warmed up the very configuration that passed, and ProbePassed says Unknown.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from internvl_operator.api.conditions import Reason
+from internvl_operator.api.names import Role
+from internvl_operator.api.spec import InternVLServiceSpec
+from internvl_operator.api.status import Status
+from internvl_operator.plan import failures
+from internvl_operator.plan.findings import Finding, progress
+from internvl_operator.plan.observation import ProbeSeen
+from internvl_operator.plan.serving import RoleView, generations_hash
+from internvl_runtimes.contract.probes import ProbeAnswer, RoleAnswer
+
+
+class Outcome(StrEnum):
+    """What is known about the subject of now."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    PENDING = "pending"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The outcome, and the finding that explains it unless it passed."""
+
+    outcome: Outcome
+    finding: Finding | None = None
+
+
+def judge(
+    probe: ProbeSeen | None,
+    *,
+    subject: str,
+    views: Sequence[RoleView],
+    spec: InternVLServiceSpec,
+    status: Status | None,
+) -> Verdict:
+    """What the last probe, or the memory of one that passed, says about `subject`."""
+    if probe is not None and probe.subject == subject:
+        found = _defect(probe, views, spec)
+        if found is None:
+            return Verdict(outcome=Outcome.PASSED)
+        return Verdict(outcome=Outcome.FAILED, finding=found)
+    if status is not None and status.probe is not None and status.probe.subject == subject:
+        return Verdict(outcome=Outcome.PASSED)
+    waiting = progress(Reason.PROBE_PENDING, "all replicas run; the probe has not answered yet")
+    return Verdict(outcome=Outcome.PENDING, finding=waiting)
+
+
+def same_generations(views: Sequence[RoleView], status: Status | None) -> bool:
+    """Whether the last probe that passed was about the generations that are wanted now."""
+    if status is None or status.probe is None:
+        return False
+    return status.probe.subject.startswith(f"{generations_hash(views)}-")
+
+
+def _defect(probe: ProbeSeen, views: Sequence[RoleView], spec: InternVLServiceSpec) -> Finding | None:
+    if probe.answer is None:
+        error = probe.error or "it gave no answer"
+        return Finding(reason=Reason.PROBE_FAILED, message=failures.shorten(f"the probe failed: {error}"))
+    found = (
+        _sides_failed(probe.answer)
+        or _old_generation(probe.answer, views)
+        or _wrong_revision(probe.answer, spec)
+        or _features_identical(probe.answer)
+    )
+    if found is None and not probe.answer.ok:
+        return Finding(reason=Reason.PROBE_FAILED, message="the gateway says that the probe failed")
+    return found
+
+
+def answer_of(answer: ProbeAnswer, role: Role) -> RoleAnswer:
+    """One role's part of the answer."""
+    return {Role.VISION: answer.vision, Role.LANGUAGE: answer.language, Role.GATEWAY: answer.gateway}[role]
+
+
+def _sides_failed(answer: ProbeAnswer) -> Finding | None:
+    for role in Role:
+        side = answer_of(answer, role)
+        if not side.ok:
+            known = failures.known_failure(side.error)
+            reason, text = known or (Reason.PROBE_FAILED, failures.shorten(side.error) or "no reason given")
+            return Finding(
+                reason=reason, message=f"{role}: a small picture did not come through: {text}", role=role
+            )
+    return None
+
+
+def _old_generation(answer: ProbeAnswer, views: Sequence[RoleView]) -> Finding | None:
+    for view in views:
+        answered = answer_of(answer, view.role).generation
+        if answered != view.generation:
+            return Finding(
+                reason=Reason.OLD_GENERATION,
+                message=f"{view.role}: generation {answered or 'unknown'} answered the probe, wanted is "
+                f"{view.generation}; it is asked again",
+                role=view.role,
+            )
+    return None
+
+
+def _wrong_revision(answer: ProbeAnswer, spec: InternVLServiceSpec) -> Finding | None:
+    vision, language, wanted = answer.vision.revision, answer.language.revision, spec.model.revision
+    if vision != language:
+        return Finding(
+            reason=Reason.REVISIONS_DIFFER,
+            message=f"vision has loaded {_short(vision)}, language {_short(language)}: put the same "
+            "checkpoint on the nodes of both pools",
+        )
+    if wanted is not None and not vision.startswith(wanted):
+        return Finding(
+            reason=Reason.REVISION_MISMATCH,
+            message=f"spec.model.revision asks for {_short(wanted)}, loaded is {_short(vision)}",
+        )
+    return None
+
+
+def _features_identical(answer: ProbeAnswer) -> Finding | None:
+    if answer.features_differ:
+        return None
+    return Finding(
+        reason=Reason.FEATURES_IDENTICAL,
+        message="vision: two different pictures gave the same features; export its artifact again and "
+        "check the checkpoint",
+        role=Role.VISION,
+    )
+
+
+def _short(revision: str) -> str:
+    return revision[:19] or "an unknown revision"

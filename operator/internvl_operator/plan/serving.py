@@ -1,0 +1,138 @@
+"""How each role stands in Serve, compared with what is wanted: derived facts, no judgement."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from internvl_operator.api import names
+from internvl_operator.api.names import Role
+from internvl_operator.plan.observation import (
+    ApplicationSeen,
+    ApplicationState,
+    DeploymentSeen,
+    DeploymentState,
+    RaySeen,
+    ReplicaState,
+)
+from internvl_operator.render.serve_schema import ServeApplication, ServeDeployment
+
+_RUNNING = (ReplicaState.RUNNING, ReplicaState.PENDING_MIGRATION)
+_MIXED = (DeploymentState.UPDATING, DeploymentState.DEPLOY_FAILED)
+"""Running replicas may still be of the configuration before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleView:
+    """One role: what is wanted and what Serve shows."""
+
+    role: Role
+    wanted: ServeDeployment
+    application: ApplicationSeen | None
+    deployment: DeploymentSeen | None
+    deployed_generation: str | None
+    """Of the configuration that Serve holds."""
+    deployed_attempt: int
+
+    @property
+    def generation(self) -> str:
+        """The generation that is wanted."""
+        return str(self.wanted.user_config["generation"])
+
+    @property
+    def is_current(self) -> bool:
+        """Serve holds the wanted configuration (whether or not replicas have it yet)."""
+        return self.deployed_generation == self.generation
+
+    @property
+    def running(self) -> tuple[str, ...]:
+        """Ids of running replicas, sorted."""
+        seen = () if self.deployment is None else self.deployment.replicas
+        return tuple(sorted(replica.id for replica in seen if replica.state in _RUNNING))
+
+    @property
+    def updated(self) -> int:
+        """Running replicas that surely have the wanted configuration."""
+        if self.deployment is None or not self.is_current or self.deployment.status in _MIXED:
+            return 0
+        return len(self.running)
+
+    @property
+    def is_serving(self) -> bool:
+        """At least one replica of the wanted generation runs."""
+        return self.updated > 0
+
+    @property
+    def is_complete(self) -> bool:
+        """All wanted replicas run, and no others."""
+        return self.is_serving and self.updated == self.wanted.num_replicas
+
+    @property
+    def has_given_up(self) -> bool:
+        """Serve stopped trying to bring up the wanted configuration; only a changed one makes it go on."""
+        if self.application is None or not self.is_current:
+            return False
+        if self.deployment is None:
+            return self.application.status == ApplicationState.DEPLOY_FAILED
+        return self.deployment.status == DeploymentState.DEPLOY_FAILED
+
+    @property
+    def texts(self) -> str:
+        """What Serve says about this role; the application's text only while it has no deployments."""
+        if self.deployment is not None:
+            return self.deployment.message
+        return "" if self.application is None else self.application.message
+
+
+def view_roles(
+    names_of: Mapping[Role, str], wanted: Sequence[ServeApplication], ray: RaySeen
+) -> tuple[RoleView, ...]:
+    """One view a role, in the order vision, language, gateway. `names_of`: role -> application name."""
+    by_name = {application.name: application for application in wanted}
+    return tuple(_view(role, by_name[names_of[role]], ray) for role in Role)
+
+
+def _view(role: Role, wanted: ServeApplication, ray: RaySeen) -> RoleView:
+    name = names.DEPLOYMENTS[role]
+    application = ray.applications.get(wanted.name)
+    config = {} if application is None else deployed_user_config(application.config, name)
+    generation = config.get("generation")
+    return RoleView(
+        role=role,
+        wanted=wanted.deployment(name),
+        application=application,
+        deployment=None if application is None else application.deployments.get(name),
+        deployed_generation=generation if isinstance(generation, str) else None,
+        deployed_attempt=_attempt(config.get("attempt")),
+    )
+
+
+def deployed_user_config(config: Mapping[str, Any] | None, deployment: str) -> Mapping[str, Any]:
+    """`user_config` of one deployment in a configuration that Serve gave; empty where there is none.
+
+    What Serve gives may have been written by anybody, so its shape is not taken for granted.
+    """
+    entries = None if config is None else config.get("deployments")
+    for entry in entries if isinstance(entries, Sequence) else ():
+        if isinstance(entry, Mapping) and entry.get("name") == deployment:
+            user_config = entry.get("user_config")
+            return user_config if isinstance(user_config, Mapping) else {}
+    return {}
+
+
+def _attempt(value: object) -> int:
+    return value if isinstance(value, int) and 0 <= value < 1_000_000 else 0
+
+
+def generations_hash(views: Sequence[RoleView]) -> str:
+    """What is configured, over all roles."""
+    return _hash(view.generation for view in views)
+
+
+def probe_subject(views: Sequence[RoleView]) -> str:
+    """What a probe speaks about: the generations and the replicas that run."""
+    return f"{generations_hash(views)}-{_hash('/'.join(view.running) for view in views)}"
+
+
+def _hash(parts: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]

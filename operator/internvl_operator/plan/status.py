@@ -1,0 +1,221 @@
+"""What is reported: the status of a service from what was found out. Equal findings give an equal status."""
+
+from datetime import datetime
+
+from internvl_operator.api.conditions import ConditionStatus, ConditionType, Reason
+from internvl_operator.api.names import Role
+from internvl_operator.api.spec import InternVLServiceSpec
+from internvl_operator.api.status import (
+    FailureStatus,
+    ModelStatus,
+    ProbeStatus,
+    RolesStatus,
+    RoleStatus,
+    Status,
+)
+from internvl_operator.plan import checks, conditions
+from internvl_operator.plan.assessment import Assessment
+from internvl_operator.plan.conditions import Said
+from internvl_operator.plan.findings import Finding
+from internvl_operator.plan.observation import Observation, ProbeSeen
+from internvl_operator.plan.probing import Outcome, answer_of
+from internvl_operator.plan.serving import RoleView
+
+ALL_RUN = "all replicas of the wanted generation run"
+NOTHING_MOVES = "nothing is under way"
+NOTHING_WRONG = "nothing is wrong"
+
+
+def status_without_ray(observation: Observation, finding: Finding) -> Status:
+    """The status while Ray cannot be worked with. What was known stays, what runs is unknown."""
+    service, now = observation.service, observation.now
+    old = service.status or Status()
+    if finding.reason is Reason.NOT_OBSERVED and service.status is not None:
+        return service.status  # a restarted operator knows nothing better, and writes nothing
+    unknown = conditions.unknown_for(finding)
+    said = {
+        ConditionType.READY: conditions.blocked_by(finding) if finding.is_failure else unknown,
+        ConditionType.PROGRESSING: _progressing(None if finding.is_failure else finding, finding),
+        ConditionType.DEGRADED: _degraded(finding if finding.is_failure else None),
+        ConditionType.VISION_READY: unknown,
+        ConditionType.LANGUAGE_READY: unknown,
+        ConditionType.PROBE_PASSED: unknown,
+    }
+    roles = RolesStatus(**{role.value: _unseen(old.roles.of(role), role, service.spec) for role in Role})
+    return old.model_copy(
+        update={
+            "observed_generation": service.generation,
+            "roles": roles,
+            "model": _model(service.spec, old, None),
+            "last_failure": _last_failure(old, finding if finding.is_failure else None, now),
+            "conditions": conditions.merge(service.status, said, generation=service.generation, now=now),
+        }
+    )
+
+
+def status_with_ray(observation: Observation, assessment: Assessment, address: str) -> Status:
+    """The status of a service whose Ray cluster answered."""
+    service, now = observation.service, observation.now
+    old = service.status or Status()
+    answered = _passed_probe(observation, assessment)
+    roles = {
+        view.role.value: _seen(old.roles.of(view.role), view, assessment, service.spec, answered)
+        for view in assessment.views
+    }
+    said = {
+        ConditionType.READY: _ready(assessment),
+        ConditionType.PROGRESSING: _progressing(assessment.movement, assessment.blocker),
+        ConditionType.DEGRADED: _degraded(assessment.degradation),
+        **{kind: _role_ready(assessment, role) for role, kind in checks.CONDITIONS.items()},
+        ConditionType.PROBE_PASSED: _probe_passed(assessment),
+    }
+    return Status(
+        observed_generation=service.generation,
+        url=assessment.url,
+        ray_address=address,
+        model=_model(service.spec, old, roles[Role.VISION.value].revision),
+        roles=RolesStatus(**roles),
+        probe=_probe(old, assessment, now),
+        last_failure=_last_failure(old, assessment.degradation, now),
+        conditions=conditions.merge(service.status, said, generation=service.generation, now=now),
+    )
+
+
+def status_while_deleting(observation: Observation, message: str) -> Status:
+    """The last things said about a service."""
+    service = observation.service
+    old = service.status or Status()
+    said = {
+        ConditionType.READY: conditions.is_false(Reason.DELETING, message),
+        ConditionType.PROGRESSING: conditions.is_true(Reason.DELETING, message),
+    }
+    merged = conditions.merge(service.status, said, generation=service.generation, now=observation.now)
+    return old.model_copy(update={"observed_generation": service.generation, "conditions": merged})
+
+
+def _ready(assessment: Assessment) -> Said:
+    if assessment.blocker is not None:
+        return conditions.blocked_by(assessment.blocker)
+    return conditions.is_true(Reason.READY, f"the service answers at {assessment.url}")
+
+
+def _progressing(movement: Finding | None, blocker: Finding | None) -> Said:
+    if movement is not None:
+        return conditions.raised_by(movement)
+    if blocker is not None:
+        return conditions.blocked_by(blocker)
+    return conditions.is_false(Reason.AS_DESIRED, NOTHING_MOVES)
+
+
+def _degraded(finding: Finding | None) -> Said:
+    if finding is not None:
+        return conditions.raised_by(finding)
+    return conditions.is_false(Reason.AS_DESIRED, NOTHING_WRONG)
+
+
+def _role_ready(assessment: Assessment, role: Role) -> Said:
+    view = assessment.view(role)
+    finding = assessment.role_findings.get(role)
+    if not view.is_serving:
+        return conditions.blocked_by(assessment.role_findings[role])
+    blamed = None if assessment.verdict is None else assessment.verdict.finding
+    if blamed is not None and blamed.is_failure and blamed.role is role:
+        return conditions.blocked_by(blamed)
+    return conditions.is_true(Reason.READY, ALL_RUN if finding is None else finding.message)
+
+
+def _probe_passed(assessment: Assessment) -> Said:
+    verdict, blocker = assessment.verdict, assessment.blocker
+    if verdict is None:
+        assert blocker is not None  # without a verdict something stands before Ready
+        return conditions.unknown_for(blocker)
+    if verdict.finding is None:
+        return conditions.is_true(Reason.READY, "two pictures came through both sides and were told apart")
+    if verdict.outcome is Outcome.FAILED:
+        return conditions.blocked_by(verdict.finding)
+    return conditions.unknown_for(verdict.finding)
+
+
+def _passed_probe(observation: Observation, assessment: Assessment) -> ProbeSeen | None:
+    probe, verdict = observation.probe, assessment.verdict
+    has_passed = verdict is not None and verdict.outcome is Outcome.PASSED
+    if not has_passed or probe is None or probe.subject != assessment.subject:
+        return None
+    return probe
+
+
+def _seen(
+    old: RoleStatus,
+    view: RoleView,
+    assessment: Assessment,
+    spec: InternVLServiceSpec | None,
+    answered: ProbeSeen | None,
+) -> RoleStatus:
+    revision = old.revision if old.generation == view.generation else None
+    if answered is not None and answered.answer is not None:
+        revision = answer_of(answered.answer, view.role).revision or None
+    retry = assessment.retries[view.role]
+    ready, desired = len(view.running), view.wanted.num_replicas
+    return RoleStatus(
+        engine=_engine(view.role, spec),
+        desired=desired,
+        ready=ready,
+        updated=view.updated,
+        replicas=f"{ready}/{desired}",
+        generation=view.generation,
+        revision=revision,
+        failed_at=retry.failed_at,
+        attempt=retry.attempt - retry.is_due,
+    )
+
+
+def _unseen(old: RoleStatus, role: Role, spec: InternVLServiceSpec | None) -> RoleStatus:
+    desired = old.desired if spec is None else _desired(role, spec)
+    return old.model_copy(
+        update={
+            "engine": old.engine if spec is None else _engine(role, spec),
+            "desired": desired,
+            "ready": None,
+            "updated": None,
+            "replicas": f"?/{desired}",
+        }
+    )
+
+
+def _engine(role: Role, spec: InternVLServiceSpec | None) -> str | None:
+    if spec is None or role is Role.GATEWAY:
+        return None
+    return (spec.vision if role is Role.VISION else spec.language).engine.value
+
+
+def _desired(role: Role, spec: InternVLServiceSpec) -> int:
+    replicas = {Role.VISION: spec.vision.min_replicas, Role.LANGUAGE: spec.language.min_replicas}
+    return replicas.get(role, 1)
+
+
+def _model(spec: InternVLServiceSpec | None, old: Status, revision: str | None) -> ModelStatus | None:
+    if spec is None:
+        return old.model
+    if revision is None and old.model is not None and old.model.name == spec.model.served_name:
+        return old.model
+    return ModelStatus(name=spec.model.served_name, revision=revision)
+
+
+def _probe(old: Status, assessment: Assessment, now: datetime) -> ProbeStatus | None:
+    verdict, subject = assessment.verdict, assessment.subject
+    if subject is None or verdict is None or verdict.outcome is not Outcome.PASSED:
+        return old.probe
+    if old.probe is not None and old.probe.subject == subject:
+        return old.probe
+    return ProbeStatus(subject=subject, time=now.replace(microsecond=0))
+
+
+def _last_failure(old: Status, finding: Finding | None, now: datetime) -> FailureStatus | None:
+    if finding is None:
+        return old.last_failure
+    degraded = old.condition(ConditionType.DEGRADED)
+    known = old.last_failure
+    is_still_wrong = degraded is not None and degraded.status is ConditionStatus.TRUE
+    if known and is_still_wrong and (known.reason, known.message) == (finding.reason, finding.message):
+        return known
+    return FailureStatus(time=now.replace(microsecond=0), reason=finding.reason, message=finding.message)
