@@ -132,9 +132,9 @@ class Kubernetes:
             )
         )
 
-    async def create_event(self, namespace: str, event: dict[str, Any]) -> None:
-        """Create one events.k8s.io/v1 Event."""
-        await _call(self._client.create(Event(**event), namespace=namespace))
+    async def create_event(self, event: dict[str, Any]) -> None:
+        """Create one events.k8s.io/v1 Event, in the namespace that it names."""
+        await _call(self._client.create(Event(**event)))
 
     async def has_service_kind(self, namespace: str | None) -> bool:
         """Whether the CRD is installed and served; asked by the same list that the watch begins with."""
@@ -155,13 +155,14 @@ class Kubernetes:
         """Read the Lease."""
         return dict(await _call(self._client.get(LeaseObject, name, namespace=namespace)))
 
-    async def create_lease(self, namespace: str, lease: dict[str, Any]) -> dict[str, Any]:
-        """Create the Lease."""
-        return dict(await _call(self._client.create(LeaseObject(**lease), namespace=namespace)))
+    async def create_lease(self, lease: dict[str, Any]) -> dict[str, Any]:
+        """Create the Lease, in the namespace that it names."""
+        return dict(await _call(self._client.create(LeaseObject(**lease))))
 
     async def replace_lease(self, namespace: str, name: str, lease: dict[str, Any]) -> dict[str, Any]:
         """Replace the Lease if its resourceVersion still matches."""
-        return dict(await _call(self._client.replace(LeaseObject(**lease), name, namespace=namespace)))
+        body: Any = LeaseObject(**lease)
+        return dict(await _call(self._client.replace(body, name, namespace=namespace)))
 
 
 class KubeLease:
@@ -184,7 +185,7 @@ class KubeLease:
     async def create(self, lease: dict[str, Any]) -> dict[str, Any]:
         """Create it."""
         try:
-            return await self._kubernetes.create_lease(self._namespace, lease)
+            return await self._kubernetes.create_lease(lease)
         except ApiFault as fault:
             raise _lease_fault(fault) from fault
 

@@ -6,6 +6,7 @@ duration as watched from here, whatever the times written in it say. Called by `
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -14,11 +15,11 @@ from typing import Any, Protocol
 
 log = logging.getLogger(__name__)
 
-DURATION_S = 15
-RENEW_EVERY_S = 5.0
+RENEW_PART = 1 / 3
+"""Renewed after this part of the duration."""
+DEADLINE_PART = 2 / 3
+"""Given up this part of the duration after the last renewal began: gone before the Lease runs out."""
 RETRY_EVERY_S = 2.0
-RENEW_DEADLINE_S = 10.0
-"""Give up this long after the last renewal began, so that this process is gone before the Lease runs out."""
 
 
 class LeaseConflict(Exception):
@@ -67,6 +68,7 @@ class Lease:
         name: str,
         namespace: str,
         identity: str,
+        duration_s: float,
         monotonic: Callable[[], float],
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -75,6 +77,9 @@ class Lease:
         self._name = name
         self._namespace = namespace
         self._identity = identity
+        self._duration_s = duration_s
+        self._renew_every_s = duration_s * RENEW_PART
+        self._deadline_s = duration_s * DEADLINE_PART
         self._monotonic = monotonic
         self._sleep = sleep
         self._wall = wall
@@ -90,7 +95,7 @@ class Lease:
             try:
                 found = await self._api.read()
                 holder = _holder(found)
-                if found is None or holder in ("", self._identity) or _is_stale(found, seen, began):
+                if found is None or holder in ("", self._identity) or self._is_stale(found, seen, began):
                     self._held = await self._take(found)
                     self._renewed = began
                     log.info("holding lease %s/%s as %s", self._namespace, self._name, self._identity)
@@ -111,22 +116,22 @@ class Lease:
         """Renew for ever.
 
         Raises:
-            LeaseLost: another process took it, or no renewal succeeded within `RENEW_DEADLINE_S`.
+            LeaseLost: another process took it, or no renewal succeeded within two thirds of its duration.
         """
-        pause_s = RENEW_EVERY_S
+        pause_s = self._renew_every_s
         while True:
             await self._sleep(pause_s)
             began = self._monotonic()
-            left_s = self._renewed + RENEW_DEADLINE_S - began
+            left_s = self._renewed + self._deadline_s - began
             try:
                 async with asyncio.timeout(max(left_s, 0.0)):
                     await self._renew()
-                self._renewed, pause_s = began, RENEW_EVERY_S
+                self._renewed, pause_s = began, self._renew_every_s
             except (LeaseUnreachable, LeaseConflict, TimeoutError) as fault:
                 log.warning("cannot renew lease %s/%s: %s", self._namespace, self._name, fault or "timed out")
                 pause_s = RETRY_EVERY_S
-                if self._monotonic() + pause_s >= self._renewed + RENEW_DEADLINE_S:
-                    raise LeaseLost(f"no renewal for {RENEW_DEADLINE_S:g} s") from fault
+                if self._monotonic() + pause_s >= self._renewed + self._deadline_s:
+                    raise LeaseLost(f"no renewal for {self._deadline_s:g} s") from fault
 
     async def release(self) -> None:
         """Give the Lease up, so that the next process need not wait. Best effort."""
@@ -168,11 +173,23 @@ class Lease:
             self._held = found
             raise
 
+    def check(self) -> None:
+        """Raise `LeaseLost` when the Lease may have run out, for instance while this process was stopped."""
+        if self._held is None or self._monotonic() - self._renewed > self._duration_s:
+            raise LeaseLost("the lease has not been renewed in time")
+
+    def _is_stale(self, lease: dict[str, Any], seen: _Sight | None, now: float) -> bool:
+        """Whether the Lease stood unchanged, as watched from here, for longer than it lasts."""
+        if seen is None or seen.version != str(lease["metadata"].get("resourceVersion", "")):
+            return False
+        lasts_s = float((lease.get("spec") or {}).get("leaseDurationSeconds") or self._duration_s)
+        return now - seen.since > lasts_s
+
     def _spec(self, *, acquired: str | None, transitions: int) -> dict[str, Any]:
         now = self._wall().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         return {
             "holderIdentity": self._identity,
-            "leaseDurationSeconds": DURATION_S,
+            "leaseDurationSeconds": math.ceil(self._duration_s),
             "acquireTime": acquired or now,
             "renewTime": now,
             "leaseTransitions": transitions,
@@ -181,11 +198,3 @@ class Lease:
 
 def _holder(lease: dict[str, Any] | None) -> str:
     return str(((lease or {}).get("spec") or {}).get("holderIdentity") or "")
-
-
-def _is_stale(lease: dict[str, Any], seen: _Sight | None, now: float) -> bool:
-    """Whether the Lease stood unchanged, as watched from here, for longer than it lasts."""
-    if seen is None or seen.version != str(lease["metadata"].get("resourceVersion", "")):
-        return False
-    lasts_s = float((lease.get("spec") or {}).get("leaseDurationSeconds") or DURATION_S)
-    return now - seen.since > lasts_s

@@ -140,7 +140,7 @@ class KubeServiceStore:
             },
         }
         try:
-            await self._kubernetes.create_event(key.namespace, event)
+            await self._kubernetes.create_event(event)
         except ApiFault as fault:
             log.warning("%s: cannot create an Event: %s", key, fault.message)
 

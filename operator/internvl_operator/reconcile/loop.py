@@ -9,7 +9,7 @@ import logging
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 log = logging.getLogger(__name__)
@@ -58,15 +58,6 @@ class _Later:
     timer: Timer
 
 
-@dataclass(slots=True)
-class Beat:
-    """What the liveness check reads of the queue."""
-
-    running_since: dict[Hashable, float] = field(default_factory=dict)
-    done: int = 0
-    failed: int = 0
-
-
 class WorkQueue(Generic[Key]):
     """Runs `reconcile(key)` for the keys that are due. It returns seconds until the key is due again, or None."""
 
@@ -89,7 +80,7 @@ class WorkQueue(Generic[Key]):
         self._failures: dict[Key, int] = {}
         self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
-        self.beat = Beat()
+        self._running_since: dict[Key, float] = {}
 
     def add(self, key: Key) -> None:
         """The key is due now."""
@@ -110,6 +101,11 @@ class WorkQueue(Generic[Key]):
             known.timer.cancel()
         self._later[key] = _Later(due, self._clock.call_later(max(0.0, delay_s), lambda: self._come_due(key)))
 
+    def longest_s(self) -> float:
+        """Seconds that the longest running reconcile runs by now; 0 when none runs."""
+        now = self._clock.time()
+        return max((now - since for since in self._running_since.values()), default=0.0)
+
     async def run(self) -> None:
         """Reconcile until cancelled; then cancel what runs and wait for it."""
         try:
@@ -125,20 +121,18 @@ class WorkQueue(Generic[Key]):
 
     async def _run_one(self, key: Key) -> None:
         self._drop_timer(key)
-        self.beat.running_since[key] = self._clock.time()
+        self._running_since[key] = self._clock.time()
         try:
             again_s = await self._reconcile(key)
         except Exception:
             # Known troubles are values of the plan; what arrives here is a bug or a border that leaks.
             failures = self._failures[key] = self._failures.get(key, 0) + 1
             again_s = self._backoff.delay_s(failures)
-            self.beat.failed += 1
             log.exception("reconcile of %s failed, trying again in %.1f s", key, again_s)
         else:
             self._failures.pop(key, None)
         finally:
-            self.beat.done += 1
-            self.beat.running_since.pop(key, None)
+            self._running_since.pop(key, None)
             del self._tasks[key]
             self._wake.set()
         if again_s is not None:

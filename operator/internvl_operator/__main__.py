@@ -1,0 +1,243 @@
+"""The operator process: `python -m internvl_operator`. Composition root; nothing imports this module.
+
+Settings come from `INTERNVL_OPERATOR_*`. The Lease is taken before Kopf starts, and the process exits at once
+when it is lost: whoever starts it again makes it wait for its turn.
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, NoReturn
+from uuid import uuid4
+
+import kopf
+
+from internvl_operator import VERSION
+from internvl_operator.api.keys import ServiceKey
+from internvl_operator.cluster.fleet import Fleet
+from internvl_operator.cluster.http import AiohttpTransport
+from internvl_operator.cluster.kubernetes import ApiFault, KubeLease, Kubernetes
+from internvl_operator.cluster.lease import Lease, LeaseLost
+from internvl_operator.cluster.service_store import KubeServiceStore
+from internvl_operator.errors import Rejected
+from internvl_operator.handlers.liveness import Liveness
+from internvl_operator.handlers.resync import KindGone, Resync
+from internvl_operator.handlers.watching import build_registry, build_settings
+from internvl_operator.logs import configure_logging
+from internvl_operator.reconcile.loop import WorkQueue
+from internvl_operator.reconcile.reconciler import Reconciler
+from internvl_operator.settings import Settings
+
+log = logging.getLogger("internvl_operator")
+
+EXIT_USAGE = 2
+EXIT_LEASE_LOST = 3
+EXIT_STOPPED = 4
+CRD_EVERY_S = 3.0
+STALL_S = 120.0
+"""A reconcile that runs, or a change that the watch owes, for longer than this means that we are stuck."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Command line of the process."""
+
+    liveness: str | None
+    log_level: str
+
+
+def parse_options(arguments: Sequence[str]) -> Options:
+    """Read the command line; exits with a usage message when it is wrong."""
+    parser = argparse.ArgumentParser(prog="python -m internvl_operator", description=__doc__)
+    parser.add_argument(
+        "--liveness", metavar="URL", help="serve the liveness check there, e.g. http://127.0.0.1:8081/healthz"
+    )
+    parser.add_argument(
+        "--log-level", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"), help="default: INFO"
+    )
+    parser.add_argument("--version", action="version", version=VERSION)
+    found = parser.parse_args(arguments)
+    return Options(liveness=found.liveness, log_level=found.log_level)
+
+
+def main(arguments: Sequence[str] | None = None, env: Mapping[str, str] | None = None) -> int:
+    """Run the operator until a signal; returns the exit status."""
+    options = parse_options(sys.argv[1:] if arguments is None else arguments)
+    configure_logging(options.log_level)
+    try:
+        settings = _with_unique_identity(Settings.from_env(os.environ if env is None else env))
+        return asyncio.run(_run(settings, options))
+    except Rejected as fault:
+        log.error("%s", fault)
+        return EXIT_USAGE
+
+
+def _with_unique_identity(settings: Settings) -> Settings:
+    """Two processes must never hold one identity: the Lease is theirs to fight for."""
+    unique = f"{settings.identity}_{socket.gethostname()}_{os.getpid()}_{uuid4().hex[:8]}"
+    return replace(settings, identity=unique)
+
+
+async def _run(settings: Settings, options: Options) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    log.info("internvl-operator %s starts as %s", VERSION, settings.identity)
+    kubernetes = Kubernetes.connect()
+    liveness = Liveness(options.liveness) if options.liveness else None
+    lease = Lease(
+        KubeLease(kubernetes, namespace=settings.lease_namespace, name=settings.lease_name),
+        name=settings.lease_name,
+        namespace=settings.lease_namespace,
+        identity=settings.identity,
+        duration_s=settings.lease_duration_s,
+        monotonic=loop.time,
+    )
+    try:
+        if liveness is not None:
+            await liveness.start()
+        if not await _unless(stop, _wait_for_kind(kubernetes, settings)):
+            return 0
+        if not await _unless(stop, lease.acquire()):
+            return 0
+        keeper = asyncio.create_task(_keep(lease), name="lease")
+        status = await _operate(settings, kubernetes, lease, liveness, stop)
+        keeper.cancel()
+        await asyncio.gather(keeper, return_exceptions=True)
+        return status
+    finally:
+        await lease.release()
+        if liveness is not None:
+            await liveness.close()
+        await kubernetes.close()
+
+
+async def _operate(
+    settings: Settings, kubernetes: Kubernetes, lease: Lease, liveness: Liveness | None, stop: asyncio.Event
+) -> int:
+    """Reconcile until `stop`, or until a part of the process ends that should not."""
+    loop = asyncio.get_running_loop()
+    async with AiohttpTransport() as transport:
+        queue: WorkQueue[ServiceKey] = WorkQueue(lambda key: reconciler.reconcile(key), clock=loop)
+        fleet = Fleet(transport, settings, wake=queue.add, now=_now, fence=lease.check)
+        store = KubeServiceStore(kubernetes, identity=settings.identity, monotonic=loop.time)
+        reconciler = Reconciler(store, fleet, settings, now=_now, fence=lease.check)
+        resync = Resync(
+            lambda: _list_all(kubernetes, settings),
+            add=queue.add,
+            known=fleet.keys,
+            monotonic=loop.time,
+            sleep=asyncio.sleep,
+        )
+        if liveness is not None:
+            liveness.add(
+                (
+                    lambda: "a reconcile is stuck" if queue.longest_s() > STALL_S else None,
+                    lambda: "the watch has stalled" if resync.stalled_for() > STALL_S else None,
+                )
+            )
+        parts = {
+            asyncio.create_task(queue.run(), name="work queue"),
+            asyncio.create_task(resync.run(), name="resync"),
+            asyncio.create_task(_watch(settings, resync, stop), name="watch"),
+            asyncio.create_task(stop.wait(), name="stop"),
+        }
+        ended, running = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+        stop.set()
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await fleet.close()
+    return _status_of(ended)
+
+
+def _status_of(ended: set[asyncio.Task[Any]]) -> int:
+    for task in ended:
+        fault = task.exception()
+        if isinstance(fault, KindGone):
+            log.error("%s; stopping", fault)
+            return EXIT_STOPPED
+        if fault is not None:
+            log.error("the %s ended: %s", task.get_name(), fault, exc_info=fault)
+            return EXIT_STOPPED
+    log.info("stopping")
+    return 0
+
+
+async def _watch(settings: Settings, resync: Resync, stop: asyncio.Event) -> None:
+    """Kopf, inside this loop. It ends by a signal or by a fault of its own; either ends the process."""
+    await kopf.operator(
+        registry=build_registry(resync.on_key),
+        settings=build_settings(),
+        standalone=True,
+        clusterwide=not settings.namespaces,
+        namespaces=settings.namespaces,
+        stop_flag=stop,
+    )
+
+
+async def _list_all(kubernetes: Kubernetes, settings: Settings) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for namespace in settings.namespaces or (None,):
+        found += await kubernetes.list_services(namespace)
+    return found
+
+
+async def _wait_for_kind(kubernetes: Kubernetes, settings: Settings) -> None:
+    """Until the CRD is there and the API server lets us list; says what it waits for whenever that changes."""
+    told = ""
+    while True:
+        namespace = settings.namespaces[0] if settings.namespaces else None
+        try:
+            if await kubernetes.has_service_kind(namespace):
+                return
+            trouble = "the CRD of InternVLService is not installed: kubectl apply -f manifests/crds"
+        except ApiFault as fault:
+            trouble = fault.message
+        if trouble != told:
+            log.warning("waiting: %s", trouble)
+            told = trouble
+        await asyncio.sleep(CRD_EVERY_S)
+
+
+async def _keep(lease: Lease) -> NoReturn:
+    try:
+        await lease.keep()
+    except LeaseLost as fault:
+        log.critical("lost the lease (%s); exiting at once, another process may act now", fault)
+    except Exception:
+        log.critical("cannot keep the lease; exiting at once", exc_info=True)
+    else:
+        log.critical("the lease is no longer kept; exiting at once")
+    logging.shutdown()
+    os._exit(EXIT_LEASE_LOST)
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Await the work; False if `stop` came first. A fault of the work is raised."""
+    task = asyncio.create_task(work)
+    stopper = asyncio.create_task(stop.wait())
+    await asyncio.wait({task, stopper}, return_when=asyncio.FIRST_COMPLETED)
+    stopper.cancel()
+    if task.done():
+        task.result()
+        return True
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return False
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

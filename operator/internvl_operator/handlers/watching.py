@@ -1,0 +1,75 @@
+"""What Kopf does for us: it watches InternVLServices and calls back with each event."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import kopf
+
+from internvl_operator.api import labels
+from internvl_operator.api.keys import ServiceKey
+from internvl_operator.errors import Rejected
+
+SERVER_TIMEOUT_S = 30.0
+"""The API server ends each watch after this, so a stream that says nothing for longer is dead.
+
+Kopf's own default waits 70 s for a bookmark, which the API server sends once a minute. We want a half-open
+connection (packets dropped, not reset) noticed within 60 s, and a watch is cheap to open again.
+"""
+INACTIVITY_S = 38.0
+CLIENT_TIMEOUT_S = 45.0
+CONNECT_TIMEOUT_S = 5.0
+REQUEST_TIMEOUT_S = 15.0
+
+
+class _EndlessBackoff:
+    """Pauses between tries of Kopf's own requests: without end, so that no outage ends the watch."""
+
+    def __iter__(self) -> Iterator[float]:
+        yield from (0.5, 1.0, 2.0)
+        while True:
+            yield 3.0
+
+
+def build_registry(
+    on_key: Callable[[ServiceKey, str, bool], None],
+) -> kopf.OperatorRegistry:
+    """Handlers of one operator.
+
+    Args:
+        on_key: Called with the key, its resourceVersion and whether it is deleted; must not block.
+    """
+    registry = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=registry)
+    def log_in(**kwargs: Any) -> kopf.ConnectionInfo | None:
+        return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+
+    @kopf.on.event(labels.GROUP, labels.VERSION, labels.PLURAL, registry=registry)
+    async def enqueue(event: Any, **_: Any) -> None:
+        meta = event["object"]["metadata"]
+        try:
+            key = ServiceKey(meta["namespace"], meta["name"])
+        except Rejected:
+            return  # the CRD refuses such names; an object older than that rule is not ours to serve
+        on_key(key, str(meta.get("resourceVersion", "")), event.get("type") == "DELETED")
+
+    return registry
+
+
+def build_settings() -> kopf.OperatorSettings:
+    """Kopf's settings: only watch, notice a dead stream soon, never give up, write nothing."""
+    settings = kopf.OperatorSettings()
+    settings.watching.server_timeout = SERVER_TIMEOUT_S
+    settings.watching.inactivity_timeout = INACTIVITY_S
+    settings.watching.client_timeout = CLIENT_TIMEOUT_S
+    settings.watching.connect_timeout = CONNECT_TIMEOUT_S
+    settings.networking.request_timeout = REQUEST_TIMEOUT_S
+    settings.networking.connect_timeout = CONNECT_TIMEOUT_S
+    settings.networking.error_backoffs = _EndlessBackoff()
+    # The CRD exists before Kopf starts (`__main__` waits for it); watching CRDs and namespaces would need
+    # cluster-wide rights for nothing.
+    settings.scanning.disabled = True
+    settings.posting.enabled = False
+    settings.peering.standalone = True
+    settings.process.ultimate_exiting_timeout = None
+    return settings

@@ -1,0 +1,23 @@
+"""Logging of both processes: one line a message, whatever it holds."""
+
+import logging
+
+QUIET = ("kopf", "httpx2", "httpcore2", "aiohttp", "asyncio", "watchfiles")
+"""Libraries whose news are of no interest below a warning."""
+
+
+class OneLine(logging.Formatter):
+    """Joins lines, tracebacks too, so that each record is one line of the log."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as one line."""
+        return " ⏎ ".join(line for line in super().format(record).splitlines() if line.strip())
+
+
+def configure_logging(level: str = "INFO") -> None:
+    """Send everything to standard error. Called once, by the edge of a process."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
