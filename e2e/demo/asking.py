@@ -29,7 +29,9 @@ class Answer:
     stage_ms: dict[str, float]
 
 
-def write_request(path: Path, *, model: str, question: str, picture: Path | None, max_tokens: int = 32) -> None:
+def write_request(
+    path: Path, *, model: str, question: str, picture: Path | None, max_tokens: int = 32
+) -> None:
     """Write the body of a chat completion to `path`, so that the curl line is short enough to copy."""
     content: list[dict[str, object]] = []
     if picture is not None:

@@ -6,10 +6,11 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image, ImageDraw, ImageFont
+
 from internvl_engines.contract.checkpoint import CheckpointConfig
 from internvl_engines.nano import pictures, questions
 from internvl_runtimes.preprocess import tiling
-from PIL import Image, ImageDraw, ImageFont
 
 SEVERAL_TILES = (3, 2)
 _TILE_SIDE_ON_SCREEN = 224

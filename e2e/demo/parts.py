@@ -1,0 +1,143 @@
+"""The parts of a local installation: Kubernetes API, Ray nodes, the operator. Used by the demo and the benchmarks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from e2e.cluster.clusters import Cluster, open_cluster
+from e2e.cluster.control_plane import ControlPlane
+from e2e.cluster.errors import StartFailed
+from e2e.cluster.processes import ProcessKeeper
+from e2e.cluster.ray_nodes import HEAD, RayNode, RayNodes
+from e2e.setup.progress import step
+
+ROOT = Path(__file__).parents[2]
+SYSTEM_NAMESPACE = "internvl-system"
+OPERATOR = "internvl-operator"
+NODES = (RayNode(HEAD, None, 2), RayNode("vision", "vision", 2), RayNode("language", "language", 2))
+
+
+class KubectlFailed(StartFailed):
+    """kubectl ended with an error; the message is its own."""
+
+
+@dataclass(slots=True)
+class LocalInstallation:
+    """Everything that a platform team would have installed, on loopback; a context manager.
+
+    Args:
+        kubeconfig: an existing cluster to use; None starts an own control plane.
+        nodes: the Ray nodes.
+        settings: more settings for the operator, as its environment variables.
+    """
+
+    kubeconfig: Path | None = None
+    nodes: tuple[RayNode, ...] = NODES
+    settings: dict[str, str] = field(default_factory=dict)
+
+    cluster: Cluster = field(init=False)
+    ray: RayNodes = field(init=False)
+    folder: Path = field(init=False)
+    """Logs of the operator; gone at the end."""
+    _stack: contextlib.ExitStack = field(init=False)
+    _keeper: ProcessKeeper = field(init=False)
+
+    def __enter__(self) -> Self:
+        self._stack = contextlib.ExitStack()
+        try:
+            with step("Kubernetes API server and Ray (a head, a vision node, a language node)"):
+                self._start_servers()
+            with step("operator"):
+                self._start_operator()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    @property
+    def kubectl_command(self) -> list[str]:
+        """The command kubectl with the administrator's kubeconfig."""
+        return [str(Path(sys.executable).parent / "kubectl"), "--kubeconfig", str(self.cluster.kubeconfig())]
+
+    @property
+    def operator_log(self) -> Path:
+        """Where the operator writes."""
+        return self.folder / "operator.log"
+
+    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+        """Run kubectl and return what it prints.
+
+        Raises:
+            KubectlFailed: with kubectl's own words.
+        """
+        done = subprocess.run(
+            [*self.kubectl_command, *arguments], input=stdin, capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            raise KubectlFailed(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def operator_pid(self) -> int:
+        """Process id of the operator."""
+        return self._keeper.pid(OPERATOR)
+
+    def check_operator(self) -> None:
+        """Raise `StartFailed` with the end of its log when the operator has ended."""
+        if (status := self._keeper.exit_status(OPERATOR)) is not None:
+            tail = "\n".join(self.operator_log.read_text(errors="replace").splitlines()[-15:])
+            raise StartFailed(f"the operator ended with status {status}:\n{tail}")
+
+    def _start_servers(self) -> None:
+        self.cluster, self.ray = open_cluster(self.kubeconfig), RayNodes(self.nodes)
+        with ThreadPoolExecutor(2) as pool:
+            started = [pool.submit(part.__enter__) for part in (self.cluster, self.ray)]
+        for part, future in zip((self.cluster, self.ray), started, strict=True):
+            if future.exception() is None:
+                self._stack.push(part.__exit__)
+        for future in started:
+            future.result()
+
+    def _start_operator(self) -> None:
+        self.kubectl("apply", "--server-side", "-f", str(ROOT / "manifests" / "crds"))
+        self.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
+        self.kubectl("apply", "-f", str(ROOT / "manifests" / "rbac"))
+        self.folder = Path(tempfile.mkdtemp(prefix="internvl-operator-"))
+        self._keeper = self._stack.enter_context(ProcessKeeper(self.folder))
+        self._keeper.start(
+            OPERATOR,
+            [sys.executable, "-m", "internvl_operator"],
+            log=self.operator_log,
+            environment=self._operator_environment(),
+        )
+
+    def _operator_environment(self) -> dict[str, str]:
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("INTERNVL_OPERATOR_", "RAY_"))}
+        return inherited | {
+            "KUBECONFIG": str(self._operator_kubeconfig()),
+            "INTERNVL_OPERATOR_RAY_ADDRESS": self.ray.dashboard_url,
+            "INTERNVL_OPERATOR_SERVE_HTTP_HOST": "127.0.0.1",
+            "INTERNVL_OPERATOR_SERVE_HTTP_PORT": str(self.ray.serve_port),
+            "INTERNVL_OPERATOR_LEASE_NAMESPACE": SYSTEM_NAMESPACE,
+            **self.settings,
+        }
+
+    def _operator_kubeconfig(self) -> Path:
+        # With its own service account, so that its few rights are seen to be enough; in somebody else's cluster
+        # the rights of whoever gave the kubeconfig.
+        if isinstance(self.cluster, ControlPlane):
+            return self.cluster.service_account_kubeconfig(namespace=SYSTEM_NAMESPACE, name=OPERATOR)
+        return self.cluster.kubeconfig()
