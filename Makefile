@@ -22,13 +22,10 @@ ifeq ($(origin KUBECONFIG),command line)
 endif
 unexport KUBECONFIG
 
-# By the environment, not by the recipe's text: a question may hold quotes and dollar signs.
-ifneq ($(filter command line environment,$(origin PICTURE)),)
-  export PICTURE
-endif
-ifneq ($(filter command line environment,$(origin QUESTION)),)
-  export QUESTION
-endif
+# By the environment, letter by letter, not by the recipe's text: a question may hold quotes and dollar signs.
+override PICTURE := $(value PICTURE)
+override QUESTION := $(value QUESTION)
+export PICTURE QUESTION
 
 # With ARGS such as `-k name` some stages select nothing (status 5), which is then no failure.
 ifneq ($(strip $(ARGS)),)
