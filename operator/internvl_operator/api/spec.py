@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
 from pydantic_core import ErrorDetails
 
 from internvl_operator.api import quantities
-from internvl_operator.api.wire import Wire
+from internvl_operator.api.wire import Wire, cel_rules
 from internvl_operator.errors import Rejected
 from internvl_runtimes.contract.serve_args import LanguageEngineName, VisionEngineName
 
@@ -144,6 +144,8 @@ class BackendSpec(Wire):
 class RoleSpec(Wire):
     """What both sides have in common."""
 
+    model_config = ConfigDict(json_schema_extra=cel_rules((REPLICAS_RULE, REPLICAS_MESSAGE)))
+
     pool: Annotated[
         Pool | None,
         Field(
@@ -232,6 +234,8 @@ class LanguageSpec(RoleSpec):
 
 class InternVLServiceSpec(Wire):
     """One InternVL model, served with its two sides apart."""
+
+    model_config = ConfigDict(json_schema_extra=cel_rules((BACKEND_RULE, BACKEND_MESSAGE)))
 
     model: Annotated[ModelSpec, Field(description="Which checkpoint is served.")]
     backend: Annotated[

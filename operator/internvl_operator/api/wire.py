@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
+from pydantic.config import JsonDict
 
 
 class Wire(BaseModel):
@@ -17,6 +18,11 @@ class Stored(BaseModel):
     """Written by this operator and read back, perhaps by an older one: unknown fields are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
+
+
+def cel_rules(*rules: tuple[str, str]) -> JsonDict:
+    """CEL rules with their messages, in the form that a CRD schema wants."""
+    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in rules]}
 
 
 def encode_time(moment: datetime) -> str:
