@@ -15,14 +15,11 @@ from e2e.cluster.errors import ClusterFailed
 from e2e.demo.asking import AskingFailed, ask, curl_line, write_request
 from e2e.demo.parts import ROOT, LocalInstallation
 from e2e.demo.pictures import Asked, draw_questions, draw_tiles
+from e2e.demo.service import MODEL, MODELS, SAMPLE, SERVICE
 from e2e.demo.waiting import wait_until_ready
 from e2e.setup.progress import say, step
 from internvl_engines.contract.checkpoint import read_checkpoint_config
 
-SAMPLE = ROOT / "manifests" / "samples" / "internvlservice.nano.yaml"
-MODELS_IN_SAMPLE = "/opt/internvl/models"
-MODELS = ROOT / "engines" / "internvl_engines" / "models"
-SERVICE = "nano"
 READY_WITHIN_S = 180.0
 DEFAULT_QUESTION = "How many shapes are there?"
 
@@ -82,11 +79,11 @@ def _questions(arguments: argparse.Namespace, folder: Path) -> list[Asked]:
 
 def _ask_all(url: str, questions: list[Asked], folder: Path) -> int:
     """Ask each and print it; returns how many answers are known to be wrong."""
-    config = read_checkpoint_config(MODELS / "internvl-nano")
+    config = read_checkpoint_config(MODELS / MODEL)
     wrong = 0
     for number, asked in enumerate(questions, 1):
         request = folder / f"request-{number}.json"
-        write_request(request, model="internvl-nano", question=asked.question, picture=asked.picture)
+        write_request(request, model=MODEL, question=asked.question, picture=asked.picture)
         answer = ask(url, request)
         verdict = ""
         if asked.expected is not None:
