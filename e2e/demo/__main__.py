@@ -15,7 +15,7 @@ from e2e.cluster.errors import ClusterFailed
 from e2e.demo.asking import AskingFailed, ask, curl_line, write_request
 from e2e.demo.parts import ROOT, LocalInstallation
 from e2e.demo.pictures import Asked, draw_questions, draw_tiles
-from e2e.demo.service import MODEL, MODELS, SAMPLE, SERVICE
+from e2e.demo.service import MODEL, MODELS, SAMPLE, SERVICE, sample
 from e2e.demo.waiting import wait_until_ready
 from e2e.setup.progress import say, step
 from internvl_engines.contract.checkpoint import read_checkpoint_config
@@ -60,11 +60,11 @@ def _parse_arguments() -> argparse.Namespace:
 
 def _apply_and_wait(installation: LocalInstallation) -> str:
     """Apply the sample, its models' folder replaced by this checkout's, and return the service's URL."""
-    sample = SAMPLE.read_text().replace(MODELS_IN_SAMPLE, str(MODELS))
+    manifest = sample()
     print(
-        f"\n$ kubectl apply -f {SAMPLE.relative_to(ROOT)}   # models of this checkout\n{sample}", flush=True
+        f"\n$ kubectl apply -f {SAMPLE.relative_to(ROOT)}   # models of this checkout\n{manifest}", flush=True
     )
-    installation.kubectl("apply", "-f", "-", stdin=sample)
+    installation.kubectl("apply", "-f", "-", stdin=manifest)
     with step(f"waiting until internvlservice/{SERVICE} is Ready"):
         service = wait_until_ready(installation, SERVICE, timeout_s=READY_WITHIN_S)
     return str(service["status"]["url"])

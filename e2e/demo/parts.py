@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -114,6 +115,8 @@ class LocalInstallation:
     def _start_operator(self) -> None:
         self.kubectl("apply", "--server-side", "-f", str(ROOT / "manifests" / "crds"))
         self.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM_NAMESPACE}}
+        self.kubectl("apply", "-f", "-", stdin=json.dumps(namespace))
         self.kubectl("apply", "-f", str(ROOT / "manifests" / "rbac"))
         self.folder = Path(tempfile.mkdtemp(prefix="internvl-operator-"))
         self._keeper = self._stack.enter_context(ProcessKeeper(self.folder))

@@ -5,7 +5,7 @@ from e2e.demo.parts import ROOT
 SAMPLE = ROOT / "manifests" / "samples" / "internvlservice.nano.yaml"
 MODELS_IN_SAMPLE = "/opt/internvl/models"
 MODELS = ROOT / "engines" / "internvl_engines" / "models"
-SERVICE = "nano"
+SERVICE = "internvl"
 MODEL = "internvl-nano"
 
 
