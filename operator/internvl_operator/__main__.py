@@ -17,8 +17,6 @@ from datetime import UTC, datetime
 from typing import Any, NoReturn
 from uuid import uuid4
 
-import kopf
-
 from internvl_operator import VERSION
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.cluster.fleet import Fleet
@@ -29,7 +27,7 @@ from internvl_operator.cluster.service_store import KubeServiceStore
 from internvl_operator.errors import Rejected
 from internvl_operator.handlers.liveness import Liveness
 from internvl_operator.handlers.resync import KindGone, Resync
-from internvl_operator.handlers.watching import build_registry, build_settings
+from internvl_operator.handlers.watching import Watcher
 from internvl_operator.logs import configure_logging
 from internvl_operator.reconcile.loop import WorkQueue
 from internvl_operator.reconcile.reconciler import Reconciler
@@ -147,11 +145,10 @@ async def _operate(
         parts = {
             asyncio.create_task(queue.run(), name="work queue"),
             asyncio.create_task(resync.run(), name="resync"),
-            asyncio.create_task(_watch(settings, resync, stop), name="watch"),
+            asyncio.create_task(Watcher(resync.on_key, namespaces=settings.namespaces).run(), name="watch"),
             asyncio.create_task(stop.wait(), name="stop"),
         }
         ended, running = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
-        stop.set()
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
@@ -166,22 +163,10 @@ def _status_of(ended: set[asyncio.Task[Any]]) -> int:
             log.error("%s; stopping", fault)
             return EXIT_STOPPED
         if fault is not None:
-            log.error("the %s ended: %s", task.get_name(), fault, exc_info=fault)
+            log.error("the %s ended: %s: %s", task.get_name(), type(fault).__name__, fault)
             return EXIT_STOPPED
     log.info("stopping")
     return 0
-
-
-async def _watch(settings: Settings, resync: Resync, stop: asyncio.Event) -> None:
-    """Kopf, inside this loop. It ends by a signal or by a fault of its own; either ends the process."""
-    await kopf.operator(
-        registry=build_registry(resync.on_key),
-        settings=build_settings(),
-        standalone=True,
-        clusterwide=not settings.namespaces,
-        namespaces=settings.namespaces,
-        stop_flag=stop,
-    )
 
 
 async def _list_all(kubernetes: Kubernetes, settings: Settings) -> list[dict[str, Any]]:

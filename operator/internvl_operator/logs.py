@@ -6,6 +6,13 @@ QUIET = ("kopf", "httpx2", "httpcore2", "aiohttp", "asyncio", "watchfiles")
 """Libraries whose news are of no interest below a warning."""
 
 
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """Kopf's own tracebacks tell of its inside; its messages say what happened."""
+    if record.name.startswith("kopf"):
+        record.exc_info = record.exc_text = None
+    return True
+
+
 class OneLine(logging.Formatter):
     """Joins lines, tracebacks too, so that each record is one line of the log."""
 
@@ -17,6 +24,7 @@ class OneLine(logging.Formatter):
 def configure_logging(level: str = "INFO") -> None:
     """Send everything to standard error. Called once, by the edge of a process."""
     handler = logging.StreamHandler()
+    handler.addFilter(_without_traceback)
     handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for name in QUIET:

@@ -1,6 +1,9 @@
 """What Kopf does for us: it watches InternVLServices and calls back with each event."""
 
-from collections.abc import Callable, Iterator
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import kopf
@@ -9,7 +12,11 @@ from internvl_operator.api import labels
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.errors import Rejected
 
-SERVER_TIMEOUT_S = 30.0
+log = logging.getLogger(__name__)
+
+AGAIN_S = 3.0
+"""Pause before Kopf is started again after a fault that it does not survive."""
+SERVER_TIMEOUT_S = 30
 """The API server ends each watch after this, so a stream that says nothing for longer is dead.
 
 Kopf's own default waits 70 s for a bookmark, which the API server sends once a minute. We want a half-open
@@ -73,3 +80,55 @@ def build_settings() -> kopf.OperatorSettings:
     settings.peering.standalone = True
     settings.process.ultimate_exiting_timeout = None
     return settings
+
+
+class Watcher:
+    """Kopf in a thread with an event loop of its own.
+
+    When Kopf ends it cancels every task of its loop, and some faults of a watch end it. Apart from ours, neither
+    touches a write or a probe, and Kopf can be started again.
+    """
+
+    def __init__(self, on_key: Callable[[ServiceKey, str, bool], None], *, namespaces: Sequence[str]) -> None:
+        self._on_key = on_key
+        self._namespaces = tuple(namespaces)
+        self._stop = threading.Event()
+
+    async def run(self) -> None:
+        """Watch until cancelled. `on_key` is called in the loop of the caller."""
+        home = asyncio.get_running_loop()
+
+        def deliver(key: ServiceKey, version: str, deleted: bool) -> None:
+            home.call_soon_threadsafe(self._on_key, key, version, deleted)
+
+        ended = asyncio.Event()
+
+        def work() -> None:
+            try:
+                self._watch(deliver)
+            finally:
+                home.call_soon_threadsafe(ended.set)
+
+        thread = threading.Thread(target=work, name="kopf", daemon=True)
+        thread.start()
+        try:
+            await ended.wait()
+        finally:
+            self._stop.set()
+
+    def _watch(self, deliver: Callable[[ServiceKey, str, bool], None]) -> None:
+        while not self._stop.is_set():
+            try:
+                asyncio.run(
+                    kopf.operator(
+                        registry=build_registry(deliver),
+                        settings=build_settings(),
+                        standalone=True,
+                        clusterwide=not self._namespaces,
+                        namespaces=self._namespaces,
+                        stop_flag=self._stop,
+                    )
+                )
+            except Exception as fault:
+                log.warning("the watch ended and is started again: %s", fault)
+            self._stop.wait(AGAIN_S)
