@@ -36,19 +36,43 @@ def _checked_memory(value: object) -> object:
     return text
 
 
-def _int_or_string(pattern: str) -> WithJsonSchema:
+def _quantity_schema(pattern: str, least: str, most: str, message: str) -> WithJsonSchema:
+    """An integer or a string; bounded by CEL, which has Kubernetes' own quantities."""
+    text = "string(self)"
+    rule = (
+        f'{text}.matches(r"{pattern}") && quantity({text}).compareTo(quantity("{least}")) >= 0 '
+        f'&& quantity({text}).compareTo(quantity("{most}")) <= 0'
+    )
     return WithJsonSchema(
         {
             "anyOf": [{"type": "integer"}, {"type": "string"}],
-            "pattern": pattern,
             "maxLength": 24,
             "x-kubernetes-int-or-string": True,
+            **cel_rules((rule, message)),
         }
     )
 
 
-Cpu = Annotated[str, BeforeValidator(_checked_cpu), _int_or_string(quantities.CPU_PATTERN)]
-Memory = Annotated[str, BeforeValidator(_checked_memory), _int_or_string(quantities.MEMORY_PATTERN)]
+Cpu = Annotated[
+    str,
+    BeforeValidator(_checked_cpu),
+    _quantity_schema(
+        quantities.CPU_PATTERN,
+        "100m",
+        "1024",
+        "must be cores (2, '1.5') or millicores ('500m'), at least 100m and at most 1024",
+    ),
+]
+Memory = Annotated[
+    str,
+    BeforeValidator(_checked_memory),
+    _quantity_schema(
+        quantities.MEMORY_PATTERN,
+        "64Mi",
+        "64Ti",
+        "must be for example '4Gi', '500M' or bytes, at least 64Mi and at most 64Ti",
+    ),
+]
 
 URI_PATTERN = r"^file:///[^\s?#]*[^\s?#/]/*$"
 REVISION_PATTERN = r"^sha256:[0-9a-f]{12,64}$"
@@ -272,6 +296,8 @@ def _sentence(detail: ErrorDetails) -> str:
             return "this field is required"
         case "model_type" | "model_attributes_type":
             return "must be a mapping of fields"
+        case "string_type":
+            return "must be text; put it in quotes"
         case "string_pattern_mismatch":
             return PATTERN_MESSAGES[detail["ctx"]["pattern"]]
         case _:
