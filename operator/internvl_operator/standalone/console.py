@@ -1,0 +1,53 @@
+"""What `internvl up` prints: conditions as they change, the URL, and a request that is ready to paste."""
+
+import json
+import shlex
+from collections.abc import Callable
+from datetime import datetime
+
+from internvl_operator.api.conditions import ConditionStatus, ConditionType
+from internvl_operator.api.keys import ServiceKey
+from internvl_operator.api.status import Status
+from internvl_runtimes.contract import routes
+
+
+class Console:
+    """Prints lines with the time of day. Several services: each line names its own."""
+
+    def __init__(self, write: Callable[[str], object], *, now: Callable[[], datetime]) -> None:
+        self._write = write
+        self._now = now
+        self._ready: set[ServiceKey] = set()
+
+    def say(self, text: str) -> None:
+        """One line."""
+        self._write(f"{self._now():%H:%M:%S}  {text}")
+
+    def show(self, key: ServiceKey, before: Status | None, after: Status) -> None:
+        """Print the conditions that differ from before."""
+        for condition in after.conditions:
+            old = before.condition(condition.type) if before else None
+            said = (condition.status, condition.reason, condition.message)
+            if old is None or (old.status, old.reason, old.message) != said:
+                self.say(
+                    f"{key}  {condition.type.value:<13} {condition.status.value:<7} "
+                    f"{condition.reason.value:<24} {condition.message}"
+                )
+        ready = after.condition(ConditionType.READY)
+        if ready is None or ready.status is not ConditionStatus.TRUE:
+            self._ready.discard(key)
+        elif key not in self._ready and after.url is not None:
+            self._ready.add(key)
+            self.say(f"{key}  answers at {after.url}")
+            self._write(f"\n{curl_line(after)}\n")
+
+
+def curl_line(status: Status) -> str:
+    """A command that asks the service something."""
+    body = {
+        "model": status.model.name if status.model else "",
+        "messages": [{"role": "user", "content": "Hello"}],
+        "max_tokens": 32,
+    }
+    url = shlex.quote(f"{status.url}{routes.CHAT_COMPLETIONS}")
+    return f"curl -s {url} -H 'Content-Type: application/json' -d {shlex.quote(json.dumps(body))}"

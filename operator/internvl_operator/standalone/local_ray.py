@@ -1,0 +1,242 @@
+"""A Ray of our own for `internvl up`: started from this environment, on loopback, gone when we are.
+
+A Ray node has one value a label, so there is one raylet for each pool that the file names; the first pool is
+the head's. Every process carries a mark in its environment: by it a killed run's remains are found and ended.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from internvl_operator.api.labels import POOL
+from internvl_operator.errors import Rejected
+
+MARK = "INTERNVL_UP"
+FOLDER_PREFIX = "ivup-"
+OBJECT_STORE_BYTES = 200 * 1024 * 1024
+FIRST_METRICS_PORT = 9100
+"""Ray refuses metrics ports in its own worker range, 10002 to 19999."""
+STOP_S = 3.0
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LocalNode:
+    """One raylet to start."""
+
+    pool: str | None
+    cpus: int
+
+
+class LocalRay:
+    """Starts, knows and stops the processes."""
+
+    def __init__(self, nodes: Sequence[LocalNode]) -> None:
+        self._nodes = nodes
+        self._mark = uuid.uuid4().hex
+        self._processes: list[asyncio.subprocess.Process] = []
+        # Short: Ray puts Unix sockets below it, whose paths may have 107 bytes.
+        self.folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
+        self._gcs_port, self._dashboard_port, self.http_port = free_ports(3)
+
+    @property
+    def address(self) -> str:
+        """The dashboard."""
+        return f"http://127.0.0.1:{self._dashboard_port}"
+
+    @property
+    def log_folder(self) -> Path:
+        """Where Ray writes its logs."""
+        return self.folder / "session_latest" / "logs"
+
+    async def start(self) -> None:
+        """Start all raylets. They are not ready yet.
+
+        Raises:
+            Rejected: this environment has no Ray.
+        """
+        ray = Path(sys.executable).with_name("ray")
+        if not ray.exists():
+            raise Rejected(
+                "this environment has no Ray; run `pip install 'internvl-operator[operator,runtime]'`, "
+                "or name a running one with --ray http://host:8265"
+            )
+        owner = {"pid": os.getpid(), "started": process_start(os.getpid()), "mark": self._mark}
+        (self.folder / "owner.json").write_text(json.dumps(owner))
+        (self.folder / "home").mkdir()
+        metrics_ports = free_ports(len(self._nodes), first=FIRST_METRICS_PORT)
+        for index, (node, metrics_port) in enumerate(zip(self._nodes, metrics_ports, strict=True)):
+            place = self._head_arguments() if index == 0 else [f"--address=127.0.0.1:{self._gcs_port}"]
+            if index == 1:
+                await self._head_answers()
+            log = (self.folder / f"node-{index}.log").open("wb")
+            with log:
+                self._processes.append(
+                    await asyncio.create_subprocess_exec(
+                        ray,
+                        *("start", "--block", "--node-ip-address=127.0.0.1", *place),
+                        *_node_arguments(node, metrics_port),
+                        env=self._environment(os.environ),
+                        stdin=asyncio.subprocess.DEVNULL,
+                        stdout=log,
+                        stderr=log,
+                        start_new_session=True,  # Ctrl-C is ours to handle
+                        preexec_fn=_die_with_parent,
+                    )
+                )
+
+    def dead(self) -> str | None:
+        """The end of the log of a raylet that has ended, or None while all run."""
+        for index, process in enumerate(self._processes):
+            if process.returncode is not None:
+                log = (self.folder / f"node-{index}.log").read_text(errors="replace")
+                return " ".join(log.split())[-600:]
+        return None
+
+    async def stop(self) -> None:
+        """End all processes and remove the folder."""
+        for process in self._processes:
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
+        waits = [asyncio.create_task(process.wait()) for process in self._processes]
+        if waits:
+            await asyncio.wait(waits, timeout=STOP_S)
+        await end_marked(self._mark)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    async def _head_answers(self) -> None:
+        """Wait until workers can join; a head that ends instead is noticed by `dead`."""
+        while self.dead() is None:
+            with contextlib.suppress(OSError):
+                _, writer = await asyncio.open_connection("127.0.0.1", self._gcs_port)
+                writer.close()
+                return
+            await asyncio.sleep(0.1)
+
+    def _head_arguments(self) -> list[str]:
+        return [
+            "--head",
+            f"--port={self._gcs_port}",
+            "--include-dashboard=true",
+            "--dashboard-host=127.0.0.1",
+            f"--dashboard-port={self._dashboard_port}",
+            f"--ray-client-server-port={free_ports(1)[0]}",
+            f"--temp-dir={self.folder}",
+        ]
+
+    def _environment(self, env: Mapping[str, str]) -> dict[str, str]:
+        kept = {key: value for key, value in env.items() if not key.startswith("RAY_")}
+        bin_folder = str(Path(sys.executable).parent)
+        return kept | {
+            "HOME": str(self.folder / "home"),
+            "PATH": f"{bin_folder}{os.pathsep}{env.get('PATH', '')}",
+            # Unset, Ray 2.60 turns authentication on by itself when a token lies about.
+            "RAY_AUTH_MODE": "disabled",
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_metrics_report_interval_ms": "1000",
+            MARK: self._mark,
+        }
+
+
+def _node_arguments(node: LocalNode, metrics_port: int) -> list[str]:
+    agent_http, agent_grpc, runtime_env, manager, objects = free_ports(5)
+    return [
+        f"--num-cpus={node.cpus}",
+        f"--object-store-memory={OBJECT_STORE_BYTES}",
+        *([f"--labels={POOL}={node.pool}"] if node.pool else []),
+        f"--metrics-export-port={metrics_port}",
+        f"--dashboard-agent-listen-port={agent_http}",
+        f"--dashboard-agent-grpc-port={agent_grpc}",
+        f"--runtime-env-agent-port={runtime_env}",
+        f"--node-manager-port={manager}",
+        f"--object-manager-port={objects}",
+        "--min-worker-port=0",
+        "--max-worker-port=0",
+        "--log-color=false",
+        "--disable-usage-stats",
+    ]
+
+
+async def end_remains() -> int:
+    """End what earlier runs left behind that were killed; returns how many runs."""
+    remains = _remains()
+    for folder, mark in remains:
+        await end_marked(mark)
+        shutil.rmtree(folder, ignore_errors=True)
+    return len(remains)
+
+
+def _remains() -> list[tuple[Path, str]]:  # folder and mark of runs of this user whose process is gone
+    found = []
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*"):
+        try:
+            owner = json.loads((folder / "owner.json").read_text())
+            pid, started, mark = int(owner["pid"]), owner["started"], str(owner["mark"])
+            mine = folder.stat().st_uid == os.getuid()
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if mine and mark and process_start(pid) != started:
+            found.append((folder, mark))
+    return found
+
+
+async def end_marked(mark: str) -> None:
+    """Kill every process that carries the mark, and wait until they are gone."""
+    while pids := _marked(mark):
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        await asyncio.sleep(0.05)
+
+
+def process_start(pid: int) -> str | None:
+    """Start time of a process as the kernel counts it, or None when there is none: tells a reused pid."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return None
+
+
+def free_ports(count: int, *, first: int | None = None) -> list[int]:
+    """Ports of loopback that nobody listens on now: any, or from `first` upwards."""
+    with contextlib.ExitStack() as held:
+        found: list[int] = []
+        candidate = first or 0
+        while len(found) < count:
+            probe = held.enter_context(contextlib.closing(socket.socket()))
+            try:
+                probe.bind(("127.0.0.1", candidate))
+                found.append(probe.getsockname()[1])
+            except OSError:
+                if not first:
+                    raise
+            candidate += 1 if first else 0
+        return found
+
+
+def _marked(mark: str) -> list[int]:
+    wanted = f"{MARK}={mark}".encode()
+    found = []
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            with contextlib.suppress(OSError):
+                if wanted in Path(entry.path, "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+    return found
+
+
+def _die_with_parent() -> None:
+    """In the child: end when our process ends, also when it was killed. Linux only, elsewhere nothing."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)

@@ -1,0 +1,232 @@
+"""The life of one `internvl up`: Ray, the reconciler, the file, Ctrl-C."""
+
+import asyncio
+import contextlib
+import math
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import watchfiles
+
+from internvl_operator.api.conditions import ConditionStatus, ConditionType
+from internvl_operator.api.keys import ServiceKey
+from internvl_operator.api.labels import POOL
+from internvl_operator.cluster.fleet import Fleet
+from internvl_operator.cluster.http import AiohttpTransport
+from internvl_operator.cluster.ray import RayClient, RayFault, parse_ray_address
+from internvl_operator.errors import Rejected
+from internvl_operator.reconcile.loop import WorkQueue
+from internvl_operator.reconcile.reconciler import Reconciler
+from internvl_operator.settings import Settings
+from internvl_operator.standalone.console import Console
+from internvl_operator.standalone.file_store import FileServiceStore
+from internvl_operator.standalone.local_ray import LocalNode, LocalRay, end_remains
+from internvl_operator.standalone.service_file import WrittenService, read_service_file
+
+RAY_START_S = 120.0
+ONCE_S = 600.0
+GATEWAY_CPUS = 2
+"""Room on the head for the gateway and Serve's own actors."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpOptions:
+    """Command line of `internvl up`."""
+
+    file: Path
+    ray: str | None = None
+    artifacts: tuple[Path, ...] = ()
+    once: bool = False
+
+
+def run_up(options: UpOptions, write: Callable[[str], object]) -> int:
+    """Run until Ctrl-C (or until Ready, with `once`); returns the exit status.
+
+    Raises:
+        Rejected: the file or an option cannot be used; nothing was started.
+    """
+    written = read_service_file(options.file)
+    settings = Settings(
+        ray_address=parse_ray_address(options.ray) if options.ray else None,
+        artifact_stores=tuple(path.resolve().as_uri() for path in options.artifacts),
+    )
+    return asyncio.run(_Up(options, settings, written, write).run())
+
+
+def plan_nodes(written: Sequence[WrittenService]) -> tuple[LocalNode, ...]:
+    """The smallest set of raylets on which everything in the file fits: one a pool, the first is the head."""
+    needed: dict[str | None, int] = {}
+    for service in written:
+        for role in (service.spec.vision, service.spec.language):
+            needed[role.pool] = needed.get(role.pool, 0) + math.ceil(role.cores) * role.min_replicas
+    anywhere = needed.pop(None, 0) + GATEWAY_CPUS * len(written)
+    pools = list(needed) or [None]
+    return tuple(
+        LocalNode(pool, needed.get(pool, 0) + (anywhere if index == 0 else 0))
+        for index, pool in enumerate(pools)
+    )
+
+
+class _Up:
+    def __init__(
+        self,
+        options: UpOptions,
+        settings: Settings,
+        written: tuple[WrittenService, ...],
+        write: Callable[[str], object],
+    ) -> None:
+        self._options = options
+        self._settings = settings
+        self._written = written
+        self._console = Console(write, now=lambda: datetime.now().astimezone())
+        self._stop = asyncio.Event()
+        self._store = FileServiceStore(now=_now, show=self._console.show)
+
+    async def run(self) -> int:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stop.set)
+        async with AiohttpTransport() as transport, contextlib.AsyncExitStack() as stack:
+            ray = await self._ray_of_our_own(transport, stack)
+            if self._stop.is_set():
+                return 130
+            return await self._reconcile(transport, ray)
+
+    async def _ray_of_our_own(
+        self, transport: AiohttpTransport, stack: contextlib.AsyncExitStack
+    ) -> LocalRay | None:
+        """Start Ray, unless every service names one or the command line does."""
+        if self._settings.ray_address or all(service.spec.backend for service in self._written):
+            return None
+        if remains := await end_remains():
+            self._console.say(f"ended what {remains} killed run(s) had left behind")
+        ray = LocalRay(plan_nodes(self._written))
+        stack.push_async_callback(self._stop_ray, ray)
+        self._console.say(
+            f"starting Ray ({len(plan_nodes(self._written))} node(s)), logs in {ray.log_folder}"
+        )
+        await ray.start()
+        await self._wait_for_ray(ray, transport)
+        self._settings = replace(
+            self._settings,
+            ray_address=ray.address,
+            serve_http_host="127.0.0.1",
+            serve_http_port=ray.http_port,
+        )
+        return ray
+
+    async def _wait_for_ray(self, ray: LocalRay, transport: AiohttpTransport) -> None:
+        loop = asyncio.get_running_loop()
+        client = RayClient(ray.address, transport, timeout_s=self._settings.ray_timeout_s)
+        wanted = {node.pool for node in plan_nodes(self._written) if node.pool}
+        began = loop.time()
+        while not self._stop.is_set():
+            if (log := ray.dead()) is not None:
+                raise Rejected(f"Ray did not start: {log}")
+            with contextlib.suppress(RayFault):
+                if wanted <= await client.fetch_pools(POOL):
+                    await client.fetch()
+                    self._console.say(f"Ray is up after {loop.time() - began:.0f} s, dashboard {ray.address}")
+                    return
+            if loop.time() - began > RAY_START_S:
+                raise Rejected(f"Ray is not up after {RAY_START_S:.0f} s; see {ray.log_folder}")
+            await asyncio.sleep(0.25)
+
+    async def _stop_ray(self, ray: LocalRay) -> None:
+        self._console.say("stopping Ray")
+        await ray.stop()
+        self._console.say("nothing is left running")
+
+    async def _reconcile(self, transport: AiohttpTransport, ray: LocalRay | None) -> int:
+        loop = asyncio.get_running_loop()
+        queue: WorkQueue[ServiceKey] = WorkQueue(lambda key: reconciler.reconcile(key), clock=loop)
+        fleet = Fleet(transport, self._settings, wake=queue.add, now=_now)
+        reconciler = Reconciler(self._store, fleet, self._settings, now=_now)
+        for key in self._store.load(self._written):
+            queue.add(key)
+        tasks = [
+            asyncio.create_task(queue.run(), name="work queue"),
+            asyncio.create_task(self._follow_file(queue), name="file"),
+        ]
+        try:
+            status = await self._until_done(tasks, ray)
+            if ray is None:
+                await self._take_down(queue)
+            return status
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await fleet.close()
+
+    async def _until_done(self, tasks: list[asyncio.Task[None]], ray: LocalRay | None) -> int:
+        """Until Ctrl-C, a fault, or (with `once`) Ready."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while not self._stop.is_set():
+            if self._options.once and self._all_ready():
+                return 0
+            if self._options.once and loop.time() - began > ONCE_S:
+                self._console.say(f"not Ready after {ONCE_S:.0f} s")
+                return 1
+            for task in tasks:
+                if task.done():
+                    task.result()
+            if ray is not None and (log := ray.dead()) is not None:
+                self._console.say(f"Ray has ended: {log}")
+                return 1
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), 0.25)
+        self._console.say("stopping")
+        return 1 if self._options.once else 0
+
+    def _all_ready(self) -> bool:
+        for key in self._store.present():
+            status = self._store.status(key)
+            ready = status.condition(ConditionType.READY) if status else None
+            if ready is None or ready.status is not ConditionStatus.TRUE:
+                return False
+        return True
+
+    async def _follow_file(self, queue: WorkQueue[ServiceKey]) -> None:
+        """Take in each change of the file; a broken edit is told, and the last good one stays."""
+        file = self._options.file.resolve()
+        said = ""
+        async for _ in watchfiles.awatch(
+            file.parent,
+            watch_filter=lambda _, name: Path(name).name == file.name,
+            debounce=300,
+            rust_timeout=500,
+        ):
+            try:
+                changed = self._store.load(read_service_file(self._options.file))
+            except Rejected as fault:
+                if str(fault) != said:
+                    self._console.say(f"{fault} (the last good version stays)")
+                said = str(fault)
+                continue
+            said = ""
+            for key in changed:
+                self._console.say(f"{key}  the file changed")
+                queue.add(key)
+
+    async def _take_down(self, queue: WorkQueue[ServiceKey]) -> None:
+        """Remove our applications from a Ray that is not ours. A second Ctrl-C leaves them."""
+        self._stop.clear()
+        for key in self._store.delete(set(self._store.present())):
+            queue.add(key)
+        while self._store.present():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), 0.1)
+            if self._stop.is_set():
+                left = ", ".join(str(key) for key in self._store.present())
+                self._console.say(f"left in Ray Serve: the applications of {left}")
+                return
+        self._console.say("all applications are removed")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
