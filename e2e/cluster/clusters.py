@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 import yaml
+
 from e2e.cluster.control_plane import ADMIN, ADMIN_GROUPS, ControlPlane
 from e2e.cluster.errors import ClusterFailed, NotSupported
 

@@ -30,7 +30,7 @@ from e2e.setup.cache import Cache
 ADMIN = "admin"
 ADMIN_GROUPS = ("system:masters",)
 
-_READY_WITHIN_S = 60.0
+_READY_WITHIN_S = 120.0
 _POLL_S = 0.05
 _PORT_ATTEMPTS = 5
 _TAIL_LINES = 15
