@@ -77,6 +77,9 @@ class EnginePrompt:
             raise ValueError(
                 f"{self.visual_rows.shape[0]} visual rows for {self.visual_positions.shape[0]} positions"
             )
+        last = self.visual_positions.max(initial=-1)
+        if last >= len(self.token_ids):
+            raise ValueError(f"a visual row for position {last} of {len(self.token_ids)} tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,10 @@ class EngineLoad:
     """The part of it that holds tokens of running sequences."""
     kv_bytes_limit: int
     """What the cache can grow to."""
+    decode_steps: int = 0
+    """Decode steps since the start."""
+    decode_s: float = 0.0
+    """Seconds spent in them."""
 
 
 class LanguageEngine(Protocol):
