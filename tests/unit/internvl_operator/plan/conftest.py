@@ -1,0 +1,241 @@
+"""Worlds for the plan: a small builder whose steps are what Serve, people and probes do.
+
+`World` starts with a service that was just created in a Ray cluster where nothing runs. Each step changes it;
+`plan()` decides, and `settle()` carries the status over as the reconciler does. `check_possible` rejects
+observations that no real world can show, so that no test rests on one.
+"""
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from internvl_operator.api import names
+from internvl_operator.api.conditions import ConditionType
+from internvl_operator.api.keys import ServiceKey
+from internvl_operator.api.names import Role
+from internvl_operator.api.spec import parse_spec
+from internvl_operator.api.status import Condition
+from internvl_operator.plan.decision import FinalizerChange, Plan
+from internvl_operator.plan.observation import (
+    ApplicationSeen,
+    DeploymentSeen,
+    Observation,
+    ProbeSeen,
+    RaySeen,
+    RayUnavailable,
+    ReplicaSeen,
+    ServiceSeen,
+)
+from internvl_operator.plan.plan import plan
+from internvl_operator.settings import Settings
+from internvl_runtimes.contract.probes import ProbeAnswer, RoleAnswer
+
+RAY = "http://ray-head:8265"
+START = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
+KEY = ServiceKey("team", "nano")
+REVISION = "sha256:" + "ab" * 32
+SPEC = {
+    "model": {"uri": "file:///models/nano"},
+    "vision": {"pool": "vision"},
+    "language": {"pool": "language"},
+}
+
+
+def check_possible(observation: Observation) -> None:
+    """Reject what cannot be observed."""
+    service, ray, probe = observation.service, observation.ray, observation.probe
+    assert (service.spec is None) != (service.spec_error is None), "exactly one of spec and spec_error"
+    if probe is not None:
+        assert (probe.answer is None) != (probe.error is None), "a probe has an answer or an error"
+        assert probe.at <= observation.now, "a probe from the future"
+    if isinstance(ray, RayUnavailable):
+        assert ray.reason.value.startswith(("Ray", "NotRay", "Serve")), "not a reason for no answer"
+    if isinstance(ray, RaySeen):
+        for name, application in ray.applications.items():
+            assert name == application.name
+            _check_application(application)
+
+
+def _check_application(application: ApplicationSeen) -> None:
+    assert application.config is None or application.config["name"] == application.name
+    if application.status in ("RUNNING", "UNHEALTHY"):
+        assert application.deployments, "Serve calls an application running only with deployments"
+    if application.status == "RUNNING":
+        failed = [d for d in application.deployments.values() if d.status in ("DEPLOY_FAILED", "UNHEALTHY")]
+        assert not failed, "a running application has no failed deployment"
+    for deployment in application.deployments.values():
+        if deployment.status == "HEALTHY":
+            running = [r for r in deployment.replicas if r.state == "RUNNING"]
+            assert len(running) == deployment.target_replicas, "healthy means that all replicas run"
+        for replica in deployment.replicas:
+            assert replica.node_id is not None or replica.state in ("STARTING", "STOPPING"), "runs nowhere"
+
+
+@dataclass
+class World:
+    """One service and its surroundings."""
+
+    service: ServiceSeen = field(
+        default_factory=lambda: ServiceSeen(key=KEY, uid="uid-1", generation=1, spec=parse_spec(SPEC))
+    )
+    settings: Settings = field(default_factory=lambda: Settings(ray_address=RAY))
+    observation: Observation = field(init=False)
+
+    def __post_init__(self) -> None:
+        pools = frozenset({"vision", "language"})
+        ray = RaySeen(
+            address=RAY, at=START, applications={}, node_pools=pools, http_address="http://head:8000"
+        )
+        self.observation = Observation(service=self.service, ray=ray, now=START)
+
+    # --- deciding
+
+    def plan(self) -> Plan:
+        check_possible(self.observation)
+        return plan(self.observation, self.settings)
+
+    def settle(self) -> Plan:
+        """Plan, and store status and finalizer as the reconciler does."""
+        decided = self.plan()
+        has_finalizer = self.seen.has_finalizer or decided.finalizer is FinalizerChange.ADD
+        self.see(status=decided.status, has_finalizer=has_finalizer)
+        return decided
+
+    @property
+    def seen(self) -> ServiceSeen:
+        return self.observation.service
+
+    @property
+    def ray(self) -> RaySeen:
+        assert isinstance(self.observation.ray, RaySeen)
+        return self.observation.ray
+
+    # --- what happens
+
+    def pass_time(self, seconds: float) -> "World":
+        self.observation = replace(self.observation, now=self.observation.now + timedelta(seconds=seconds))
+        return self
+
+    def see(self, **changes: Any) -> "World":
+        self.observation = replace(self.observation, service=replace(self.seen, **changes))
+        return self
+
+    def respec(self, spec: dict[str, Any]) -> "World":
+        return self.see(spec=parse_spec(spec), spec_error=None, generation=self.seen.generation + 1)
+
+    def change(self, **changes: Any) -> "World":
+        self.observation = replace(self.observation, **changes)
+        return self
+
+    def change_ray(self, **changes: Any) -> "World":
+        return self.change(ray=replace(self.ray, **changes))
+
+    def ray_fails(self, reason: Any, message: str = f"{RAY}: connection refused") -> "World":
+        return self.change(
+            ray=RayUnavailable(address=RAY, since=self.observation.now, reason=reason, message=message)
+        )
+
+    def serve_takes(self, decided: Plan, *, replica: str = "r1", status: str = "RUNNING") -> "World":
+        """Serve holds what was planned and everything in it runs."""
+        applications = dict(self.ray.applications)
+        for wanted in decided.applications:
+            deployments = {
+                item.name: DeploymentSeen(
+                    name=item.name,
+                    status="HEALTHY",
+                    target_replicas=item.num_replicas,
+                    replicas=tuple(
+                        ReplicaSeen(id=f"{replica}-{item.name}-{i}", state="RUNNING", node_id="node")
+                        for i in range(item.num_replicas)
+                    ),
+                )
+                for item in wanted.deployments
+            }
+            applications[wanted.name] = ApplicationSeen(
+                name=wanted.name, status=status, config=wanted.to_mapping(), deployments=deployments
+            )
+        return self.change_ray(applications=applications)
+
+    def build(self, role: Role, status: str, message: str = "") -> "World":
+        """The role's application has no deployments: it is being built, or its build failed."""
+        name = names.application(KEY, role)
+        known = self.ray.applications[name]
+        changed = replace(known, status=status, message=message, deployments={})
+        return self.change_ray(applications={**self.ray.applications, name: changed})
+
+    def deployment(self, role: Role, status: str, message: str = "", *replicas: ReplicaSeen) -> "World":
+        """Serve shows the role's deployment so."""
+        name, deployment = names.application(KEY, role), names.DEPLOYMENTS[role]
+        known = self.ray.applications[name]
+        shown = replace(known.deployments[deployment], status=status, message=message, replicas=replicas)
+        overall = {
+            "UPDATING": "DEPLOYING",
+            "UPSCALING": "RUNNING",
+            "DOWNSCALING": "RUNNING",
+            "HEALTHY": "RUNNING",
+        }
+        changed = replace(
+            known,
+            status=overall.get(status, status),
+            deployments={**known.deployments, deployment: shown},
+        )
+        return self.change_ray(applications={**self.ray.applications, name: changed})
+
+    def foreign(self, name: str, **changes: Any) -> "World":
+        """Somebody else's application."""
+        other = ApplicationSeen(name=name, status="DEPLOYING", config={"name": name}, deployments={})
+        other = replace(other, **changes)
+        return self.change_ray(applications={**self.ray.applications, name: other})
+
+    def answer(self, **changes: Any) -> ProbeAnswer:
+        """A good answer of the generations that run, but for `changes` (role=RoleAnswer(...) or a field)."""
+        roles = self.plan().status.roles
+        good = {
+            role.value: RoleAnswer(ok=True, generation=roles.of(role).generation or "", revision=REVISION)
+            for role in Role
+        }
+        return ProbeAnswer(**{"ok": True, "features_differ": True, **good, **changes})
+
+    def probed(self, answer: ProbeAnswer | None = None, error: str | None = None) -> "World":
+        """The pending probe came back."""
+        request = self.plan().probe
+        assert request is not None, "nothing was to be probed"
+        seen = ProbeSeen(at=self.observation.now, subject=request.subject, answer=answer, error=error)
+        return self.change(probe=seen)
+
+    def made_ready(self) -> "World":
+        """Written, running, probed, stored."""
+        self.serve_takes(self.settle()).settle()
+        self.probed(self.answer()).settle()
+        return self
+
+    # --- what is said
+
+    def condition(self, kind: str = "Ready") -> Condition:
+        found = self.plan().status.condition(ConditionType(kind))
+        assert found is not None
+        return found
+
+    def said(self, kind: str = "Ready") -> tuple[str, str]:
+        found = self.condition(kind)
+        return found.status.value, found.reason.value
+
+
+@pytest.fixture
+def world() -> World:
+    """A service that was just created, in a Ray cluster where nothing runs."""
+    return World()
+
+
+@pytest.fixture
+def ready() -> World:
+    """A service that is Ready and settled."""
+    return World().made_ready()
+
+
+@pytest.fixture(scope="session")
+def worlds() -> type[World]:
+    """The builder itself, for property tests."""
+    return World
