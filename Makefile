@@ -11,7 +11,7 @@ SOURCES := operator runtimes engines e2e tests
 TYPED  := internvl_operator internvl_runtimes internvl_engines e2e
 
 ARGS ?=
-FILE ?= $(firstword $(wildcard manifests/samples/*.yaml))
+FILE ?= manifests/samples/internvlservice.nano.yaml
 
 # An existing cluster is used only when it is named on this very command line: `make demo KUBECONFIG=path`.
 # Most people's shells export a KUBECONFIG, and a demo must not write into whatever cluster that happens to be:
@@ -54,8 +54,9 @@ up: setup-run ## The same service without Kubernetes: FILE=service.yaml ARGS="--
 setup: ## Make both environments and the control plane's binaries (cold: minutes; warm: under a second)
 	@$(SETUP) run dev cluster
 
-generate: setup-dev ## Write the generated files (manifests/crds)
-	@$(DEV)/python -m internvl_operator.api.crd manifests/crds
+generate: ## Write the generated files (manifests/crds)
+	@$(SETUP) run
+	@$(RUN)/python -m internvl_operator.api.crd manifests/crds
 
 lock: ## Resolve the dependencies again and rewrite constraints.txt
 	@$(SETUP) lock
