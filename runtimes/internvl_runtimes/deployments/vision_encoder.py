@@ -1,0 +1,294 @@
+"""The vision side: pictures in, feature rows out. A plain class; `app` makes a Serve deployment of it."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from internvl_engines.contract.checkpoint import CheckpointConfig
+from internvl_runtimes.contract import metrics
+from internvl_runtimes.contract.failures import FailureCode
+from internvl_runtimes.contract.serve_args import VisionConfig
+from internvl_runtimes.deployments.in_flight import InFlight
+from internvl_runtimes.deployments.loading import load_failures, open_artifact, open_checkpoint
+from internvl_runtimes.deployments.metrics import Recorder
+from internvl_runtimes.deployments.tile_queue import Encoded, TileQueue
+from internvl_runtimes.engines.base import EngineFailed, Pixels, Rows, VisionEngine
+from internvl_runtimes.engines.tile_features import RequestFeatures, encode_tiles
+from internvl_runtimes.preprocess.images import ImageInvalid, decode, read_header
+from internvl_runtimes.preprocess.tiling import TiledImage, count_tiles, tile
+from internvl_runtimes.protocol.handover import (
+    EncodeRequest,
+    Features,
+    FeaturesInvalid,
+    ImageFeatures,
+    Overloaded,
+    PictureUnreadable,
+    features_digest,
+)
+
+HELD_BATCHES = 16
+"""Tiles that a replica holds at most (decoding, waiting and running), in batches of `max_batch_tiles`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedVision:
+    """An engine and the checkpoint that it runs."""
+
+    engine: VisionEngine
+    checkpoint: CheckpointConfig
+    revision: str
+
+
+Load = Callable[[VisionConfig], LoadedVision]
+
+
+def load_vision(config: VisionConfig) -> LoadedVision:
+    """Load checkpoint description and engine; blocking. Raises `ReplicaFailed` with the code that fits."""
+    # Here and not above: the import of ONNX Runtime takes a third of a second that tests and others save.
+    from internvl_runtimes.engines.onnxruntime_vision import OnnxRuntimeVision
+
+    checkpoint = open_checkpoint(config.model)
+    artifact = open_artifact("vision", checkpoint, config.artifact_stores)
+    with load_failures((EngineFailed, FailureCode.ENGINE_FAILED)):
+        engine = OnnxRuntimeVision(artifact, threads=config.threads)
+        size = engine.geometry.tile_size
+        encode_tiles(engine, np.zeros((1, 3, size, size), np.float32), [1], flash=checkpoint.config.flash)
+    return LoadedVision(engine, checkpoint.config, checkpoint.revision)
+
+
+class _BoundedEngine:
+    """An engine whose ViT never sees more than `limit` tiles at once: a large request is run in pieces."""
+
+    def __init__(self, engine: VisionEngine, limit: Callable[[], int]) -> None:
+        self.geometry = engine.geometry
+        self.compress_probability = engine.compress_probability
+        self._engine = engine
+        self._limit = limit
+
+    def encode(self, pixels: Pixels) -> Rows:
+        limit = self._limit()
+        if len(pixels) <= limit:
+            return self._engine.encode(pixels)
+        return np.concatenate(
+            [self._engine.encode(pixels[start : start + limit]) for start in range(0, len(pixels), limit)]
+        )
+
+    def project(self, patches: Rows, *, compressed: bool) -> Rows:
+        limit = self._limit()
+        return np.concatenate(
+            [
+                self._engine.project(patches[start : start + limit], compressed=compressed)
+                for start in range(0, len(patches), limit)
+            ]
+        )
+
+
+@dataclass(slots=True)
+class _Running:
+    """A loaded engine at work."""
+
+    loaded: LoadedVision
+    queue: TileQueue
+    decoders: ThreadPoolExecutor
+    in_flight: InFlight
+
+    async def retire(self) -> None:
+        """Let the requests on it end, then put it away."""
+        await self.in_flight.drained()
+        self.decoders.shutdown(wait=False)
+        await self.queue.close()
+
+
+class VisionEncoder:
+    """Decodes, tiles, batches, encodes. `reconfigure` loads; everything runs on one event loop."""
+
+    def __init__(self, recorder: Recorder, *, load: Load = load_vision) -> None:
+        self._recorder = recorder
+        self._load = load
+        self._config: VisionConfig | None = None
+        self._running: _Running | None = None
+        self._retiring: set[asyncio.Task[None]] = set()
+        self._tiles_held = 0
+
+    async def reconfigure(self, config: VisionConfig) -> None:
+        """Apply a configuration: in place where only limits changed, else load and then swap.
+
+        The old engine answers until the new one is loaded and warm, and goes on answering when loading fails;
+        what is in flight on it ends there. Serve replaces a replica whose reconfigure raised, so a failed
+        reload never serves for long.
+
+        Raises:
+            ReplicaFailed: the checkpoint, the artifact or the engine cannot be loaded.
+        """
+        if self._running is None or self._config is None or _loads_from(config) != _loads_from(self._config):
+            loaded = await asyncio.to_thread(self._load, config)
+            old, self._running = self._running, _run(loaded, config)
+            if old is not None:
+                task = asyncio.get_running_loop().create_task(old.retire())
+                self._retiring.add(task)
+                task.add_done_callback(self._retiring.discard)
+        self._running.queue.max_batch_tiles = config.max_batch_tiles
+        self._config = config
+
+    async def encode(self, request: EncodeRequest) -> Features:
+        """Encode all pictures of one request.
+
+        Raises:
+            PictureUnreadable: a picture cannot be decoded.
+            Overloaded: too many tiles are held already.
+            FeaturesInvalid: the caller wants another revision.
+            EngineFailed: the engine failed.
+        """
+        arrived = time.perf_counter()
+        config, running = self._config, self._running
+        assert config is not None and running is not None
+        loaded = running.loaded
+        if not request.images:
+            raise ValueError("an encode request without pictures")
+        if request.revision not in (None, loaded.revision):
+            raise FeaturesInvalid(f"{request.revision} was asked for, this replica has {loaded.revision}")
+        held = self._admit(request, config, loaded.checkpoint)
+        try:
+            with running.in_flight.one():
+                tiled = await _cut_all(request.images, running.decoders, config, loaded.checkpoint)
+                decode_s = time.perf_counter() - arrived
+                encoded = await running.queue.encode(np.concatenate([image.pixels for image in tiled]))
+        finally:
+            self._tiles_held -= held
+            self._recorder.record(metrics.QUEUE_DEPTH, running.queue.waiting_tiles, stage="vision")
+        features = _assemble(request, tiled, encoded, loaded.revision, config.generation, decode_s)
+        self._record(features, encoded)
+        return features
+
+    def check_health(self) -> None:
+        """Raise when nothing can be encoded any more."""
+        if self._running is not None:
+            self._running.queue.check_health()
+
+    @property
+    def tiles_held(self) -> int:
+        """Tiles decoding, waiting and running."""
+        return self._tiles_held
+
+    def _admit(self, request: EncodeRequest, config: VisionConfig, checkpoint: CheckpointConfig) -> int:
+        """Count the request's tiles from the headers and hold room for them, before a pixel is decoded."""
+        tiles = 0
+        for index, image in enumerate(request.images):
+            try:
+                header = read_header(image)
+            except ImageInvalid as error:
+                raise PictureUnreadable(index, str(error)) from error
+            tiles += count_tiles(
+                header.width,
+                header.height,
+                min_tiles=checkpoint.min_dynamic_patch,
+                max_tiles=tile_limit(config.max_tiles_per_image, checkpoint),
+                tile_size=checkpoint.image_size,
+                use_thumbnail=checkpoint.use_thumbnail,
+            )
+        if self._tiles_held and self._tiles_held + tiles > HELD_BATCHES * config.max_batch_tiles:
+            raise Overloaded(
+                f"The vision encoder holds {self._tiles_held} tiles and takes no {tiles} more now."
+            )
+        self._tiles_held += tiles
+        return tiles
+
+    def _record(self, features: Features, encoded: Encoded) -> None:
+        tiles = sum(len(image.tokens_per_tile) for image in features.images)
+        compressed = encoded.features.compressed_tiles
+        self._recorder.record(metrics.TILES, tiles - compressed, rate="keep")
+        self._recorder.record(metrics.TILES, compressed, rate="compress")
+        self._recorder.record(metrics.BATCH_TILES, encoded.batch_tiles)
+        self._recorder.record(metrics.BYTES_HANDED_OVER, features.rows.nbytes)
+        for stage, seconds in features.seconds.items():
+            self._recorder.record(metrics.STAGE_SECONDS, seconds, stage=stage)
+
+
+def tile_limit(configured: int | None, checkpoint: CheckpointConfig) -> int:
+    """Most tiles of one picture's grid: the service's limit, else the checkpoint's."""
+    if not checkpoint.dynamic_image_size:
+        return checkpoint.min_dynamic_patch
+    return max(checkpoint.min_dynamic_patch, configured or checkpoint.max_dynamic_patch)
+
+
+def _loads_from(config: VisionConfig) -> tuple[object, ...]:
+    """What a loaded engine depends on; the rest of the configuration is limits, applied in place."""
+    return (
+        config.model.uri,
+        config.model.revision,
+        config.artifact_stores,
+        config.engine,
+        config.threads,
+        config.attempt,
+    )
+
+
+def _run(loaded: LoadedVision, config: VisionConfig) -> _Running:
+    queue: TileQueue
+    engine = _BoundedEngine(loaded.engine, lambda: queue.max_batch_tiles)
+
+    def encode(pixels: Pixels, tiles: Sequence[int]) -> list[RequestFeatures]:
+        return encode_tiles(engine, pixels, tiles, flash=loaded.checkpoint.flash)
+
+    queue = TileQueue(encode, max_batch_tiles=config.max_batch_tiles)
+    decoders = ThreadPoolExecutor(config.threads, thread_name_prefix="decode")
+    return _Running(loaded, queue, decoders, InFlight())
+
+
+async def _cut_all(
+    images: Sequence[bytes], decoders: ThreadPoolExecutor, config: VisionConfig, checkpoint: CheckpointConfig
+) -> list[TiledImage]:
+    loop = asyncio.get_running_loop()
+    return await asyncio.gather(
+        *(
+            loop.run_in_executor(decoders, _cut, index, image, config, checkpoint)
+            for index, image in enumerate(images)
+        )
+    )
+
+
+def _cut(index: int, data: bytes, config: VisionConfig, checkpoint: CheckpointConfig) -> TiledImage:
+    try:
+        image = decode(data)
+    except ImageInvalid as error:
+        raise PictureUnreadable(index, str(error)) from error
+    return tile(
+        image,
+        tile_size=checkpoint.image_size,
+        min_tiles=checkpoint.min_dynamic_patch,
+        max_tiles=tile_limit(config.max_tiles_per_image, checkpoint),
+        use_thumbnail=checkpoint.use_thumbnail,
+    )
+
+
+def _assemble(
+    request: EncodeRequest,
+    tiled: Sequence[TiledImage],
+    encoded: Encoded,
+    revision: str,
+    generation: str,
+    decode_s: float,
+) -> Features:
+    tokens = iter(encoded.features.tokens_per_tile)
+    images = tuple(
+        ImageFeatures(
+            columns=image.grid.columns,
+            rows=image.grid.rows,
+            tokens_per_tile=tuple(next(tokens) for _ in range(len(image.pixels))),
+        )
+        for image in tiled
+    )
+    rows = np.ascontiguousarray(encoded.features.rows, np.float32)
+    return Features(
+        request_id=request.request_id,
+        rows=rows,
+        images=images,
+        revision=revision,
+        generation=generation,
+        digest=features_digest(rows, images, revision),
+        seconds={"queue": encoded.queue_s, "decode": decode_s, "encode": encoded.encode_s},
+    )
