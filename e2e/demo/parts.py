@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -22,6 +21,8 @@ from e2e.cluster.ray_nodes import HEAD, RayNode, RayNodes
 from e2e.setup.progress import step
 
 ROOT = Path(__file__).parents[2]
+PYTHON = ROOT / ".venv" / "bin" / "python"
+"""What users get: the tests that call this have torch on their path, the parts must not."""
 SYSTEM_NAMESPACE = "internvl-system"
 OPERATOR = "internvl-operator"
 NODES = (RayNode(HEAD, None, 2), RayNode("vision", "vision", 2), RayNode("language", "language", 2))
@@ -58,7 +59,7 @@ class LocalInstallation:
             with step("Kubernetes API server and Ray (a head, a vision node, a language node)"):
                 self._start_servers()
             with step("operator"):
-                self._start_operator()
+                self._install_operator()
         except BaseException:
             self._stack.close()
             raise
@@ -72,7 +73,7 @@ class LocalInstallation:
     @property
     def kubectl_command(self) -> list[str]:
         """The command kubectl with the administrator's kubeconfig."""
-        return [str(Path(sys.executable).parent / "kubectl"), "--kubeconfig", str(self.cluster.kubeconfig())]
+        return [str(PYTHON.with_name("kubectl")), "--kubeconfig", str(self.cluster.kubeconfig())]
 
     @property
     def operator_log(self) -> Path:
@@ -96,6 +97,14 @@ class LocalInstallation:
         """Process id of the operator."""
         return self._keeper.pid(OPERATOR)
 
+    def stop_operator(self) -> None:
+        """End the operator as a rollout of it would: SIGTERM, and wait."""
+        self._keeper.stop(OPERATOR, grace_s=20)
+
+    def kill_operator(self) -> None:
+        """End the operator as a power cut would."""
+        self._keeper.kill(OPERATOR)
+
     def check_operator(self) -> None:
         """Raise `StartFailed` with the end of its log when the operator has ended."""
         if (status := self._keeper.exit_status(OPERATOR)) is not None:
@@ -103,7 +112,7 @@ class LocalInstallation:
             raise StartFailed(f"the operator ended with status {status}:\n{tail}")
 
     def _start_servers(self) -> None:
-        self.cluster, self.ray = open_cluster(self.kubeconfig), RayNodes(self.nodes)
+        self.cluster, self.ray = open_cluster(self.kubeconfig), RayNodes(self.nodes, python=PYTHON)
         with ThreadPoolExecutor(2) as pool:
             started = [pool.submit(part.__enter__) for part in (self.cluster, self.ray)]
         for part, future in zip((self.cluster, self.ray), started, strict=True):
@@ -112,7 +121,7 @@ class LocalInstallation:
         for future in started:
             future.result()
 
-    def _start_operator(self) -> None:
+    def _install_operator(self) -> None:
         self.kubectl("apply", "--server-side", "-f", str(ROOT / "manifests" / "crds"))
         self.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM_NAMESPACE}}
@@ -120,9 +129,13 @@ class LocalInstallation:
         self.kubectl("apply", "-f", str(ROOT / "manifests" / "rbac"))
         self.folder = Path(tempfile.mkdtemp(prefix="internvl-operator-"))
         self._keeper = self._stack.enter_context(ProcessKeeper(self.folder))
+        self.start_operator()
+
+    def start_operator(self) -> None:
+        """Start the operator, as at first or again."""
         self._keeper.start(
             OPERATOR,
-            [sys.executable, "-m", "internvl_operator"],
+            [PYTHON, "-m", "internvl_operator"],
             log=self.operator_log,
             environment=self._operator_environment(),
         )

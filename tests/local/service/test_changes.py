@@ -1,0 +1,51 @@
+"""A change touches what it names and nothing else."""
+
+from tests.local.service.world import World
+
+ROLES = ("VisionEncoder", "LanguageModel", "Gateway")
+
+
+def replicas(world: World, name: str) -> dict[str, frozenset[str]]:
+    return {role: world.replicas(name, role) for role in ROLES}
+
+
+def test_a_change_of_the_language_block_restarts_no_vision_replica(world: World, main_service: str) -> None:
+    world.wait_ready(main_service)
+    before = replicas(world, main_service)
+    world.apply(main_service, language={"cpu": "600m"})
+    url = world.wait_ready(main_service)["status"]["url"]
+    after = replicas(world, main_service)
+    assert after["LanguageModel"].isdisjoint(before["LanguageModel"])
+    assert after["VisionEncoder"] == before["VisionEncoder"]
+    assert after["Gateway"] == before["Gateway"]
+    assert world.right_answers(url, 8) >= 6
+
+
+def test_a_change_of_the_vision_block_restarts_no_language_replica(world: World, main_service: str) -> None:
+    world.wait_ready(main_service)
+    before = replicas(world, main_service)
+    world.apply(main_service, vision={"cpu": "600m"})
+    world.wait_ready(main_service)
+    after = replicas(world, main_service)
+    assert after["VisionEncoder"].isdisjoint(before["VisionEncoder"])
+    assert after["LanguageModel"] == before["LanguageModel"]
+
+
+def test_limits_change_in_place_and_two_services_do_not_disturb_each_other(
+    world: World, main_service: str
+) -> None:
+    world.wait_ready(main_service)
+    before = replicas(world, main_service)
+    world.apply("second", vision={"maxTilesPerImage": 2}, language={"maxModelLen": 512})
+    try:
+        second = world.wait_ready("second")
+        started = replicas(world, "second")
+        world.apply("second", vision={"maxTilesPerImage": 4}, language={"maxModelLen": 600})
+        second = world.wait_ready("second")
+        assert replicas(world, "second") == started
+        assert world.right_answers(second["status"]["url"], 8) >= 6
+        assert second["status"]["url"] != world.get(main_service)["status"]["url"]
+    finally:
+        world.delete("second")
+    assert replicas(world, main_service) == before
+    assert world.replicas("second", "VisionEncoder") == frozenset()

@@ -1,0 +1,161 @@
+"""What a user of the whole path can do and see: apply, wait, ask."""
+
+import base64
+import io
+import json
+import random
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+from PIL import Image
+
+from e2e.cluster.counting_proxy import CountingProxy
+from e2e.demo.parts import LocalInstallation
+from e2e.demo.service import MODELS
+from internvl_engines.nano import pictures, questions
+
+POLL_S = 0.05
+READY_WITHIN_S = 120.0
+
+Service = dict[str, Any]
+
+
+@dataclass
+class World:
+    """What a user can do and see."""
+
+    installation: LocalInstallation
+    ray_proxy: CountingProxy
+    applied: dict[str, dict[str, Any]] = field(default_factory=dict)
+    rng: random.Random = field(default_factory=lambda: random.Random(time.time_ns()))
+
+    def apply(
+        self, name: str, *, vision: Mapping[str, Any] = {}, language: Mapping[str, Any] = {}, uri: str = ""
+    ) -> None:
+        """Create a service, or change what is named of it."""
+        spec = self.applied.setdefault(
+            name,
+            {
+                "model": {"uri": f"file://{MODELS}/internvl-nano"},
+                "backend": {"ray": {"address": self.ray_proxy.url}},
+                "vision": {"pool": "vision", "cpu": "500m"},
+                "language": {"pool": "language", "cpu": "500m"},
+            },
+        )
+        spec["vision"].update(vision)
+        spec["language"].update(language)
+        if uri:
+            spec["model"]["uri"] = uri
+        manifest = {
+            "apiVersion": "serving.internvl.io/v1alpha1",
+            "kind": "InternVLService",
+            "metadata": {"name": name},
+            "spec": spec,
+        }
+        self.installation.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+
+    def delete(self, name: str) -> None:
+        """Delete a service and wait until the object is gone."""
+        self.applied.pop(name, None)
+        self.installation.kubectl("delete", "ivl", name, "--ignore-not-found", "--timeout=90s")
+
+    def get(self, name: str) -> Service:
+        """The object as the API server has it."""
+        return dict(json.loads(self.installation.kubectl("get", "ivl", name, "-o", "json")))
+
+    def wait(
+        self, name: str, seen: Callable[[Service], bool], what: str, *, timeout_s: float = READY_WITHIN_S
+    ) -> Service:
+        """Poll the object until `seen` holds."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            service = self.get(name)
+            if seen(service):
+                return service
+            self.installation.check_operator()
+            if time.monotonic() > deadline:
+                log = self.installation.operator_log.read_text(errors="replace").splitlines()[-15:]
+                status = json.dumps(service.get("status"), indent=1)
+                raise AssertionError(f"waited {timeout_s} s for {what}\n{status}\n" + "\n".join(log))
+            time.sleep(POLL_S)
+
+    def wait_ready(self, name: str, *, timeout_s: float = READY_WITHIN_S) -> Service:
+        """Poll until Ready is True for the present generation."""
+        return self.wait(name, is_ready, f"{name} to be Ready", timeout_s=timeout_s)
+
+    def wait_reason(self, name: str, reason: str, *, timeout_s: float) -> Service:
+        """Poll until Ready is False or Unknown for this reason, about the present generation."""
+
+        def holds(service: Service) -> bool:
+            ready = condition(service, "Ready")
+            return is_observed(service) and ready["status"] != "True" and ready["reason"] == reason
+
+        return self.wait(name, holds, f"{name} to be {reason}", timeout_s=timeout_s)
+
+    def replicas(self, name: str, deployment: str) -> frozenset[str]:
+        """Ids of the running replicas, as Serve itself says."""
+        found: set[str] = set()
+        for application, details in self.installation.ray.applications().items():
+            if application in (f"default.{name}", f"default.{name}.vision"):
+                for entry in details.get("deployments", {}).get(deployment, {}).get("replicas", []):
+                    found.add(entry["replica_id"])
+        return frozenset(found)
+
+    def ask(self, url: str, question: str, picture: Image.Image | None = None, **options: Any) -> str:
+        """Ask over REST and return the answer's text."""
+        reply = httpx.post(f"{url}/v1/chat/completions", json=chat(question, picture, **options), timeout=60)
+        assert reply.status_code == 200, reply.text
+        return str(reply.json()["choices"][0]["message"]["content"])
+
+    def draw(self, *, grid: tuple[int, int] = pictures.SINGLE_GRID) -> tuple[Image.Image, str, str]:
+        """A fresh picture, a question about it and the right answer."""
+        while True:
+            scene = pictures.compose(self.rng, grid=grid)
+            asked = questions.ask(scene, self.rng, count=1)
+            if asked:
+                return pictures.draw(scene), asked[0].text, asked[0].answer
+
+    def right_answers(self, url: str, count: int, **draw: Any) -> int:
+        """Ask about that many fresh pictures, eight at a time; how many answers are right."""
+        drawn = [self.draw(**draw) for _ in range(count)]
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda item: self.ask(url, item[1], item[0]), drawn))
+        return sum(answer.strip() == right for answer, (_, _, right) in zip(answers, drawn, strict=True))
+
+
+def is_observed(service: Service) -> bool:
+    """Whether the status speaks about the present spec."""
+    return bool(service.get("status", {}).get("observedGeneration") == service["metadata"]["generation"])
+
+
+def is_ready(service: Service) -> bool:
+    """Whether Ready is True for the present spec."""
+    return is_observed(service) and condition(service, "Ready")["status"] == "True"
+
+
+def condition(service: Service, kind: str) -> dict[str, Any]:
+    """One condition; a stand-in without content when it is absent."""
+    absent = {"status": "", "reason": "", "message": ""}
+    conditions = service.get("status", {}).get("conditions", [])
+    return next((dict(entry) for entry in conditions if entry["type"] == kind), absent)
+
+
+def chat(question: str, picture: Image.Image | None, **options: Any) -> dict[str, Any]:
+    """The body of a chat completion."""
+    content: list[dict[str, Any]] = [{"type": "text", "text": question}]
+    if picture is not None:
+        buffer = io.BytesIO()
+        picture.save(buffer, "PNG")
+        url = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+        content.insert(0, {"type": "image_url", "image_url": {"url": url}})
+    return {
+        "model": "internvl-nano",
+        "messages": [{"role": "user", "content": content}],
+        "max_tokens": 16,
+        "temperature": 0,
+        **options,
+    }
