@@ -7,7 +7,7 @@ Called by `cluster.fleet`.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from internvl_operator.api import names
@@ -97,12 +97,15 @@ class RayWatch:
                     raise
                 await self._sleep(SECOND_LOOK_S)
                 state = await self._api.fetch()
+            if self._wants_pools():
+                await self._look_at_pools()
+            self.offer(state)
         except RayFault as fault:
             self._lose(fault)
-            return
-        self.offer(state)
-        if self._wants_pools():
-            await self._look_at_pools()
+        except (AttributeError, TypeError, ValueError) as fault:
+            # An answer that parses but is shaped otherwise: another version of Serve, not a reason to die.
+            log.exception("cannot read the answer of Ray at %s", self._api.address)
+            self._lose(RayFault(Reason.NOT_RAY, f"{self._api.address} answers in an unknown form: {fault}"))
 
     def offer(self, state: ServeState) -> None:
         """Take in an answer, from the poll or from the writer that has just read one."""
@@ -159,8 +162,6 @@ class RayWatch:
         except RayFault as fault:
             log.debug("cannot list the nodes of %s: %s", self._api.address, fault.message)
             self._pools = None
-        if isinstance(self.seen, RaySeen) and self.seen.node_pools != self._pools:
-            self._show(replace(self.seen, node_pools=self._pools))
 
 
 def _is_well(app: ApplicationSeen | None) -> bool:

@@ -94,7 +94,16 @@ class RayWriter:
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
-                await self.write_waiting()
+                await self._write_safely()
+
+    async def _write_safely(self) -> None:
+        try:
+            await self.write_waiting()
+        except Exception as fault:
+            # A bug, or a lost lease. The writer of an address must outlive it, or nothing is written again.
+            log.exception("the write to %s failed", self._api.address)
+            self._join_waiting()
+            self._finish(RayFault(Reason.WRITE_FAILED, f"the write failed: {type(fault).__name__}: {fault}"))
 
     async def write_waiting(self) -> None:
         """Write everything that waits now, in one PUT where Serve accepts it so."""

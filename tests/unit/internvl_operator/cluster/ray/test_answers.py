@@ -1,0 +1,116 @@
+import json
+
+import pytest
+
+from internvl_operator.api.conditions import Reason
+from internvl_operator.cluster.http import HttpReply, HttpTimedOut, HttpTooLarge, HttpUnreachable
+from internvl_operator.cluster.ray import RayClient, RayFault, parse_ray_address
+from internvl_operator.errors import Rejected
+
+
+class Transport:
+    def __init__(self, reply: HttpReply | Exception) -> None:
+        self.reply = reply
+        self.sent: list[tuple[str, str, dict[str, str], bytes | None]] = []
+
+    async def request(self, method, url, *, headers, body=None, timeout_s, max_bytes):
+        self.sent.append((method, url, headers, body))
+        if isinstance(self.reply, Exception):
+            raise self.reply
+        return self.reply
+
+
+def client(reply: HttpReply | Exception, token: str | None = None) -> RayClient:
+    return RayClient("http://ray:8265/", Transport(reply), timeout_s=8.0, token=token)
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (HttpUnreachable("refused"), Reason.RAY_UNREACHABLE),
+        (HttpTimedOut("slow"), Reason.RAY_TIMED_OUT),
+        (HttpTooLarge("big"), Reason.NOT_RAY),
+        (HttpReply(401, b""), Reason.RAY_UNAUTHORIZED),
+        (HttpReply(403, b""), Reason.RAY_UNAUTHORIZED),
+        (HttpReply(301, b""), Reason.NOT_RAY),
+        (HttpReply(404, b"nginx"), Reason.NOT_RAY),
+        (HttpReply(501, b""), Reason.NOT_RAY),
+        (HttpReply(503, b"GCS may be down"), Reason.SERVE_UNAVAILABLE),
+        (HttpReply(500, b"Traceback"), Reason.SERVE_UNAVAILABLE),
+        (HttpReply(400, b"ValidationError"), Reason.WRITE_FAILED),
+        (HttpReply(200, b"<html>"), Reason.NOT_RAY),
+        (HttpReply(200, b"[]"), Reason.NOT_RAY),
+        (HttpReply(200, b'{"applications": []}'), Reason.NOT_RAY),
+        (HttpReply(200, b'{"applications": {"a": 1}}'), Reason.NOT_RAY),
+        (HttpReply(200, b"[" * 100_000), Reason.NOT_RAY),
+    ],
+)
+async def test_each_bad_answer_has_its_reason(reply, reason):
+    with pytest.raises(RayFault) as caught:
+        await client(reply).fetch()
+
+    assert caught.value.reason is reason
+    assert caught.value.message
+
+
+async def test_a_ray_where_serve_never_ran_is_empty_and_not_started():
+    empty = b'{"controller_info": {}, "proxies": {}, "applications": {}, "target_capacity": null}'
+
+    state = await client(HttpReply(200, empty)).fetch()
+
+    assert not state.started
+    assert state.options == {}
+
+
+async def test_the_token_goes_in_rays_own_header_and_only_there():
+    ray = client(HttpReply(200, b'{"applications": {}}'), token="secret")
+
+    await ray.fetch()
+
+    method, url, headers, _ = ray._transport.sent[0]
+    assert (method, url) == ("GET", "http://ray:8265/api/serve/applications/")
+    assert headers["X-Ray-Authorization"] == "Bearer secret"
+    assert "secret" not in url
+
+
+async def test_pools_are_those_of_living_nodes():
+    nodes = [
+        {"state": "ALIVE", "labels": {"p": "vision"}},
+        {"state": "ALIVE", "labels": None},
+        {"state": "DEAD", "labels": {"p": "language"}},
+    ]
+    body = json.dumps({"data": {"result": {"result": nodes}}}).encode()
+
+    assert await client(HttpReply(200, body)).fetch_pools("p") == {"vision"}
+
+
+@pytest.mark.parametrize(
+    ("text", "normal"),
+    [
+        ("http://ray:8265", "http://ray:8265"),
+        ("http://ray:8265/", "http://ray:8265"),
+        ("https://ray", "https://ray:443"),
+        ("http://[::1]:8265", "http://[::1]:8265"),
+    ],
+)
+def test_an_address_has_one_normal_form(text, normal):
+    assert parse_ray_address(text) == normal
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ray:8265",
+        "ftp://ray:8265",
+        "http://",
+        "http://user:pw@ray:8265",
+        "http://ray:8265/api",
+        "http://ray:8265?x=1",
+        "http://ray:99999",
+        "http://ray :8265",
+        "http://ray\n:8265",
+    ],
+)
+def test_what_is_no_dashboard_address_is_refused_with_an_example(text):
+    with pytest.raises(Rejected, match="8265"):
+        parse_ray_address(text)
