@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from internvl_operator.api import labels, names
-from internvl_operator.api.conditions import ConditionStatus, ConditionType, Reason
+from internvl_operator.api.conditions import ConditionType, Reason
 from internvl_operator.api.names import Role
 from internvl_operator.plan import failures
 from internvl_operator.plan.address import ray_address
@@ -86,8 +86,7 @@ def ray_unavailable(observation: Observation, settings: Settings) -> Finding | N
 def application_not_ours(observation: Observation, settings: Settings) -> Finding | None:
     """Somebody deployed an application by hand under one of our names."""
     del settings
-    if not isinstance(observation.ray, RaySeen):
-        return None
+    assert isinstance(observation.ray, RaySeen)  # `not_observed` and `ray_unavailable` speak before
     for name in names.applications(observation.service.key):
         application = observation.ray.applications.get(name)
         if application is not None and not application.declarative:
@@ -200,9 +199,8 @@ def failing_until_shown_otherwise(given: RoleInput) -> Finding | None:
     if view.deployed_attempt == 0 or view.is_serving or status is None or kind is None:
         return None
     known = status.condition(kind)
-    if status.roles.of(view.role).generation != view.generation or known is None:
-        return None
-    if known.status is not ConditionStatus.FALSE or known.reason not in _REPORTED_BY_REPLICAS:
+    is_same = status.roles.of(view.role).generation == view.generation
+    if not is_same or known is None or known.reason not in _REPORTED_BY_REPLICAS:
         return None
     return Finding(reason=known.reason, message=known.message, role=view.role)
 

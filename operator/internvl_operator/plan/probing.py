@@ -59,9 +59,8 @@ def judge(
 
 def same_generations(views: Sequence[RoleView], status: Status | None) -> bool:
     """Whether the last probe that passed was about the generations that are wanted now."""
-    if status is None or status.probe is None:
-        return False
-    return status.probe.subject.startswith(f"{generations_hash(views)}-")
+    passed = "" if status is None or status.probe is None else status.probe.subject
+    return passed.startswith(f"{generations_hash(views)}-")
 
 
 def _defect(probe: ProbeSeen, views: Sequence[RoleView], spec: InternVLServiceSpec) -> Finding | None:

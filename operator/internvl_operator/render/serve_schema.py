@@ -7,7 +7,7 @@ A contract test parses the output with Ray's own `ServeDeploySchema`.
 
 import json
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -71,11 +71,6 @@ class ServeApplication(ServeValue):
     def matches(self, deployed: Mapping[str, Any] | None) -> bool:
         """Whether Serve's `deployed_app_config` is exactly this application."""
         return deployed is not None and self.to_mapping() == deployed
-
-    def replacing(self, deployment: ServeDeployment) -> Self:
-        """The same application with one deployment exchanged."""
-        kept = tuple(deployment if item.name == deployment.name else item for item in self.deployments)
-        return self.model_copy(update={"deployments": kept})
 
 
 class HttpOptions(ServeValue):

@@ -1,0 +1,82 @@
+"""What the operator writes, read by those who get it: Ray's own schema and the runtime's own types."""
+
+import json
+import warnings
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from internvl_operator.api.keys import ServiceKey
+from internvl_operator.api.spec import parse_spec
+from internvl_operator.render.serve_config import render_applications
+from internvl_operator.render.serve_schema import HttpOptions, ServeConfig
+from internvl_runtimes.contract.serve_args import (
+    ApplicationArgs,
+    GatewayConfig,
+    LanguageConfig,
+    VisionConfig,
+)
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # Ray's own use of pydantic is not ours to mend
+    from ray.serve.schema import ServeDeploySchema
+
+SAMPLES = sorted((Path(__file__).parents[2] / "manifests" / "samples").glob("*.yaml"))
+CONFIGS = {"VisionEncoder": VisionConfig, "LanguageModel": LanguageConfig, "Gateway": GatewayConfig}
+SIDE = {
+    "pool": st.from_regex(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,8}[A-Za-z0-9])?", fullmatch=True),
+    "minReplicas": st.integers(1, 9),
+    "cpu": st.sampled_from([1, "100m", "2.5"]),
+    "memory": st.sampled_from(["64Mi", "1.5Gi"]),
+}
+SPECS = st.fixed_dictionaries(
+    {"model": st.just({"uri": "file:///m/nano", "revision": "sha256:" + "0" * 12})},
+    optional={
+        "vision": st.fixed_dictionaries({}, optional={**SIDE, "maxTilesPerImage": st.integers(1, 40)}),
+        "language": st.fixed_dictionaries({}, optional={**SIDE, "maxModelLen": st.integers(16, 99)}),
+    },
+)
+
+
+def render(spec):
+    return render_applications(ServiceKey("team", "nano"), parse_spec(spec), artifact_stores=("file:///s",))
+
+
+@settings(max_examples=50, deadline=None)
+@given(SPECS)
+def test_ray_gives_back_exactly_what_was_written(spec):
+    """Serve reports `deployed_app_config` without what was not set: it must equal what the plan compares with."""
+    applications = render(spec)
+    config = ServeConfig(http_options=HttpOptions(host="127.0.0.1", port=8000), applications=applications)
+    parsed = ServeDeploySchema.model_validate(json.loads(config.to_json()))
+    shown = [json.loads(item.model_dump_json(exclude_unset=True)) for item in parsed.applications]
+    for application, deployed in zip(applications, shown, strict=True):
+        assert application.matches(deployed)
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.name)
+def test_the_runtime_reads_every_sample(path):
+    for application in render(yaml.safe_load(path.read_text())["spec"]):
+        ApplicationArgs.model_validate(application.args)
+        for deployment in application.deployments:
+            config = CONFIGS[deployment.name].model_validate(deployment.user_config)
+            assert config.generation
+            assert config.model_dump(mode="json", exclude_none=True) == deployment.user_config
+
+
+@settings(max_examples=50, deadline=None)
+@given(SPECS)
+def test_the_runtime_reads_whatever_the_schema_allows(spec):
+    for application in render(spec):
+        for deployment in application.deployments:
+            CONFIGS[deployment.name].model_validate(json.loads(json.dumps(deployment.user_config)))
+
+
+def test_ray_refuses_no_pool_that_the_schema_allows():
+    config = ServeConfig(applications=render({"model": {"uri": "file:///m"}, "vision": {"pool": "a.B_c-9"}}))
+    parsed = ServeDeploySchema.model_validate(json.loads(config.to_json()))
+    options = parsed.applications[0].deployments[0].ray_actor_options
+    assert options.label_selector == {"serving.internvl.io/pool": "a.B_c-9"}

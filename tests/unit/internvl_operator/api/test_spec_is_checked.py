@@ -1,0 +1,85 @@
+import pytest
+from pydantic import ValidationError
+
+from internvl_operator.api.spec import parse_spec
+from internvl_operator.errors import Rejected
+
+MODEL = {"uri": "file:///models/nano"}
+
+
+def rejected(spec):
+    with pytest.raises(Rejected) as caught:
+        parse_spec(spec)
+    return caught.value.field, caught.value.message
+
+
+def test_seven_lines_suffice_and_the_rest_has_defaults():
+    spec = parse_spec({"model": MODEL, "vision": {"pool": "vision"}, "language": {"pool": "language"}})
+    assert spec.model.served_name == "nano"
+    assert spec.vision.min_replicas == 1
+    assert spec.vision.engine == "onnxruntime"
+    assert spec.vision.threads == 1
+    assert spec.language.memory_bytes is None
+
+
+def test_a_given_name_wins_and_slashes_at_the_end_do_not_count():
+    assert parse_spec({"model": {**MODEL, "name": "mine"}}).model.served_name == "mine"
+    assert parse_spec({"model": {"uri": "file:///models/nano//"}}).model.served_name == "nano"
+
+
+def test_threads_are_cores_rounded_up():
+    spec = parse_spec({"model": MODEL, "vision": {"cpu": "1500m"}, "language": {"cpu": 3, "memory": "1Gi"}})
+    assert spec.vision.threads == 2
+    assert spec.language.threads == 3
+    assert spec.language.memory_bytes == 2**30
+
+
+@pytest.mark.parametrize(
+    ("spec", "field", "words"),
+    [
+        (None, "spec.model", "required"),
+        ({"model": MODEL, "vison": {}}, "spec.vison", "does not exist"),
+        ({"model": {**MODEL, "Name": "x"}}, "spec.model.Name", "does not exist"),
+        ({"model": {"uri": "hf://a/b"}}, "spec.model.uri", "file:///absolute/path"),
+        ({"model": {"uri": "file:///"}}, "spec.model.uri", "file:///absolute/path"),
+        ({"model": {"uri": 7}}, "spec.model.uri", "quotes"),
+        ({"model": {**MODEL, "revision": "main"}}, "spec.model.revision", "sha256:"),
+        ({"model": {**MODEL, "name": "-"}}, "spec.model.name", "letter or digit"),
+        ({"model": MODEL, "backend": {}}, "spec.backend.ray", "required"),
+        (
+            {"model": MODEL, "backend": {"ray": {"address": "ray://x"}}},
+            "spec.backend.ray.address",
+            "http://host",
+        ),
+        ({"model": MODEL, "vision": None}, "spec.vision", "mapping"),
+        ({"model": MODEL, "vision": {"pool": "a b"}}, "spec.vision.pool", "letter or digit"),
+        ({"model": MODEL, "vision": {"min_replicas": 1}}, "spec.vision.min_replicas", "does not exist"),
+        (
+            {"model": MODEL, "vision": {"minReplicas": 1, "maxReplicas": 2}},
+            "spec.vision",
+            "not scaled by load",
+        ),
+        (
+            {"model": MODEL, "vision": {"minReplicas": 0}},
+            "spec.vision.minReplicas",
+            "greater than or equal to 1",
+        ),
+        ({"model": MODEL, "vision": {"engine": "tensorrt"}}, "spec.vision.engine", "onnxruntime"),
+        ({"model": MODEL, "vision": {"cpu": "1x"}}, "spec.vision.cpu", "millicores"),
+        ({"model": MODEL, "vision": {"cpu": 1.5}}, "spec.vision.cpu", "quotes"),
+        ({"model": MODEL, "vision": {"cpu": True}}, "spec.vision.cpu", "quotes"),
+        ({"model": MODEL, "language": {"memory": "lots"}}, "spec.language.memory", "4Gi"),
+        ({"model": MODEL, "language": {"memory": 1.5}}, "spec.language.memory", "quotes"),
+        ({"model": MODEL, "language": {"maxModelLen": 3}}, "spec.language.maxModelLen", "16"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_field(spec, field, words):
+    found, message = rejected(spec)
+    assert found == field
+    assert words in message
+
+
+def test_types_are_frozen():
+    spec = parse_spec({"model": MODEL})
+    with pytest.raises(ValidationError):
+        spec.model.uri = "file:///other"

@@ -1,0 +1,62 @@
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from internvl_operator import VERSION
+from internvl_operator.errors import NotYet, Rejected
+from internvl_operator.settings import Settings
+
+
+def test_nothing_set_gives_the_defaults():
+    assert Settings.from_env({"PATH": "/bin", "INTERNVL_OPERATOR_RAY_ADDRESS": " "}) == Settings()
+
+
+def test_every_setting_can_be_set():
+    samples = {"serve_http_port": "8000", "artifact_stores": "file:///a, file:///b,"}
+    env = {
+        f"INTERNVL_OPERATOR_{item.name.upper()}": samples.get(
+            item.name, "7" if item.name.endswith("_s") else "x"
+        )
+        for item in fields(Settings)
+    }
+    settings = Settings.from_env(env)
+    assert settings.artifact_stores == ("file:///a", "file:///b")
+    assert settings.namespaces == ("x",)
+    assert settings.serve_http_port == 8000
+    assert settings.poll_interval_s == 7.0
+    assert all(getattr(settings, item.name) not in (None, ()) for item in fields(Settings))
+
+
+def test_the_ray_address_loses_its_slash():
+    assert (
+        Settings.from_env({"INTERNVL_OPERATOR_RAY_ADDRESS": "http://r:8265/"}).ray_address == "http://r:8265"
+    )
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("RAY_ADRESS", "x"),
+        ("POLL_INTERVAL_S", "soon"),
+        ("POLL_INTERVAL_S", "-1"),
+        ("SERVE_HTTP_PORT", "0"),
+        ("PROBE_TIMEOUT_S", "nan"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_by_name(variable, value):
+    with pytest.raises(Rejected) as caught:
+        Settings.from_env({f"INTERNVL_OPERATOR_{variable}": value})
+    assert caught.value.field == f"INTERNVL_OPERATOR_{variable}"
+
+
+def test_errors_say_what_comes_next():
+    assert str(Rejected("is wrong", field="spec.x")) == "spec.x: is wrong"
+    assert str(Rejected("is wrong")) == "is wrong"
+    assert NotYet("later", delay_s=3).delay_s == 3
+
+
+def test_the_version_is_the_distributions():
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())
+    assert project["project"]["version"] == VERSION
