@@ -42,7 +42,7 @@ def read_service_file(path: Path) -> tuple[WrittenService, ...]:
 def parse_service_text(text: str, name: str) -> tuple[WrittenService, ...]:
     """The services of one text; `name` stands for the file in messages."""
     try:
-        nodes = [node for node in yaml.compose_all(text, Loader=yaml.SafeLoader) if node is not None]
+        nodes = [node for node in yaml.compose_all(text, Loader=yaml.SafeLoader) if not _is_empty(node)]
     except yaml.MarkedYAMLError as fault:
         line = fault.problem_mark.line + 1 if fault.problem_mark else 1
         raise Rejected(f"{name}:{line}: not YAML: {fault.problem or fault}") from fault
@@ -87,6 +87,10 @@ def _parse_object(document: Any) -> WrittenService:
     if not isinstance(spec, dict):
         raise Rejected("this field is required", field="spec")
     return WrittenService(key, parse_spec(spec))
+
+
+def _is_empty(node: yaml.Node | None) -> bool:
+    return node is None or node.tag == "tag:yaml.org,2002:null"
 
 
 def _line_of(node: yaml.Node, path: list[str]) -> int:

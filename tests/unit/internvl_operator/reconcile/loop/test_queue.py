@@ -1,4 +1,5 @@
 import asyncio
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -21,7 +22,7 @@ class Clock:
         self.timers.append(entry)
 
         class Handle:
-            def cancel(_) -> None:
+            def cancel(self) -> None:
                 if entry in self.timers:
                     self.timers.remove(entry)
 
@@ -168,7 +169,7 @@ async def test_failures_back_off_with_growing_pauses_and_a_success_resets_them(s
         await spin()
         due = clock.timers[0][0]
         clock.move(due - clock.now)
-    pauses = [later - earlier for earlier, later in zip(runs, runs[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in itertools.pairwise(runs)]
 
     assert all(0.7 < pause < 10.1 for pause in pauses)
     assert pauses[-1] > 4 * pauses[0]

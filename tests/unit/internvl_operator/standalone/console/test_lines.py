@@ -1,0 +1,57 @@
+import json
+import shlex
+from datetime import UTC, datetime
+
+import pytest
+
+from internvl_operator.api.conditions import ConditionStatus, ConditionType, Reason
+from internvl_operator.api.keys import ServiceKey
+from internvl_operator.api.status import Condition, ModelStatus, Status
+from internvl_operator.standalone.console import Console, curl_line
+
+KEY = ServiceKey("default", "a")
+NOW = datetime(2026, 1, 1, 12, 0, 5, tzinfo=UTC)
+
+
+@pytest.fixture
+def lines():
+    return []
+
+
+@pytest.fixture
+def console(lines):
+    return Console(lines.append, now=lambda: NOW)
+
+
+def status(ready: ConditionStatus, reason: Reason, message: str = "why") -> Status:
+    condition = Condition(
+        type=ConditionType.READY, status=ready, reason=reason, message=message, last_transition_time=NOW
+    )
+    return Status(url="http://h/default/a", model=ModelStatus(name="it's"), conditions=(condition,))
+
+
+def test_a_change_is_one_line_with_time_type_status_reason_and_message(console, lines):
+    console.show(KEY, None, status(ConditionStatus.FALSE, Reason.DEPLOYING, "wait"))
+
+    (line,) = lines
+    assert line.split() == ["12:00:05", "default/a", "Ready", "False", "Deploying", "wait"]
+
+
+def test_what_did_not_change_is_not_said_again(console, lines):
+    same = status(ConditionStatus.FALSE, Reason.DEPLOYING)
+
+    console.show(KEY, same, same)
+
+    assert lines == []
+
+
+def test_ready_prints_the_address_once_and_a_line_that_a_shell_takes(console, lines):
+    ready = status(ConditionStatus.TRUE, Reason.READY)
+
+    console.show(KEY, None, ready)
+    console.show(KEY, ready, ready)
+
+    assert sum("answers at http://h/default/a" in line for line in lines) == 1
+    words = shlex.split(curl_line(ready))
+    assert words[2] == "http://h/default/a/v1/chat/completions"
+    assert json.loads(words[-1])["model"] == "it's"
