@@ -182,3 +182,15 @@ def test_an_application_that_is_being_built_is_deploying(world):
     world.serve_takes(world.settle()).build(Role.LANGUAGE, "DEPLOYING")
     assert world.said() == ("False", "Deploying")
     assert "building" in world.condition("LanguageReady").message
+
+
+def test_a_changed_configuration_has_no_revision_before_its_own_probe(ready):
+    assert ready.plan().status.roles.vision.revision
+    ready.respec({"model": {"uri": "file:///models/other"}})
+    assert ready.plan().status.roles.vision.revision is None
+
+
+def test_what_serve_said_before_all_replicas_ran_does_not_count(ready):
+    running = ReplicaSeen(id="r1-VisionEncoder-0", state="RUNNING", node_id="n")
+    ready.deployment(Role.VISION, "HEALTHY", "[internvl:ModelNotFound] nothing lies there", running)
+    assert ready.said("Degraded") == ("False", "AsDesired")

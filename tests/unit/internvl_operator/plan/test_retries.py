@@ -129,3 +129,11 @@ def test_both_roles_of_a_failed_build_are_tried_together(world):
     world.settle()
     due = world.pass_time(10).plan()
     assert attempts(due) == {"VisionEncoder": 0, "Gateway": 1, "LanguageModel": 1}
+
+
+def test_the_first_failure_of_a_changed_spec_starts_its_own_pause(failed):
+    failed.pass_time(9)
+    spec = {"model": {"uri": "file:///models/also-wrong"}, "vision": {"pool": "vision"}}
+    failed.serve_takes(failed.respec(spec).settle()).deployment(Role.LANGUAGE, "DEPLOY_FAILED", ERROR)
+    assert failed.plan().requeue_after_s == pytest.approx(10)
+    assert attempts(failed.pass_time(2).plan())["LanguageModel"] == 0
