@@ -4,10 +4,14 @@ The Protocols are all that the gateway knows; `ray_handles` implements them with
 the unit tests with fakes.
 """
 
-from collections.abc import AsyncIterator
-from typing import Any, Protocol
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from typing import Protocol, TypeVar
 
 from internvl_runtimes.protocol.handover import Chunk, EncodeRequest, Features, GenerateRequest
+from internvl_runtimes.protocol.problems import DeadlinePassed
+
+_Item = TypeVar("_Item")
 
 
 class Lost(Exception):
@@ -30,27 +34,36 @@ class PendingFeatures(Protocol):
             Lost: the replica or the object is gone.
             RoleUnavailable, Overloaded, PictureUnreadable: as the vision side said.
         """
+        ...
 
 
 class VisionHandle(Protocol):
     """The vision side."""
 
-    def encode(self, request: EncodeRequest) -> PendingFeatures:
+    async def encode(self, request: EncodeRequest) -> PendingFeatures:
         """Start an encode and return at once. Raises `RoleUnavailable` when there is no such application."""
+        ...
 
 
 class LanguageHandle(Protocol):
     """The language side."""
 
-    def generate(self, request: GenerateRequest, features: PendingFeatures | None) -> AsyncIterator[Chunk]:
+    def generate(
+        self, request: GenerateRequest, features: PendingFeatures | None
+    ) -> AsyncGenerator[Chunk, None]:
         """Start a generation. Closing the iterator (`aclose`) cancels it.
 
         The iterator raises what the sides raise, `Lost` when one of them or the features are gone.
         """
+        ...
 
 
-async def close(chunks: AsyncIterator[Any]) -> None:
-    """Close an iterator if it can be closed."""
-    aclose = getattr(chunks, "aclose", None)
-    if aclose is not None:
-        await aclose()
+async def next_before(
+    iterator: AsyncIterator[_Item], deadline: float | None, clock: Callable[[], float]
+) -> _Item:
+    """The next item, or `DeadlinePassed` at `deadline` on `clock`. Raises `StopAsyncIteration` at the end."""
+    try:
+        async with asyncio.timeout(None if deadline is None else max(0.0, deadline - clock())):
+            return await anext(iterator)
+    except TimeoutError:
+        raise DeadlinePassed("The answer was not finished within the request's time.") from None

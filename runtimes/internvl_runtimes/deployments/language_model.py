@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -11,6 +11,7 @@ import numpy as np
 from internvl_runtimes.contract import metrics
 from internvl_runtimes.contract.failures import FailureCode
 from internvl_runtimes.contract.serve_args import LanguageConfig
+from internvl_runtimes.deployments.handles import next_before
 from internvl_runtimes.deployments.in_flight import InFlight
 from internvl_runtimes.deployments.loading import load_failures, open_artifact, open_checkpoint
 from internvl_runtimes.deployments.metrics import Recorder
@@ -19,7 +20,6 @@ from internvl_runtimes.preprocess.detokenizer import TextStream
 from internvl_runtimes.preprocess.prompt import Prompter, TokenizerInvalid
 from internvl_runtimes.preprocess.template import TemplateUnknown
 from internvl_runtimes.protocol.handover import Chunk, Features, Finished, GenerateRequest
-from internvl_runtimes.protocol.problems import DeadlinePassed
 
 COALESCE_S = 0.025
 """Least time between two chunks of one answer: each item of a stream costs 1 to 2 ms of CPU on its way."""
@@ -164,7 +164,7 @@ class LanguageModel:
         shown_at: float | None = None
         try:
             while answer.reason is None:
-                step = await self._next(steps, deadline)
+                step = await next_before(steps, deadline, self._clock)
                 answer.take(step, self._clock())
                 pending += text.push(step.token_ids)
                 pending_ids += step.token_ids
@@ -181,13 +181,6 @@ class LanguageModel:
         finished = answer.finished(self._clock())
         self._record(finished)
         yield Chunk(pending + text.finish(), tuple(pending_ids), finished)
-
-    async def _next(self, steps: AsyncIterator[TokenStep], deadline: float | None) -> TokenStep:
-        try:
-            async with asyncio.timeout(None if deadline is None else max(0.0, deadline - self._clock())):
-                return await anext(steps)
-        except TimeoutError:
-            raise DeadlinePassed("The answer was not finished within the request's time.") from None
 
     def check_health(self) -> None:
         """Raise when the engine cannot answer any more."""

@@ -310,7 +310,6 @@ class ModelCard(_Reply):
     object: Literal["model"] = "model"
     created: int = 0
     owned_by: str = "internvl"
-    revision: str
     max_model_len: int
 
 

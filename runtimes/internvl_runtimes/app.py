@@ -1,0 +1,148 @@
+"""The Serve applications: the only module that decorates and binds. Named by the operator as import path.
+
+What Serve does with it (Ray 2.60, seen on a real cluster):
+
+* The classes here are looked up by name in a replica, not pickled by value: `serve.deployment` is applied
+  inside the builders, so the module's names stay the plain classes.
+* Heavy imports (ONNX Runtime, Pillow, tokenizers) happen in the constructor of the replica that needs them.
+"""
+
+import logging
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from ray import serve
+from ray.serve import Application
+from ray.serve.handle import DeploymentHandle
+
+from internvl_runtimes.contract import CONTRACT_VERSION, metrics
+from internvl_runtimes.contract.failures import FailureCode, ReplicaFailed
+from internvl_runtimes.contract.serve_args import (
+    GATEWAY_DEPLOYMENT,
+    LANGUAGE_DEPLOYMENT,
+    VISION_DEPLOYMENT,
+    ApplicationArgs,
+    GatewayConfig,
+    LanguageConfig,
+    VisionConfig,
+)
+from internvl_runtimes.protocol.handover import Chunk, EncodeRequest, Features, GenerateRequest
+
+# Defaults for a hand-written Serve config; the operator's own config overrides them.
+_VISION_ONGOING = 64
+_LANGUAGE_ONGOING = 88
+_GATEWAY_ONGOING = 512
+_QUEUED = 256
+
+
+class VisionReplica:
+    """A replica of the vision side."""
+
+    def __init__(self) -> None:
+        from internvl_runtimes.deployments.metrics import RayRecorder
+        from internvl_runtimes.deployments.vision_encoder import VisionEncoder
+
+        self._encoder = VisionEncoder(RayRecorder(metrics.ALL))
+
+    async def reconfigure(self, user_config: dict[str, Any]) -> None:
+        """Apply the operator's configuration."""
+        from internvl_runtimes.deployments.loading import parse_config
+
+        await self._encoder.reconfigure(parse_config(VisionConfig, user_config))
+
+    async def encode(self, request: EncodeRequest) -> Features:
+        """Encode one request's pictures."""
+        return await self._encoder.encode(request)
+
+    def check_health(self) -> None:
+        """Serve replaces the replica when this raises three times in a row."""
+        self._encoder.check_health()
+
+
+class LanguageReplica:
+    """A replica of the language side."""
+
+    def __init__(self) -> None:
+        from internvl_runtimes.deployments.language_model import LanguageModel
+        from internvl_runtimes.deployments.metrics import RayRecorder
+
+        self._model = LanguageModel(RayRecorder(metrics.ALL))
+
+    async def reconfigure(self, user_config: dict[str, Any]) -> None:
+        """Apply the operator's configuration."""
+        from internvl_runtimes.deployments.loading import parse_config
+
+        await self._model.reconfigure(parse_config(LanguageConfig, user_config))
+
+    async def generate(
+        self, request: GenerateRequest, features: Features | None
+    ) -> AsyncGenerator[Chunk, None]:
+        """Stream one answer. The features arrive resolved: Ray fetched them before this was called."""
+        generation = self._model.generate(request, features)
+        try:
+            async for chunk in generation:
+                yield chunk
+        finally:
+            await generation.aclose()
+
+    def check_health(self) -> None:
+        """Serve replaces the replica when this raises three times in a row."""
+        self._model.check_health()
+
+
+class GatewayReplica:
+    """A replica of the gateway, the ingress of the main application."""
+
+    def __init__(self, language: DeploymentHandle[Any]) -> None:
+        from internvl_runtimes.deployments.gateway import Gateway
+        from internvl_runtimes.deployments.metrics import RayRecorder
+        from internvl_runtimes.deployments.ray_handles import RayLanguage, RayVision
+
+        self._recorder = RayRecorder(metrics.ALL)
+        self._gateway = Gateway(vision=RayVision, language=RayLanguage(language), recorder=self._recorder)
+
+    async def reconfigure(self, user_config: dict[str, Any]) -> None:
+        """Apply the operator's configuration."""
+        from internvl_runtimes.deployments.loading import parse_config
+
+        await self._gateway.reconfigure(parse_config(GatewayConfig, user_config))
+
+    def __serve_build_asgi_app__(self) -> Any:  # Serve's name
+        """The HTTP side; Serve calls this once after the constructor."""
+        from internvl_runtimes.deployments.http import GatewayHttp
+
+        return GatewayHttp(self._gateway, self._recorder, log=logging.getLogger("ray.serve").error)
+
+
+def build_vision(args: dict[str, Any]) -> Application:
+    """The vision application: one deployment, no route."""
+    _check(args)
+    deploy = serve.deployment(
+        name=VISION_DEPLOYMENT, max_ongoing_requests=_VISION_ONGOING, max_queued_requests=_QUEUED
+    )
+    return deploy(VisionReplica).bind()
+
+
+def build_service(args: dict[str, Any]) -> Application:
+    """The main application: the gateway (ingress) and the language model."""
+    _check(args)
+    deploy_language = serve.deployment(
+        name=LANGUAGE_DEPLOYMENT, max_ongoing_requests=_LANGUAGE_ONGOING, max_queued_requests=_QUEUED
+    )
+    deploy_gateway = serve.deployment(name=GATEWAY_DEPLOYMENT, max_ongoing_requests=_GATEWAY_ONGOING)
+    language = deploy_language(LanguageReplica).bind()
+    return deploy_gateway(serve.ingress()(GatewayReplica)).bind(language)
+
+
+def _check(args: dict[str, Any]) -> None:
+    from internvl_runtimes.deployments.loading import parse_config
+
+    # Before the rest is parsed: another version may have other arguments.
+    wanted = args.get("contract")
+    if wanted != CONTRACT_VERSION:
+        raise ReplicaFailed(
+            FailureCode.RUNTIME_VERSION_MISMATCH,
+            f"The operator speaks version {wanted} of the contract, the runtime on this Ray cluster version "
+            f"{CONTRACT_VERSION}: install the runtime of the operator's version on every Ray node.",
+        )
+    parse_config(ApplicationArgs, args)

@@ -1,0 +1,101 @@
+"""The handles of `handles` over Ray Serve, and the one place that knows Ray's exceptions.
+
+Imported by `app` in a gateway replica only.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from ray import exceptions as ray_errors
+from ray import serve
+from ray.serve import exceptions as serve_errors
+from ray.serve.handle import DeploymentHandle
+
+from internvl_runtimes.contract.serve_args import VISION_DEPLOYMENT
+from internvl_runtimes.deployments.handles import Lost, PendingFeatures
+from internvl_runtimes.protocol.handover import Chunk, EncodeRequest, Features, GenerateRequest, Overloaded
+from internvl_runtimes.protocol.problems import RoleUnavailable
+
+
+class RayFeatures:
+    """An unresolved response of the vision side."""
+
+    def __init__(self, response: Any) -> None:
+        self.response: Any = response  # a DeploymentResponse[Features]
+
+    def cancel(self) -> None:
+        """Stop the encode if it is not done."""
+        self.response.cancel()
+
+    async def resolve(self) -> Features:
+        """Fetch the rows."""
+        try:
+            features: Features = await self.response
+            return features
+        except Exception as error:
+            raise translate(error, role="vision") from error
+
+
+class RayVision:
+    """The vision application, looked up when first needed.
+
+    The handle follows the application by name, so it also finds replicas of one that was deleted and made anew.
+    """
+
+    def __init__(self, application: str) -> None:
+        self._application = application
+        self._handle: DeploymentHandle[Any] | None = None
+
+    async def encode(self, request: EncodeRequest) -> RayFeatures:
+        """Start an encode. Raises `RoleUnavailable` when there is no such application."""
+        if self._handle is None:
+            try:
+                # In a thread: it asks Serve's controller and blocks.
+                self._handle = await asyncio.to_thread(
+                    serve.get_deployment_handle, VISION_DEPLOYMENT, self._application
+                )
+            except serve_errors.RayServeException as error:
+                raise RoleUnavailable(f"No vision application {self._application}.") from error
+        return RayFeatures(self._handle.encode.remote(request))
+
+
+class RayLanguage:
+    """The language deployment of the same application."""
+
+    def __init__(self, handle: DeploymentHandle[Any]) -> None:
+        self._handle = handle.options(stream=True)
+
+    async def generate(
+        self, request: GenerateRequest, features: PendingFeatures | None
+    ) -> AsyncGenerator[Chunk, None]:
+        """Start a generation; the features are passed on unresolved."""
+        unresolved = features.response if isinstance(features, RayFeatures) else None
+        chunks: Any = self._handle.generate.remote(request, unresolved)
+        try:
+            async for chunk in chunks:
+                yield chunk
+        except Exception as error:
+            raise translate(error, role="language") from error
+        finally:
+            chunks.cancel()
+
+
+def translate(error: Exception, *, role: str) -> Exception:
+    """What an exception of Ray or Serve is to the gateway.
+
+    An exception of a replica's own code comes back as it was raised there. Everything else of Ray's (actor
+    died, object or node lost, worker crashed, ...) is `Lost`: the request is not to blame.
+    """
+    if isinstance(error, serve_errors.BackPressureError):
+        return Overloaded(f"Too many requests wait for {role}.", error.retry_after_s or 1.0)
+    if isinstance(error, serve_errors.DeploymentUnavailableError):
+        return RoleUnavailable(f"The {role} side cannot be deployed; the service's status says why.")
+    if isinstance(error, ray_errors.RayTaskError):
+        cause = error.cause
+        if isinstance(cause, Exception) and not isinstance(cause, ray_errors.RayTaskError):
+            return translate(cause, role=role)
+        return error
+    if isinstance(error, ray_errors.RayError):
+        return Lost(f"{role}: {type(error).__name__}")
+    return error
