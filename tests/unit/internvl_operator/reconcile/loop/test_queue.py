@@ -18,13 +18,13 @@ class Clock:
         return self.now
 
     def call_later(self, delay, callback):
-        entry = (self.now + delay, callback)
+        entry, timers = (self.now + delay, callback), self.timers
         self.timers.append(entry)
 
         class Handle:
             def cancel(self) -> None:
-                if entry in self.timers:
-                    self.timers.remove(entry)
+                if entry in timers:
+                    timers.remove(entry)
 
         return Handle()
 
