@@ -1,0 +1,303 @@
+"""A real API server, a real Ray with a stub runtime, real operator processes, and a relay that can fall silent."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from e2e.cluster.control_plane import ControlPlane
+from e2e.cluster.ray_nodes import HEAD, RayNode, RayNodes
+
+ROOT = Path(__file__).parents[3]
+CRDS = ROOT / "manifests" / "crds"
+STUB = Path(__file__).parent / "stub_runtime"
+SERVICES = "/apis/serving.internvl.io/v1alpha1/namespaces/default/internvlservices"
+
+
+class Relay:
+    """Forwards TCP between a client and a server. Can fall silent without closing, and can be shut."""
+
+    def __init__(self, target: str) -> None:
+        host, _, port = target.removeprefix("http://").removeprefix("https://").partition(":")
+        self._target = (host, int(port))
+        self._silent: set[int] = set()
+        self._connections: list[tuple[socket.socket, socket.socket]] = []
+        self._ever: list[tuple[socket.socket, socket.socket]] = []
+        self._threads: list[threading.Thread] = []
+        self._all_silent = False
+        self._lock = threading.Lock()
+        self.requests: list[str] = []
+        """Method and path of each plain HTTP request."""
+        self.port = 0
+        self.open()
+
+    def open(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        self.port = self._listener.getsockname()[1]
+        self._start(self._accept, self._listener)
+
+    def shut(self) -> None:
+        """Refuse connections, break those that stand."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for pair in self._drain():
+            for end in pair:
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+
+    def fall_silent(self, *, new_ones_too: bool = False) -> None:
+        """Drop what comes on standing connections, and close nothing."""
+        with self._lock:
+            self._all_silent = new_ones_too
+            self._silent.update(id(pair) for pair in self._connections)
+
+    def speak_again(self) -> None:
+        with self._lock:
+            self._all_silent = False
+
+    def count(self, method: str) -> int:
+        return sum(line.startswith(method + " ") for line in self.requests)
+
+    def close(self) -> None:
+        self.shut()
+        for pair in self._ever:
+            for end in pair:
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(timeout=5)
+        for pair in self._ever:
+            for end in pair:
+                end.close()
+
+    def _start(self, work: Callable[..., None], *arguments: Any) -> None:
+        thread = threading.Thread(target=work, args=arguments, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _drain(self) -> list[tuple[socket.socket, socket.socket]]:
+        with self._lock:
+            pairs, self._connections = self._connections, []
+        return pairs
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            try:
+                server = socket.create_connection(self._target)
+            except OSError:
+                client.close()
+                continue
+            pair = (client, server)
+            with self._lock:
+                self._connections.append(pair)
+                self._ever.append(pair)
+                if self._all_silent:
+                    self._silent.add(id(pair))
+            for source, sink in (pair, pair[::-1]):
+                self._start(self._pump, pair, source, sink)
+
+    def _pump(
+        self, pair: tuple[socket.socket, socket.socket], source: socket.socket, sink: socket.socket
+    ) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if id(pair) in self._silent:
+                    continue
+                if source is pair[0]:
+                    for found in re.findall(rb"^(GET|PUT|POST|DELETE) (\S+) HTTP", data, re.MULTILINE):
+                        self.requests.append(" ".join(part.decode() for part in found))
+                sink.sendall(data)
+        if id(pair) not in self._silent:
+            for end in pair:
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+
+
+@dataclass
+class Operator:
+    """One operator process."""
+
+    process: subprocess.Popen[bytes]
+    log_path: Path
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace")
+
+    @property
+    def rss_mib(self) -> float:
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) / 1024
+
+    def stop(self, *, kill: bool = False) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGKILL if kill else signal.SIGTERM)
+        return self.process.wait(timeout=20)
+
+
+@dataclass
+class Services:
+    """InternVLServices of the namespace default, by plain requests."""
+
+    plane: ControlPlane
+    made: list[str] = field(default_factory=list)
+
+    def create(self, name: str, **spec: Any) -> dict[str, Any]:
+        body = {
+            "apiVersion": "serving.internvl.io/v1alpha1",
+            "kind": "InternVLService",
+            "metadata": {"name": name},
+            "spec": {"model": {"uri": "file:///stub"}, **spec},
+        }
+        answer = self.plane.client.request("POST", SERVICES, body)
+        assert answer.status == 201, answer.text
+        self.made.append(name)
+        return answer.document
+
+    def get(self, name: str) -> dict[str, Any] | None:
+        answer = self.plane.client.request("GET", f"{SERVICES}/{name}")
+        return answer.document if answer.status == 200 else None
+
+    def replace_spec(self, name: str, **spec: Any) -> None:
+        found = self.get(name)
+        assert found is not None
+        found["spec"] = {"model": {"uri": "file:///stub"}, **spec}
+        answer = self.plane.client.request("PUT", f"{SERVICES}/{name}", found)
+        assert answer.status == 200, answer.text
+
+    def delete(self, name: str) -> None:
+        self.plane.client.request("DELETE", f"{SERVICES}/{name}")
+
+    def condition(self, name: str, kind: str = "Ready") -> tuple[str, str]:
+        """Status and reason."""
+        for item in ((self.get(name) or {}).get("status") or {}).get("conditions", []):
+            if item["type"] == kind:
+                return item["status"], item["reason"]
+        return "", ""
+
+    def is_ready(self, name: str) -> bool:
+        return self.condition(name) == ("True", "Ready")
+
+    def let_go(self) -> None:
+        """Delete what a test left, finalizer or not."""
+        for name in self.made:
+            self.delete(name)
+            found = self.get(name)
+            if found is not None:
+                found["metadata"]["finalizers"] = []
+                self.plane.client.request("PUT", f"{SERVICES}/{name}", found)
+
+
+Eventually = Callable[..., float]
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Eventually:
+    """Polls until a condition holds; returns the seconds that it took."""
+
+    def wait(is_reached: Callable[[], bool], what: str, *, within_s: float = 60.0) -> float:
+        began = time.monotonic()
+        while not is_reached():
+            assert time.monotonic() - began < within_s, f"not within {within_s:g} s: {what}"
+            time.sleep(0.05)
+        return time.monotonic() - began
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def plane(eventually: Eventually) -> Iterator[ControlPlane]:
+    with ControlPlane() as plane:
+        for path in CRDS.glob("*.yaml"):
+            crd = yaml.safe_load(path.read_text())
+            url = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+            assert plane.client.request("POST", url, crd).status == 201
+        eventually(lambda: plane.client.request("GET", SERVICES).status == 200, "the CRD is served")
+        yield plane
+
+
+@pytest.fixture(scope="session")
+def ray() -> Iterator[RayNodes]:
+    with RayNodes(nodes=(RayNode(HEAD, None, cpus=32),), packages=(STUB,)) as ray:
+        yield ray
+
+
+@pytest.fixture
+def services(plane: ControlPlane) -> Iterator[Services]:
+    services = Services(plane)
+    yield services
+    services.let_go()
+
+
+@pytest.fixture
+def relay() -> Iterator[Callable[[str], Relay]]:
+    relays: list[Relay] = []
+
+    def make(target: str) -> Relay:
+        relays.append(Relay(target))
+        return relays[-1]
+
+    yield make
+    for item in relays:
+        item.close()
+
+
+@pytest.fixture
+def start_operator(plane: ControlPlane, tmp_path: Path) -> Iterator[Callable[..., Operator]]:
+    """Starts operator processes; each test has a Lease of its own, so tests do not wait for each other."""
+    started: list[Operator] = []
+
+    def start(*, kubeconfig: Path | None = None, **settings: object) -> Operator:
+        log_path = tmp_path / f"operator-{len(started)}.log"
+        env = {key: value for key, value in os.environ.items() if not key.startswith("INTERNVL_")}
+        chosen = {
+            "lease_namespace": "default",
+            "lease_name": f"lease-{tmp_path.name[-40:]}".replace("_", "-").lower(),
+        }
+        for name, value in {**chosen, **settings}.items():
+            env[f"INTERNVL_OPERATOR_{name.upper()}"] = str(value)
+        env["KUBECONFIG"] = str(kubeconfig or plane.kubeconfig())
+        env["PYTHONPATH"] = os.pathsep.join(str(ROOT / part) for part in ("operator", "runtimes", "engines"))
+        with log_path.open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "internvl_operator"], env=env, stderr=log, stdout=log
+            )
+        started.append(Operator(process, log_path))
+        return started[-1]
+
+    yield start
+    for operator in started:
+        operator.stop()
+        print(f"--- {operator.log_path.name}\n{operator.log[-6000:]}")
+
+
+@pytest.fixture
+def relayed_kubeconfig(plane: ControlPlane, tmp_path: Path) -> Callable[[Relay], Path]:
+    """The administrator's kubeconfig, by way of a relay."""
+
+    def write(relay: Relay) -> Path:
+        config = yaml.safe_load(plane.kubeconfig().read_text())
+        config["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{relay.port}"
+        path = tmp_path / "relayed.kubeconfig"
+        path.write_text(json.dumps(config))
+        return path
+
+    return write

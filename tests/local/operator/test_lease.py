@@ -1,0 +1,58 @@
+import os
+import signal
+import time
+
+import pytest
+
+HELD = "holding lease"
+
+
+@pytest.mark.timeout(120)
+def test_a_second_operator_waits_and_takes_over_at_once_after_a_clean_end(start_operator, eventually):
+    first = start_operator()
+    eventually(lambda: HELD in first.log, "the first has the lease")
+    second = start_operator()
+    eventually(lambda: "is held by" in second.log, "the second waits")
+    assert HELD not in second.log
+
+    assert first.stop() == 0
+
+    assert eventually(lambda: HELD in second.log, "the second takes over", within_s=6) < 6
+
+
+@pytest.mark.timeout(120)
+def test_a_killed_operator_is_replaced_after_its_lease_ran_out(start_operator, services, eventually):
+    first = start_operator()
+    eventually(lambda: HELD in first.log, "the first has the lease")
+    second = start_operator()
+    eventually(lambda: "is held by" in second.log, "the second waits")
+
+    first.stop(kill=True)
+    took_s = eventually(lambda: HELD in second.log, "the second takes over", within_s=25)
+    print(f"handover after a kill: {took_s:.1f} s")
+
+    assert took_s > 8, "taken from a holder that could still have been alive"
+    services.create("after-handover")
+    eventually(lambda: services.condition("after-handover")[0] == "False", "the second acts")
+
+
+@pytest.mark.timeout(120)
+def test_an_operator_that_was_frozen_for_long_ends_without_another_write(
+    start_operator, services, eventually
+):
+    first = start_operator()
+    eventually(lambda: HELD in first.log, "the first has the lease")
+    os.kill(first.process.pid, signal.SIGSTOP)
+    second = start_operator()
+    eventually(lambda: HELD in second.log, "the second takes over", within_s=30)
+    services.create("frozen")
+    eventually(lambda: services.condition("frozen")[0] == "False", "the second acts")
+    version = services.get("frozen")["metadata"]["resourceVersion"]
+
+    os.kill(first.process.pid, signal.SIGCONT)
+    deadline = time.monotonic() + 15
+    while first.process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+    assert first.process.returncode == 3, "it must end at once with the status for a lost lease"
+    assert services.get("frozen")["metadata"]["resourceVersion"] == version
