@@ -4,7 +4,7 @@ A vision engine is three synchronous functions over tiles; its caller runs them 
 is a prompt in, a stream of tokens out; it owns its batching, so it is asynchronous.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Literal, Protocol, Self
 
@@ -137,7 +137,7 @@ class LanguageEngine(Protocol):
 
     def generate(
         self, prompt: EnginePrompt, *, sampling: Sampling, stop_token_ids: frozenset[int]
-    ) -> AsyncIterator[TokenStep]:
+    ) -> AsyncGenerator[TokenStep, None]:
         """The answer, step by step. Stop strings are the caller's affair; closing the iterator cancels.
 
         Raises (at the first step):

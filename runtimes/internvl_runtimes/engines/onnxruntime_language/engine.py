@@ -8,7 +8,7 @@ import asyncio
 import itertools
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from functools import partial
 from typing import Self
 
@@ -86,7 +86,7 @@ class OnnxRuntimeLanguage:
 
     async def generate(
         self, prompt: EnginePrompt, *, sampling: Sampling, stop_token_ids: frozenset[int]
-    ) -> AsyncIterator[TokenStep]:
+    ) -> AsyncGenerator[TokenStep, None]:
         """See `LanguageEngine.generate`."""
         self._refuse_what_cannot_fit(prompt, sampling)
         sequence = Sequence(
