@@ -41,6 +41,11 @@ def main(arguments: list[str]) -> int:
     except SetupFailed as error:
         sys.stderr.write(f"\nerror: {error}\n")
         return 1
+    except OSError as error:
+        sys.stderr.write(
+            f"\nerror: {error}\nThe cache is {cache.root}; for another place: export INTERNVL_CACHE=/path\n"
+        )
+        return 1
     except KeyboardInterrupt:
         progress.say("interrupted; run the same command again and it goes on from here")
         return 130
