@@ -7,6 +7,9 @@ import pytest
 from e2e.setup.cache import Cache
 from e2e.setup.checkout import ensure_thin_environment, site_packages
 
+# Each starts a process or two, which a busy machine may make wait.
+pytestmark = pytest.mark.timeout(20)
+
 
 @pytest.fixture
 def heavy(tmp_path: Path) -> Path:

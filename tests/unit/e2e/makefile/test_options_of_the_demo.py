@@ -7,6 +7,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[4]
 
+# Each starts a process or two, which a busy machine may make wait.
+pytestmark = pytest.mark.timeout(20)
+
 
 def make(*words: str, environment: dict[str, str] | None = None) -> str:
     clean = {key: value for key, value in os.environ.items() if key not in ("KUBECONFIG", "MAKEFLAGS")}
