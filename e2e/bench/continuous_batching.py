@@ -2,6 +2,9 @@
 
 Both sides run in this process, in turns, so that what else the machine does falls on both alike. The goal is on
 the decode step: eight sequences in one step against eight steps of one sequence, at the same past length.
+
+Steps are measured in CPU time of the one thread that computes them: nothing in a step waits, so that is the
+step's time on a machine that has a core for it. Whole answers are measured by the clock.
 """
 
 import asyncio
@@ -50,12 +53,12 @@ def run(checkpoint: Path = CHECKPOINT) -> BenchResult:
         columns=("what", "together", "one by one", "gain"),
         rows=(
             (
-                f"one token for each of {CONCURRENT} (ms)",
+                f"one token for each of {CONCURRENT} (CPU ms)",
                 f"{together:.2f}",
                 f"{apart:.2f}",
                 f"{step_gain:.2f}x",
             ),
-            ("of it, in our own cache code (ms)", f"{statistics.median(cache_ms):.2f}", "", ""),
+            ("of it, in our own cache code (CPU ms)", f"{statistics.median(cache_ms):.2f}", "", ""),
             (
                 f"whole answers of {ANSWER_TOKENS} tokens (tokens/s)",
                 f"{tokens / statistics.median(together_s):.0f}",
@@ -77,7 +80,7 @@ def run(checkpoint: Path = CHECKPOINT) -> BenchResult:
         },
         goals=(
             Goal(f"decode step at {CONCURRENT}, gain over one by one", round(step_gain, 2), ">=", 1.7),
-            Goal(f"decode step at {CONCURRENT} and past {PAST} (ms)", round(together, 2), "<=", 4.0),
+            Goal(f"decode step at {CONCURRENT} and past {PAST} (CPU ms)", round(together, 2), "<=", 4.0),
         ),
     )
 
@@ -94,7 +97,7 @@ def _decode_steps(decoder: Decoder) -> tuple[list[float], list[float], list[floa
 
 
 def _timed_steps(decoder: Decoder, sequences: int) -> Iterator[tuple[float, float]]:
-    """Seconds of each decode step, and the part of them outside the decoder."""
+    """CPU seconds of each decode step, and the part of them outside the decoder."""
     shape, rng = decoder.kv_shape, np.random.default_rng(0)
     slots = KvSlots(shape, max_sequences=sequences, max_model_len=PAST + STEPS + 1)
     for number in range(sequences):
@@ -102,13 +105,13 @@ def _timed_steps(decoder: Decoder, sequences: int) -> Iterator[tuple[float, floa
         slots.add(number, past, past)
     tokens = rng.integers(0, len(decoder.embeddings), sequences)
     for _ in range(STEPS):
-        began = time.perf_counter()
+        began = time.thread_time()
         cached = slots.past()
-        ran = time.perf_counter()
+        ran = time.thread_time()
         output = decode_step(decoder, cached, tokens)
-        done = time.perf_counter()
+        done = time.thread_time()
         slots.append(output.new_keys, output.new_values)
-        total = time.perf_counter() - began
+        total = time.thread_time() - began
         yield total, total - (done - ran)
 
 
