@@ -1,0 +1,66 @@
+"""Conversations as token ids: the prompt of the internvl2_5 template, and which tokens are answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tokenizers import Tokenizer
+
+from internvl_engines.nano.questions import Question
+from internvl_engines.nano.shape import SYSTEM_MESSAGE
+from internvl_engines.nano.tokenizer import IM_END, IM_START, IMG_CONTEXT, IMG_END, IMG_START
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Where one answer lies in a conversation: its tokens and the end token, [start, stop)."""
+
+    task: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """Token ids of a whole conversation with its answers."""
+
+    ids: list[int]
+    answers: list[Answer]
+
+
+def encode(
+    tokenizer: Tokenizer,
+    turns: Sequence[Question],
+    *,
+    image_tokens: int,
+    image_turn: int = 0,
+    image_last: bool = False,
+) -> Conversation:
+    """Encode turns of question and answer.
+
+    Args:
+        tokenizer: internvl-nano's.
+        turns: at least one.
+        image_tokens: rows of the picture; 0 means no picture.
+        image_turn: the turn whose question carries the picture.
+        image_last: the picture stands after the question's text instead of before it.
+    """
+    ids = _ids(tokenizer, f"{IM_START}system\n{SYSTEM_MESSAGE}{IM_END}\n")
+    answers = []
+    for number, turn in enumerate(turns):
+        text = turn.text
+        if image_tokens and number == image_turn:
+            picture = f"{IMG_START}{IMG_CONTEXT * image_tokens}{IMG_END}"
+            text = f"{text}\n{picture}" if image_last else f"{picture}\n{text}"
+        ids += _ids(tokenizer, f"{IM_START}user\n{text}{IM_END}\n{IM_START}assistant\n")
+        start = len(ids)
+        ids += _ids(tokenizer, f"{turn.answer}{IM_END}")
+        answers.append(Answer(turn.task, start, len(ids)))
+        ids += _ids(tokenizer, "\n")
+    return Conversation(ids, answers)
+
+
+def _ids(tokenizer: Tokenizer, text: str) -> list[int]:
+    ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
+    return ids

@@ -1,0 +1,112 @@
+"""Training batches, each a pure function of the seed and its step, so that training can stop and go on.
+
+Pictures are drawn when they are needed and never twice: one takes about 3 ms, a step of training a second.
+So the figures on a batch before it is learnt from are figures on pictures never seen.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer
+
+from internvl_engines.nano.conversation import Conversation, encode
+from internvl_engines.nano.pictures import (
+    COLOURS,
+    KINDS,
+    SEVERAL_GRIDS,
+    SINGLE_GRID,
+    TILE,
+    Scene,
+    compose,
+    draw,
+)
+from internvl_engines.nano.questions import ask, ask_without_picture
+from internvl_runtimes.preprocess.tiling import TiledImage, tile
+
+VISUAL_WORDS = (*COLOURS, *KINDS)
+KEEP_SIDE, COMPRESS_SIDE = 4, 2
+"""Rows of a tile lie in a square of this side."""
+_TURNS = 3
+_SINGLE_PICTURES = 24
+_SEVERAL_TILES = 40
+_TEXT_CONVERSATIONS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Conversations whose pictures all have the same number of tiles."""
+
+    pixels: npt.NDArray[np.float32] | None
+    """float32 [pictures * tiles, 3, S, S], or None: text only."""
+    conversations: list[Conversation]
+    words: npt.NDArray[np.float32]
+    """float32 [rows, words]: which of ``VISUAL_WORDS`` name a shape whose centre lies in the row's square."""
+    compress: bool
+    """Every tile goes through ``mlp2`` instead of ``mlp1``: the rate is drawn per batch, as in ViCO per picture."""
+
+
+def batches_of_step(step: int, *, seed: int, several: bool, tokenizer: Tokenizer) -> list[Batch]:
+    """One batch of one-tile pictures, one of several tiles (when ``several``), one without pictures."""
+    rng = random.Random(f"{seed}:{step}")
+    batches = [_pictures(rng, SINGLE_GRID, _SINGLE_PICTURES if several else 40, tokenizer)]
+    if several:
+        weights = [1 / (columns * rows) ** 0.5 for columns, rows in SEVERAL_GRIDS]
+        grid = rng.choices(SEVERAL_GRIDS, weights)[0]
+        batches.append(_pictures(rng, grid, max(3, _SEVERAL_TILES // (grid[0] * grid[1] + 1)), tokenizer))
+    texts = [[ask_without_picture(rng) for _ in range(2)] for _ in range(_TEXT_CONVERSATIONS)]
+    nothing = np.zeros((0, len(VISUAL_WORDS)), np.float32)
+    batches.append(Batch(None, [encode(tokenizer, turns, image_tokens=0) for turns in texts], nothing, False))
+    return batches
+
+
+def visual_words(scene: Scene, tiled: TiledImage, side: int) -> npt.NDArray[np.float32]:
+    """Colour and kind of the shapes, at the row of each tile (thumbnail last) whose square holds the centre.
+
+    Returns:
+        float32 [tiles * side * side, len(VISUAL_WORDS)], 0 or 1.
+    """
+    columns, rows = tiled.grid.columns, tiled.grid.rows
+    marks = np.zeros((len(tiled.pixels), side, side, len(VISUAL_WORDS)), np.float32)
+    for shape in scene.shapes:
+        words = [VISUAL_WORDS.index(shape.colour), VISUAL_WORDS.index(shape.kind)]
+        x, y = shape.x / scene.width, shape.y / scene.height
+        column, row = int(x * columns), int(y * rows)
+        inside = (int((y * rows - row) * side), int((x * columns - column) * side))
+        marks[(row * columns + column, *inside)][words] = 1
+        if tiled.has_thumbnail:
+            marks[-1, int(y * side), int(x * side)][words] = 1
+    return marks.reshape(-1, len(VISUAL_WORDS))
+
+
+def _pictures(rng: random.Random, grid: tuple[int, int], count: int, tokenizer: Tokenizer) -> Batch:
+    compress = rng.random() < 0.2
+    side = COMPRESS_SIDE if compress else KEEP_SIDE
+    pixels: list[npt.NDArray[np.float32]] = []
+    words: list[npt.NDArray[np.float32]] = []
+    conversations: list[Conversation] = []
+    while len(conversations) < count:
+        scene = compose(rng, grid=grid)
+        tiled = tile(draw(scene), tile_size=TILE, min_tiles=1, max_tiles=12, use_thumbnail=True)
+        turns = ask(scene, rng, count=_TURNS)
+        if not turns or (pixels and len(tiled.pixels) != len(pixels[0])):
+            continue  # nothing has one answer here, or the odd picture fell into another grid
+        image_turn = 0
+        if rng.random() < 0.1:
+            turns.insert(0, ask_without_picture(rng))
+            image_turn = 1
+        pixels.append(tiled.pixels)
+        words.append(visual_words(scene, tiled, side))
+        conversations.append(
+            encode(
+                tokenizer,
+                turns,
+                image_tokens=len(tiled.pixels) * side**2,
+                image_turn=image_turn,
+                image_last=rng.random() < 0.15,
+            )
+        )
+    return Batch(np.concatenate(pixels), conversations, np.concatenate(words), compress)

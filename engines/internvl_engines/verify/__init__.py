@@ -1,0 +1,1 @@
+"""How far an artifact is from the reference, in numbers that go into its manifest."""
