@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from internvl_engines.contract.checkpoint import FlashConfig
@@ -13,6 +13,7 @@ PROBABILITIES = st.lists(st.floats(0, 1, width=32), min_size=1, max_size=40).map
 )
 
 
+@settings(max_examples=40, deadline=None)
 @given(p0=PROBABILITIES, relative=st.floats(0, 1), absolute=st.floats(0, 1))
 def test_a_compressed_tile_is_above_the_quantile_and_the_absolute_threshold(p0, relative, absolute):
     compressed = route(p0, relative_threshold=relative, absolute_threshold=absolute)

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from internvl_runtimes.preprocess.detokenizer import TextStream
@@ -26,6 +26,7 @@ def streamed(tokenizer, ids, stop, sizes):
 TEXT = st.text(alphabet="ab é图😀", max_size=30)
 
 
+@settings(max_examples=40, deadline=None)
 @given(
     text=TEXT,
     stop=st.lists(st.text(alphabet="ab é图", max_size=3), max_size=3),
