@@ -54,9 +54,10 @@ up: setup-run ## The same service without Kubernetes: FILE=service.yaml ARGS="--
 setup: ## Make both environments and the control plane's binaries (cold: minutes; warm: under a second)
 	@$(SETUP) run dev cluster
 
-generate: ## Write the generated files (manifests/crds)
+generate: ## Write the generated files (manifests/crds, docs/reference.md, docs/conditions.md)
 	@$(SETUP) run
 	@$(RUN)/python -m internvl_operator.api.crd manifests/crds
+	@$(RUN)/python -m internvl_operator.api.reference docs
 
 lock: ## Resolve the dependencies again and rewrite constraints.txt
 	@$(SETUP) lock
@@ -78,7 +79,7 @@ check: setup-dev ## Format, lint, types, import contracts, generated files are c
 	  'lint' '$(DEV)/ruff check $(SOURCES)' \
 	  'types' '$(DEV)/mypy --python-executable .venv-dev/heavy/bin/python $(addprefix -p ,$(TYPED))' \
 	  'imports' '$(DEV)/lint-imports' \
-	  'generated' 'rm -rf build/generated && $(DEV)/python -m internvl_operator.api.crd build/generated/crds && diff -ru manifests/crds build/generated/crds || { echo "manifests/crds is not what the types say. Run: make generate"; exit 1; }'
+	  'generated' '$(DEV)/python -m e2e.setup.generated'
 
 test: setup ## All tests, with stage times: ARGS="-k name -x"
 	@$(STAGES) \
@@ -94,8 +95,8 @@ bench: setup ## All benchmarks: a table, and build/bench/*.json
 nano: setup-dev ## Train it and export its artifacts (seeded, resumable)
 	@$(DEV)/python -m internvl_engines.nano train $(ARGS)
 
-nano-eval: setup-dev ## Measure its answers on held-out pictures
-	@$(DEV)/python -m internvl_engines.nano evaluate $(ARGS)
+nano-eval: setup-dev ## Measure its answers on 2,000 held-out pictures: a table, and build/bench/nano_eval.json
+	@$(DEV)/python -m e2e.bench nano-eval
 
 setup-run:
 	@$(SETUP) run $(if $(KUBECONFIG_OPTION),,cluster)
