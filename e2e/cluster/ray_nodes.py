@@ -48,7 +48,7 @@ class RayNode:
     """CPUs that it offers. Only a promise: the machine's own count does not matter."""
 
 
-DEFAULT_NODES = (RayNode(HEAD, None), RayNode("vision", "vision"), RayNode("language", "language"))
+DEFAULT_NODES = (RayNode(HEAD, "gateway"), RayNode("vision", "vision"), RayNode("language", "language"))
 
 
 @dataclass(slots=True)
@@ -77,6 +77,8 @@ class RayNodes:
     _gcs_port: int = field(init=False)
     _dashboard_port: int = field(init=False)
     _metrics_ports: dict[str, int] = field(init=False)
+    _started: dict[str, tuple[str, ...]] = field(init=False, default_factory=dict)
+    """Nodes that should run, with the arguments of their role."""
 
     def __enter__(self) -> Self:
         # Short, because Ray puts UNIX sockets below it and their paths are limited to 107 bytes.
@@ -145,6 +147,7 @@ class RayNodes:
 
     def kill(self, name: str) -> None:
         """Cut a node's power: SIGKILL to every process of it, workers included, and wait until they are gone."""
+        self._started.pop(name, None)
         mark = f"{_MARK}={self._mark}-{name}".encode()
 
         def all_gone() -> bool:
@@ -157,7 +160,7 @@ class RayNodes:
 
     def restart(self, name: str) -> None:
         """Start a killed node again, on the same ports, and wait until Ray counts it."""
-        node = next(node for node in self.nodes if node.name == name)
+        node = self._node(name)
         # Ray may still count the killed one: what must appear is a node that was not there.
         before = {seen[_NODE_ID] for seen in self.alive_nodes()}
         if name == HEAD:
@@ -206,6 +209,9 @@ class RayNodes:
         details = self.get_json("/api/serve/applications/") or {}
         return dict(details.get("applications", {}))
 
+    def _node(self, name: str) -> RayNode:
+        return next(node for node in self.nodes if node.name == name)
+
     def _start_head(self) -> None:
         head = self.nodes[0]
         assert head.name == HEAD
@@ -223,6 +229,7 @@ class RayNodes:
         self._wait_for(lambda: _answers(self._gcs_port), "Ray's head to answer")
 
     def _spawn(self, node: RayNode, *arguments: str) -> None:
+        self._started[node.name] = arguments
         role = list(arguments) or [f"--address={self.gcs_address}"]
         if node.name == HEAD:
             role.append(f"--temp-dir={self.folder}")
@@ -255,8 +262,19 @@ class RayNodes:
         )
 
     def _wait_for(self, done: Callable[[], bool], what: str) -> None:
+        """Wait; a node whose start failed (on a busy machine Ray gives up after 30 s) is started once more."""
+        again: set[str] = set()
+
+        def done_or_start_again() -> bool:
+            for name, arguments in list(self._started.items()):
+                if name not in again and self._keeper.exit_status(name) is not None:
+                    again.add(name)
+                    self.kill(name)
+                    self._spawn(self._node(name), *arguments)
+            return done()
+
         logs = [self.folder / f"{node.name}.log" for node in self.nodes]
-        _wait(done, timeout_s=self.start_timeout_s, what=what, logs=logs)
+        _wait(done_or_start_again, timeout_s=self.start_timeout_s, what=what, logs=logs)
 
 
 def _free_ports(count: int, *, first: int | None = None) -> list[int]:

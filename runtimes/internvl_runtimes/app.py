@@ -5,10 +5,20 @@ What Serve does with it (Ray 2.60, seen on a real cluster):
 * The classes here are looked up by name in a replica, not pickled by value: `serve.deployment` is applied
   inside the builders, so the module's names stay the plain classes.
 * Heavy imports (ONNX Runtime, Pillow, tokenizers) happen in the constructor of the replica that needs them.
+* A builder raises: the application is DEPLOY_FAILED at once, the message ends with the exception's text. No retry.
+* `reconfigure` raises in a replica that starts (Serve calls it as a part of starting, so this is also what a
+  constructor would do): a new replica is tried, three times for one wanted replica (`min(3 x replicas, 20)`),
+  then the deployment is DEPLOY_FAILED. The deployment's message has the traceback after the first try.
+* `reconfigure` raises in a running replica: the replica is stopped within half a second, old engine or not, and
+  new ones are tried as above. The message has the traceback from the first moment.
+* While an application has no replica, requests to it wait; once it is DEPLOY_FAILED or deleted they fail.
+* A handle follows its application by name, also through deletion and re-creation.
+* A client that goes away: the ingress coroutine is cancelled; closing the handle's generator cancels the replica's.
 """
 
+import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from ray import serve
@@ -34,6 +44,9 @@ _LANGUAGE_ONGOING = 88
 _GATEWAY_ONGOING = 512
 _QUEUED = 256
 
+_REPORT_S = 1.0
+"""Ray forgets a gauge once it was exported: it must be set again at least as often as that."""
+
 
 class VisionReplica:
     """A replica of the vision side."""
@@ -43,12 +56,14 @@ class VisionReplica:
         from internvl_runtimes.deployments.vision_encoder import VisionEncoder
 
         self._encoder = VisionEncoder(RayRecorder(metrics.ALL))
+        self._reports: asyncio.Task[None] | None = None
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Apply the operator's configuration."""
         from internvl_runtimes.deployments.loading import parse_config
 
         await self._encoder.reconfigure(parse_config(VisionConfig, user_config))
+        self._reports = self._reports or _report(self._encoder.record_load)
 
     async def encode(self, request: EncodeRequest) -> Features:
         """Encode one request's pictures."""
@@ -67,12 +82,14 @@ class LanguageReplica:
         from internvl_runtimes.deployments.metrics import RayRecorder
 
         self._model = LanguageModel(RayRecorder(metrics.ALL))
+        self._reports: asyncio.Task[None] | None = None
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Apply the operator's configuration."""
         from internvl_runtimes.deployments.loading import parse_config
 
         await self._model.reconfigure(parse_config(LanguageConfig, user_config))
+        self._reports = self._reports or _report(self._model.record_load)
 
     async def generate(
         self, request: GenerateRequest, features: Features | None
@@ -111,7 +128,8 @@ class GatewayReplica:
         """The HTTP side; Serve calls this once after the constructor."""
         from internvl_runtimes.deployments.http import GatewayHttp
 
-        return GatewayHttp(self._gateway, self._recorder, log=logging.getLogger("ray.serve").error)
+        log = logging.getLogger("ray.serve").error
+        return GatewayHttp(self._gateway, self._recorder, log=log, says_request_id=False)
 
 
 def build_vision(args: dict[str, Any]) -> Application:
@@ -132,6 +150,17 @@ def build_service(args: dict[str, Any]) -> Application:
     deploy_gateway = serve.deployment(name=GATEWAY_DEPLOYMENT, max_ongoing_requests=_GATEWAY_ONGOING)
     language = deploy_language(LanguageReplica).bind()
     return deploy_gateway(serve.ingress()(GatewayReplica)).bind(language)
+
+
+def _report(record: Callable[[], None]) -> asyncio.Task[None]:
+    """Record the load every second, for the life of the replica."""
+
+    async def forever() -> None:
+        while True:
+            record()
+            await asyncio.sleep(_REPORT_S)
+
+    return asyncio.get_running_loop().create_task(forever())
 
 
 def _check(args: dict[str, Any]) -> None:

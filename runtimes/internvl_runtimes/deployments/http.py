@@ -34,10 +34,22 @@ _STAGES = ("queue", "decode", "encode", "transfer", "wait", "prefill", "generate
 class GatewayHttp:
     """The ASGI application."""
 
-    def __init__(self, gateway: Gateway, recorder: Recorder, *, log: Callable[..., None]) -> None:
+    def __init__(
+        self, gateway: Gateway, recorder: Recorder, *, log: Callable[..., None], says_request_id: bool = True
+    ) -> None:
+        """Make the application.
+
+        Args:
+            gateway: what answers.
+            recorder: where measurements go.
+            log: where failures of ours go, called as a logger's method.
+            says_request_id: whether to put `x-request-id` on responses. Serve's proxy does it itself, with the
+                id that it put on the request.
+        """
         self._gateway = gateway
         self._recorder = recorder
         self._log = log
+        self._says_request_id = says_request_id
         self._routes: dict[tuple[str, str], Callable[[_Exchange], Awaitable[None]]] = {
             ("POST", routes.CHAT_COMPLETIONS): self._chat,
             ("GET", routes.MODELS): self._models,
@@ -51,7 +63,7 @@ class GatewayHttp:
         if scope["type"] == "lifespan":
             await _live(receive, send)
         elif scope["type"] == "http":
-            await self._serve(_Exchange(scope, receive, send))
+            await self._serve(_Exchange(scope, receive, send, says_request_id=self._says_request_id))
 
     async def _serve(self, exchange: "_Exchange") -> None:
         counted = exchange.path == routes.CHAT_COMPLETIONS
@@ -107,7 +119,8 @@ class GatewayHttp:
 class _Exchange:
     """One request and its response."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, *, says_request_id: bool) -> None:
+        self._says_request_id = says_request_id
         self._receive = receive
         self._send = send
         self._begun = False
@@ -177,7 +190,7 @@ class _Exchange:
 
     async def _begin(self, status: int, headers: Mapping[str, str]) -> None:
         self._begun = True
-        every = {**headers, "x-request-id": self.request_id}
+        every = {**headers, **({"x-request-id": self.request_id} if self._says_request_id else {})}
         await self._send(
             {
                 "type": "http.response.start",

@@ -146,7 +146,7 @@ class LanguageModel:
                     async for chunk in chunks:
                         yield chunk
         finally:
-            self._record_load(running.engine)
+            self.record_load()
 
     async def _answer(
         self, running: _Running, request: GenerateRequest, features: Features | None
@@ -171,13 +171,13 @@ class LanguageModel:
                 if text.stopped:
                     answer.reason = "stop"
                 if shown_at is None:
-                    self._record_load(running.engine)
+                    self.record_load()
                 now = self._clock()
                 if answer.reason is None and (shown_at is None or now - shown_at >= COALESCE_S):
                     yield Chunk(pending, tuple(pending_ids))
                     pending, pending_ids, shown_at = "", [], now
         finally:
-            await steps.aclose()  # type: ignore[attr-defined]  # frees the slot at once, also when cancelled
+            await steps.aclose()  # frees the slot at once, also when cancelled
         finished = answer.finished(self._clock())
         self._record(finished)
         yield Chunk(pending + text.finish(), tuple(pending_ids), finished)
@@ -193,8 +193,11 @@ class LanguageModel:
         assert self._running is not None
         return self._running.engine.max_model_len
 
-    def _record_load(self, engine: LanguageEngine) -> None:
-        load = engine.load()
+    def record_load(self) -> None:
+        """Set the gauges: running and waiting sequences, KV bytes."""
+        if self._running is None:
+            return
+        load = self._running.engine.load()
         self._recorder.record(metrics.RUNNING_SEQUENCES, load.running)
         self._recorder.record(metrics.QUEUE_DEPTH, load.waiting, stage="language")
         self._recorder.record(metrics.KV_BYTES, load.kv_bytes_reserved, state="reserved")
@@ -227,9 +230,8 @@ class _Answer:
 
     def take(self, step: TokenStep, now: float) -> None:
         self.tokens += len(step.token_ids)
-        self.wait_s += step.wait_s
-        self.prefill_s += step.prefill_s
-        self.first_at = now if self.first_at is None else self.first_at
+        if self.first_at is None:
+            self.first_at, self.wait_s, self.prefill_s = now, step.wait_s, step.prefill_s
         self.reason = step.finish_reason
 
     def finished(self, now: float) -> Finished:

@@ -4,6 +4,7 @@ Imported by `app` in a gateway replica only.
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -26,7 +27,7 @@ class RayFeatures:
 
     def cancel(self) -> None:
         """Stop the encode if it is not done."""
-        self.response.cancel()
+        _cancel(self.response)
 
     async def resolve(self) -> Features:
         """Fetch the rows."""
@@ -78,7 +79,13 @@ class RayLanguage:
         except Exception as error:
             raise translate(error, role="language") from error
         finally:
-            chunks.cancel()
+            _cancel(chunks)
+
+
+def _cancel(response: Any) -> None:
+    # A response that never reached a replica raises here what its awaiting raised already.
+    with contextlib.suppress(Exception):
+        response.cancel()
 
 
 def translate(error: Exception, *, role: str) -> Exception:

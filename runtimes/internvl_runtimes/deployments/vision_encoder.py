@@ -159,10 +159,16 @@ class VisionEncoder:
                 encoded = await running.queue.encode(np.concatenate([image.pixels for image in tiled]))
         finally:
             self._tiles_held -= held
-            self._recorder.record(metrics.QUEUE_DEPTH, running.queue.waiting_tiles, stage="vision")
+            self.record_load()
         features = _assemble(request, tiled, encoded, loaded.revision, config.generation, decode_s)
         self._record(features, encoded)
         return features
+
+    def record_load(self) -> None:
+        """Set the gauge: tiles that wait for the engine."""
+        if self._running is not None:
+            waiting = self._running.queue.waiting_tiles
+            self._recorder.record(metrics.QUEUE_DEPTH, waiting, stage="vision")
 
     def check_health(self) -> None:
         """Raise when nothing can be encoded any more."""

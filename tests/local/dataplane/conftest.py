@@ -1,0 +1,33 @@
+"""The two applications on a real Ray, deployed once for all tests of this folder."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from e2e.cluster.ray_nodes import RayNodes
+from internvl_engines.contract.checkpoint import read_checkpoint_config
+from tests.local.dataplane.service import Service, picture
+
+
+@pytest.fixture(scope="session")
+def large_picture(checkpoint: Path) -> bytes:
+    """One that is cut into so many tiles that its features are larger than Ray returns inline (100 KB)."""
+    config = read_checkpoint_config(checkpoint)
+    picture_bytes = picture(1, (config.image_size * 4, config.image_size * 3))
+    assert 13 * config.tokens_per_tile * config.language.hidden_size * 4 > 100 * 1024
+    return picture_bytes
+
+
+@pytest.fixture(scope="session")
+def _deployed(ray_cluster: RayNodes, checkpoint: Path) -> Service:
+    service = Service(ray_cluster, checkpoint)
+    service.apply()
+    return service
+
+
+@pytest.fixture
+def service(_deployed: Service) -> Iterator[Service]:
+    """The running service, in its first configuration again after the test."""
+    yield _deployed
+    _deployed.apply()
