@@ -97,6 +97,7 @@ class OnnxRuntimeLanguage:
             submitted_at=self._clock(),
             generator=np.random.default_rng(sampling.seed),
         )
+        del prompt  # its rows are let go when they are prefilled, not when the answer ends
         events: asyncio.Queue[_Event] = asyncio.Queue()
         with self._changed:
             self._refuse_if_dead()
