@@ -67,7 +67,7 @@ class RayNodes:
     packages: Sequence[Path] = (_ROOT / "operator", _ROOT / "runtimes", _ROOT / "engines")
     environment: Mapping[str, str] = field(default_factory=dict)
     object_store_bytes: int = 200 * 1024 * 1024
-    start_timeout_s: float = 90.0
+    start_timeout_s: float = 180.0
 
     folder: Path = field(init=False)
     serve_port: int = field(init=False)

@@ -1,0 +1,175 @@
+"""The vision encoder: batches, limits, cancellation."""
+
+import asyncio
+import io
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from internvl_runtimes.contract import metrics
+from internvl_runtimes.deployments.vision_encoder import HELD_BATCHES, LoadedVision, VisionEncoder
+from internvl_runtimes.engines.base import EngineFailed
+from internvl_runtimes.protocol.handover import (
+    EncodeRequest,
+    FeaturesInvalid,
+    Overloaded,
+    PictureUnreadable,
+)
+from tests.unit.internvl_runtimes.deployments.fakes import (
+    HIDDEN,
+    KEPT,
+    REVISION,
+    TILE,
+    FakeVision,
+    Recorded,
+    checkpoint_config,
+    png,
+    vision_config,
+)
+
+
+class Gate:
+    """Holds the engine's thread until it is opened."""
+
+    def __init__(self, engine: FakeVision) -> None:
+        self.reached, self._open = threading.Event(), threading.Event()
+        engine.before = self._wait
+
+    def _wait(self) -> None:
+        self.reached.set()
+        assert self._open.wait(1.5)
+
+    def open(self) -> None:
+        self._open.set()
+
+
+class Setting:
+    def __init__(self) -> None:
+        self.engine, self.recorded = FakeVision(), Recorded()
+        self.encoder = VisionEncoder(self.recorded, load=self._load)
+
+    def _load(self, config: Any) -> LoadedVision:
+        return LoadedVision(self.engine, checkpoint_config(), REVISION)
+
+
+@pytest.fixture
+async def setting() -> Setting:
+    made = Setting()
+    await made.encoder.reconfigure(vision_config(max_batch_tiles=4))
+    return made
+
+
+def request(*images: bytes, **more: Any) -> EncodeRequest:
+    return EncodeRequest("r", images or (png(),), **more)
+
+
+async def until(true: Any) -> None:
+    while not true():
+        await asyncio.sleep(0)
+
+
+async def test_features_carry_layout_revision_and_a_digest_that_checks(setting: Setting) -> None:
+    made = await setting.encoder.encode(request(png(size=(2 * TILE, TILE)), png("blue")))
+    made.check(hidden_size=HIDDEN, revision=REVISION, image_count=2)
+    assert [(i.columns, i.rows, i.tokens_per_tile) for i in made.images] == [
+        (2, 1, (KEPT,) * 3),
+        (1, 1, (KEPT,)),
+    ]
+    assert set(made.seconds) == {"queue", "decode", "encode"}
+    assert setting.recorded.total(metrics.TILES, rate="keep") == 4
+
+
+async def test_a_lone_request_is_encoded_at_once(setting: Setting) -> None:
+    await setting.encoder.encode(request())
+    assert setting.engine.batches == [1]
+
+
+async def test_what_waits_while_the_engine_works_is_one_batch_up_to_the_limit(setting: Setting) -> None:
+    gate = Gate(setting.engine)
+    first = asyncio.ensure_future(setting.encoder.encode(request()))
+    await until(gate.reached.is_set)
+    rest = [asyncio.ensure_future(setting.encoder.encode(request(png(c)))) for c in ["red", "blue"] * 3]
+    await until(lambda: setting.encoder._running.queue.waiting_tiles == 6)  # type: ignore[union-attr]
+    gate.open()
+    results = await asyncio.gather(first, *rest)
+    assert setting.engine.batches == [1, 4, 2]
+    red, blue = results[1].rows, results[2].rows
+    assert not np.allclose(red, blue)
+    assert all(np.array_equal(results[i].rows, (red, blue)[(i - 1) % 2]) for i in range(1, 7))
+
+
+async def test_a_request_of_many_tiles_is_run_in_pieces(setting: Setting) -> None:
+    made = await setting.encoder.encode(request(png(size=(3 * TILE, 2 * TILE))))
+    assert setting.engine.batches == [4, 3]
+    assert made.rows.shape == (7 * KEPT, HIDDEN)
+
+
+async def test_a_cancelled_request_is_never_encoded(setting: Setting) -> None:
+    gate = Gate(setting.engine)
+    first = asyncio.ensure_future(setting.encoder.encode(request()))
+    await until(gate.reached.is_set)
+    dropped = asyncio.ensure_future(setting.encoder.encode(request()))
+    await until(lambda: setting.encoder._running.queue.waiting_tiles == 1)  # type: ignore[union-attr]
+    dropped.cancel()
+    await asyncio.wait([dropped])
+    gate.open()
+    await first
+    await setting.encoder.encode(request())
+    assert setting.engine.batches == [1, 1]
+    assert setting.encoder.tiles_held == 0
+
+
+async def test_a_full_encoder_refuses_before_it_decodes(setting: Setting) -> None:
+    gate = Gate(setting.engine)
+    held = [asyncio.ensure_future(setting.encoder.encode(request())) for _ in range(4 * HELD_BATCHES)]
+    await until(gate.reached.is_set)
+    with pytest.raises(Overloaded):
+        await setting.encoder.encode(request())
+    gate.open()
+    await asyncio.gather(*held)
+    await setting.encoder.encode(request())
+
+
+async def test_a_picture_that_ends_too_early_is_named_by_its_number(setting: Setting) -> None:
+    noisy = np.random.default_rng(1).integers(0, 255, (64, 64, 3), np.uint8)
+    whole = _encoded(Image.fromarray(noisy))
+    with pytest.raises(PictureUnreadable) as caught:
+        await setting.encoder.encode(request(png(), whole[: len(whole) // 2]))
+    assert caught.value.index == 1
+    assert setting.encoder.tiles_held == 0
+
+
+async def test_an_engine_that_fails_fails_the_batch_and_not_the_encoder(setting: Setting) -> None:
+    def fail() -> None:
+        setting.engine.before = lambda: None
+        raise RuntimeError("out of memory")
+
+    setting.engine.before = fail
+    with pytest.raises(EngineFailed, match="out of memory"):
+        await setting.encoder.encode(request())
+    setting.encoder.check_health()
+    await setting.encoder.encode(request())
+
+
+async def test_another_revision_is_refused(setting: Setting) -> None:
+    with pytest.raises(FeaturesInvalid):
+        await setting.encoder.encode(request(revision="sha256:other"))
+
+
+async def test_changed_limits_keep_the_engine(setting: Setting) -> None:
+    before = setting.encoder._running
+    await setting.encoder.reconfigure(
+        vision_config(generation="v2", max_batch_tiles=2, max_tiles_per_image=1)
+    )
+    assert setting.encoder._running is before
+    made = await setting.encoder.encode(request(png(size=(2 * TILE, TILE))))
+    assert (made.generation, len(made.images[0].tokens_per_tile)) == ("v2", 1)
+
+
+def _encoded(image: Image.Image) -> bytes:
+    held = io.BytesIO()
+    image.save(held, "PNG")
+    return held.getvalue()
