@@ -139,6 +139,7 @@ async def _operate(
             liveness.add(
                 (
                     lambda: "a reconcile is stuck" if queue.longest_s() > STALL_S else None,
+                    lambda: "the lease cannot be renewed" if lease.unrenewed_s() > STALL_S else None,
                     lambda: "the watch has stalled" if resync.stalled_for() > STALL_S else None,
                 )
             )

@@ -6,11 +6,16 @@ QUIET = ("kopf", "httpx2", "httpcore2", "aiohttp", "asyncio", "watchfiles")
 """Libraries whose news are of no interest below a warning."""
 
 
-def _without_traceback(record: logging.LogRecord) -> bool:
-    """Kopf's own tracebacks tell of its inside; its messages say what happened."""
+KOPF_LIMIT = 300
+"""Characters of a message of Kopf: it repeats whole answers of the API server."""
+
+
+def _shorten_kopf(record: logging.LogRecord) -> bool:
+    """Kopf's tracebacks tell of its inside; the beginnings of its messages say what happened."""
     if record.name.startswith("kopf"):
         record.exc_info = record.exc_text = None
-    return True
+        record.msg, record.args = record.getMessage()[:KOPF_LIMIT], ()
+    return "OS signals are ignored" not in str(record.msg)  # they are ours to handle
 
 
 class OneLine(logging.Formatter):
@@ -24,7 +29,7 @@ class OneLine(logging.Formatter):
 def configure_logging(level: str = "INFO") -> None:
     """Send everything to standard error. Called once, by the edge of a process."""
     handler = logging.StreamHandler()
-    handler.addFilter(_without_traceback)
+    handler.addFilter(_shorten_kopf)
     handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for name in QUIET:

@@ -42,7 +42,7 @@ class Fleet:
         *,
         wake: Callable[[ServiceKey], None],
         now: Callable[[], datetime],
-        fence: Callable[[], None] = lambda: None,  # raises when this process may no longer write
+        fence: Callable[[], None] = lambda: None,  # raises NotYet when this process may not write
         connect: Callable[[str], ServeApi] | None = None,  # tests give a fake Serve
     ) -> None:
         self._transport = transport
@@ -106,10 +106,10 @@ class Fleet:
         """Services that have a Ray address."""
         return frozenset(self._home)
 
-    def idle(self, key: ServiceKey) -> bool:
-        """Whether no write is under way on the service's address."""
+    def is_writing(self, key: ServiceKey) -> bool:
+        """Whether a submission of this service waits or is being written."""
         home = self._home.get(key)
-        return home is None or self._sites[home].writer.idle
+        return home is not None and self._sites[home].writer.is_writing(key)
 
     async def close(self) -> None:
         """Stop everything and wait until it has stopped."""

@@ -1,6 +1,7 @@
 """The Lease that makes one operator process act. Taken before Kopf starts; the process exits when it is lost.
 
-Only this process's own clock counts: another holder is dead when its Lease has not changed for a whole
+Lost means that somebody else has it. An API server that does not answer takes it from nobody: then this
+process stops writing before the Lease can run out, and goes on when it could renew it. Only this process's own clock counts: another holder is dead when its Lease has not changed for a whole
 duration as watched from here, whatever the times written in it say. Called by `__main__`.
 """
 
@@ -13,12 +14,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from internvl_operator.errors import NotYet
+
 log = logging.getLogger(__name__)
 
 RENEW_PART = 1 / 3
 """Renewed after this part of the duration."""
 DEADLINE_PART = 2 / 3
-"""Given up this part of the duration after the last renewal began: gone before the Lease runs out."""
+"""Nothing is written this part of the duration after the last renewal began: before the Lease runs out."""
 RETRY_EVERY_S = 2.0
 
 
@@ -113,25 +116,28 @@ class Lease:
             await self._sleep(RETRY_EVERY_S * random.uniform(0.8, 1.2))  # noqa: S311 - spreads two waiters apart
 
     async def keep(self) -> None:
-        """Renew for ever.
+        """Renew for ever. While the API server is away nobody can take the Lease; `check` then forbids writing.
 
         Raises:
-            LeaseLost: another process took it, or no renewal succeeded within two thirds of its duration.
+            LeaseLost: another process holds it, or it was deleted.
         """
         pause_s = self._renew_every_s
         while True:
             await self._sleep(pause_s)
             began = self._monotonic()
-            left_s = self._renewed + self._deadline_s - began
             try:
-                async with asyncio.timeout(max(left_s, 0.0)):
+                async with asyncio.timeout(self._deadline_s):
                     await self._renew()
                 self._renewed, pause_s = began, self._renew_every_s
             except (LeaseUnreachable, LeaseConflict, TimeoutError) as fault:
-                log.warning("cannot renew lease %s/%s: %s", self._namespace, self._name, fault or "timed out")
+                log.warning(
+                    "cannot renew lease %s/%s: %s", self._namespace, self._name, str(fault) or "timed out"
+                )
                 pause_s = RETRY_EVERY_S
-                if self._monotonic() + pause_s >= self._renewed + self._deadline_s:
-                    raise LeaseLost(f"no renewal for {self._deadline_s:g} s") from fault
+
+    def unrenewed_s(self) -> float:
+        """Seconds since the last renewal began; 0 while the Lease is not held."""
+        return 0.0 if self._held is None else self._monotonic() - self._renewed
 
     async def release(self) -> None:
         """Give the Lease up, so that the next process need not wait. Best effort."""
@@ -174,9 +180,9 @@ class Lease:
             raise
 
     def check(self) -> None:
-        """Raise `LeaseLost` when the Lease may have run out, for instance while this process was stopped."""
-        if self._held is None or self._monotonic() - self._renewed > self._duration_s:
-            raise LeaseLost("the lease has not been renewed in time")
+        """Raise `NotYet` when the Lease may soon run out: the API server is away, or this process was stopped."""
+        if self._held is None or self.unrenewed_s() > self._deadline_s:
+            raise NotYet("nothing is written while the lease cannot be renewed", delay_s=RETRY_EVERY_S)
 
     def _is_stale(self, lease: dict[str, Any], seen: _Sight | None, now: float) -> bool:
         """Whether the Lease stood unchanged, as watched from here, for longer than it lasts."""

@@ -22,6 +22,7 @@ from internvl_operator.cluster.ray import (
     encode_serve_config,
 )
 from internvl_operator.cluster.serve_merge import Merge, Submission, merge
+from internvl_operator.errors import NotYet
 from internvl_operator.plan.observation import WriteSeen
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ class RayWriter:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         on_state: Callable[[ServeState], None],
         on_outcome: Callable[[ServiceKey], None],
-        fence: Callable[[], None] = lambda: None,  # raises when this process may no longer write
+        fence: Callable[[], None] = lambda: None,  # raises NotYet when this process may not write
         build_wait_s: float,  # longest wait for others' builds; theirs may hang for ever
         initial_options: Mapping[str, Any] | None = None,  # only counts where Serve does not run yet
     ) -> None:
@@ -82,6 +83,10 @@ class RayWriter:
     def forget(self, key: ServiceKey) -> None:
         """Drop what is kept about a key that is gone."""
         self._outcomes.pop(key, None)
+
+    def is_writing(self, key: ServiceKey) -> bool:
+        """Whether a submission of this key waits or is in hand."""
+        return key in self._waiting or key in self._in_hand
 
     @property
     def idle(self) -> bool:
@@ -158,7 +163,10 @@ class RayWriter:
             f" (although {', '.join(step.building)} still build)" if step.building else "",
         )
         options = state.options if state.started else {**self._initial_options, **state.options}
-        self._fence()
+        try:
+            self._fence()
+        except NotYet as fault:
+            raise RayFault(Reason.SERVE_UNAVAILABLE, fault.message) from fault
         await self._api.put(encode_serve_config(options, step.applications))
 
     def _join_waiting(self) -> None:

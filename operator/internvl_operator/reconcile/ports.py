@@ -52,6 +52,10 @@ class RayFleet(Protocol):
         """Hand over to the writer of the service's address."""
         ...
 
+    def is_writing(self, key: ServiceKey) -> bool:
+        """Whether a submission of this service waits or is being written."""
+        ...
+
     def write_seen(self, key: ServiceKey) -> WriteSeen | None:
         """How the last submission went."""
         ...

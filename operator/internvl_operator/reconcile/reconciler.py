@@ -9,16 +9,20 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 
+from internvl_operator.api import names
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.errors import NotYet, Rejected
 from internvl_operator.plan.address import ray_address
 from internvl_operator.plan.decision import FinalizerChange, Plan
-from internvl_operator.plan.observation import Observation, ServiceSeen
+from internvl_operator.plan.observation import Observation, RaySeen, ServiceSeen
 from internvl_operator.plan.plan import plan
 from internvl_operator.reconcile.ports import RayFleet, ServiceStore
 from internvl_operator.settings import Settings
 
 log = logging.getLogger(__name__)
+
+SETTLE_S = 0.5
+"""Pause before looking again whether our last write has landed."""
 
 REJECTED_RETRY_S = 30.0
 """Pause after the API server refused something for good: a right or a CRD may be repaired meanwhile."""
@@ -34,7 +38,7 @@ class Reconciler:
         settings: Settings,
         *,
         now: Callable[[], datetime],
-        fence: Callable[[], None] = lambda: None,  # raises when this process may no longer write
+        fence: Callable[[], None] = lambda: None,  # raises NotYet when this process may not write
     ) -> None:
         self._store = store
         self._fleet = fleet
@@ -65,8 +69,7 @@ class Reconciler:
         decided = plan(observation, self._settings)
         self._explain(key, decided)
         self._fence()
-        await self._apply(service, decided)
-        return decided.requeue_after_s
+        return await self._apply(observation, decided)
 
     def _observe(self, service: ServiceSeen) -> Observation | None:
         """Everything that is known, or None while Ray was never asked: the first answer wakes us."""
@@ -85,8 +88,8 @@ class Reconciler:
             now=self._now(),
         )
 
-    async def _apply(self, service: ServiceSeen, decided: Plan) -> None:
-        key = service.key
+    async def _apply(self, observation: Observation, decided: Plan) -> float | None:
+        service, key = observation.service, observation.service.key
         if decided.finalizer is FinalizerChange.ADD:
             await self._store.change_finalizer(service, decided.finalizer)
         if decided.write:
@@ -98,8 +101,26 @@ class Reconciler:
         if decided.probe is not None:
             self._fleet.probe(key, decided.probe)
         if decided.finalizer is FinalizerChange.REMOVE:
+            if self._may_still_land(observation):
+                # Supersedes what waits, so that nothing of this service is written after it is gone.
+                self._fleet.submit(key, (), names.applications(key))
+                return SETTLE_S
             await self._store.change_finalizer(service, decided.finalizer)
             self._forget(key)
+        return decided.requeue_after_s
+
+    def _may_still_land(self, observation: Observation) -> bool:
+        """Whether a write of this very process may put the applications into Serve after we looked.
+
+        The plan sees Serve without them, but one of our PUTs is on its way, or broke off and was perhaps taken.
+        """
+        service, ray, write = observation.service, observation.ray, observation.write
+        assert service.deleting_since is not None
+        age_s = (observation.now - service.deleting_since).total_seconds()
+        if age_s >= self._settings.deletion_deadline_s or not isinstance(ray, RaySeen):
+            return False
+        unsure = write is not None and write.error is not None and ray.at <= write.at
+        return unsure or self._fleet.is_writing(service.key)
 
     def _explain(self, key: ServiceKey, decided: Plan) -> None:
         if self._said.get(key) != decided.why:

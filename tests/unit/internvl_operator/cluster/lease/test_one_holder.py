@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from internvl_operator.cluster.lease import Lease, LeaseConflict, LeaseLost, LeaseUnreachable
+from internvl_operator.errors import NotYet
 
 
 class Api:
@@ -119,14 +120,32 @@ async def test_a_released_lease_is_taken_within_one_retry(api, new_lease, clock)
     assert clock.seconds - began < 3.0
 
 
-async def test_the_holder_gives_up_before_another_may_take_over(api, new_lease, clock):
+async def test_the_holder_stops_writing_before_another_may_take_over_and_goes_on_after_an_outage(
+    api, new_lease, clock
+):
     holder = new_lease("a")
     await holder.acquire()
-    api.away = True
+    allowed: dict[float, bool] = {}
 
-    with pytest.raises(LeaseLost):
+    async def sleep(seconds: float) -> None:
+        await clock.sleep(seconds)
+        api.away = clock.seconds < 40.0
+        try:
+            holder.check()
+        except NotYet:
+            allowed[clock.seconds] = False
+        else:
+            allowed[clock.seconds] = True
+        if clock.seconds > 60.0:
+            raise EOFError
+
+    holder._sleep = sleep
+    with pytest.raises(EOFError):
         await holder.keep()
-    assert clock.seconds <= 10.0
+
+    assert not any(may for second, may in allowed.items() if 10.0 < second < 40.0)
+    assert allowed[max(allowed)]
+    assert api.holder == "a"
 
 
 async def test_a_short_outage_is_survived(api, new_lease, clock):
@@ -177,7 +196,7 @@ async def test_a_process_that_was_stopped_for_long_may_not_write(new_lease, cloc
 
     clock.seconds += 16
 
-    with pytest.raises(LeaseLost):
+    with pytest.raises(NotYet):
         holder.check()
 
 

@@ -136,6 +136,9 @@ class Fleet:
         self.world.step()
         self.writes[key] = WriteSeen(at=self.world.now())
 
+    def is_writing(self, key):
+        return False
+
     def write_seen(self, key):
         return self.writes.get(key)
 
@@ -254,19 +257,15 @@ async def test_a_store_that_is_away_is_tried_again_and_is_no_bug():
     assert await Reconciler(world, Fleet(world), Settings(), now=world.now).reconcile(KEY) == 2.0
 
 
-async def test_a_process_that_lost_its_lease_changes_nothing():
+async def test_a_process_that_cannot_renew_its_lease_changes_nothing():
     world = World()
 
-    class Lost(Exception):
-        pass
-
     def fence() -> None:
-        raise Lost
+        raise NotYet("no lease", delay_s=2.0)
 
     reconciler = Reconciler(world, Fleet(world), Settings(ray_address=RAY), now=world.now, fence=fence)
-    with pytest.raises(Lost):
-        await reconciler.reconcile(KEY)
 
+    assert await reconciler.reconcile(KEY) == 2.0
     assert world.status_writes == world.finalizer_writes == world.puts == 0
 
 
@@ -288,3 +287,39 @@ async def test_a_deleted_service_is_let_go_at_the_deadline_when_ray_is_gone_for_
         assert world.seconds - began < 65.0
 
     assert world.seconds - began >= 60.0
+
+
+async def test_a_deleted_service_is_kept_while_a_write_of_ours_may_still_land():
+    world = World()
+    fleet = Fleet(world)
+    reconciler = Reconciler(world, fleet, Settings(ray_address=RAY), now=world.now)
+    world.service = replace(world.service, has_finalizer=True)
+    delete(world)
+    submitted = []
+    fleet.is_writing = lambda key: True
+    fleet.submit = lambda key, applications, remove: submitted.append((applications, remove))
+
+    assert await reconciler.reconcile(KEY) is not None
+    assert world.service is not None
+    assert submitted == [((), names.applications(KEY))]
+
+    fleet.is_writing = lambda key: False
+    await reconciler.reconcile(KEY)
+    assert world.service is None
+
+
+async def test_a_deleted_service_is_kept_until_ray_was_seen_after_a_write_that_broke_off():
+    world = World()
+    fleet = Fleet(world)
+    reconciler = Reconciler(world, fleet, Settings(ray_address=RAY), now=world.now)
+    world.service = replace(world.service, has_finalizer=True)
+    delete(world)
+    fleet.writes[KEY] = WriteSeen(at=world.now(), error="broke off")
+
+    await reconciler.reconcile(KEY)
+    assert world.service is not None
+
+    world.seconds += 2.0  # the next look is newer than the write
+    fleet.writes[KEY] = WriteSeen(at=world.now() - timedelta(seconds=1), error="broke off")
+    await reconciler.reconcile(KEY)
+    assert world.service is None
