@@ -141,6 +141,8 @@ class RayNodes:
             # Other things on a developer's machine are not for Ray to make room for by killing replicas.
             "RAY_memory_monitor_refresh_ms": "0",
             "RAY_DISABLE_IMPORT_WARNING": "1",
+            # The dashboard imports nine modules in as many processes; on a busy machine 30 s are too short.
+            "RAY_DASHBOARD_SUBPROCESS_MODULE_WAIT_READY_TIMEOUT": "120",
             _MARK: f"{self._mark}-{name}",
             **self.environment,
         }
