@@ -17,6 +17,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,7 @@ _NODE_ID = "ray.io/node-id"
 _ROOT = Path(__file__).parents[2]
 _MARK = "INTERNVL_RAY_NODE"
 _POLL_S = 0.05
+_STARTS = 4
 _FIRST_METRICS_PORT = 9100
 """Ray refuses metrics ports in its worker range (10002 to 19999)."""
 
@@ -264,13 +266,17 @@ class RayNodes:
         )
 
     def _wait_for(self, done: Callable[[], bool], what: str) -> None:
-        """Wait; a node whose start failed (on a busy machine Ray gives up after 30 s) is started once more."""
-        again: set[str] = set()
+        """Wait; a node whose start failed is started again, a few times.
+
+        Ray 2.60 gives a node's agent 15 s to import and report its ports, fixed in the raylet; on a busy machine
+        that is too short, and the raylet ends by a failed check.
+        """
+        starts: Counter[str] = Counter()
 
         def done_or_start_again() -> bool:
             for name, arguments in list(self._started.items()):
-                if name not in again and self._keeper.exit_status(name) is not None:
-                    again.add(name)
+                if starts[name] < _STARTS and self._keeper.exit_status(name) is not None:
+                    starts[name] += 1
                     self.kill(name)
                     self._spawn(self._node(name), *arguments)
             return done()
