@@ -11,13 +11,11 @@ It matters only when two grids of equal area are both nearest to the picture's a
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from internvl_engines.contract.checkpoint import CheckpointConfig
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -44,31 +42,6 @@ class TiledImage:
     """float32 [N, 3, S, S], normalised; tiles row-major, the thumbnail last."""
     grid: Grid
     has_thumbnail: bool
-
-
-class TilingRules(TypedDict):
-    """How one service cuts pictures: the keyword arguments of `count_tiles` and `tile`."""
-
-    tile_size: int
-    min_tiles: int
-    max_tiles: int
-    use_thumbnail: bool
-
-
-def tiling_rules(config: CheckpointConfig, *, max_tiles_per_image: int | None = None) -> TilingRules:
-    """The rules of a checkpoint, the most tiles replaced by the service's own bound where it has one.
-
-    A checkpoint with `dynamic_image_size` off was trained on one tile a picture and gets one.
-    """
-    max_tiles = max_tiles_per_image or config.max_dynamic_patch
-    if not config.dynamic_image_size:
-        max_tiles = 1
-    return {
-        "tile_size": config.image_size,
-        "min_tiles": min(config.min_dynamic_patch, max_tiles),
-        "max_tiles": max_tiles,
-        "use_thumbnail": config.use_thumbnail,
-    }
 
 
 @lru_cache(maxsize=64)

@@ -14,7 +14,6 @@ from internvl_runtimes.preprocess.tiling import (
     choose_grid,
     count_tiles,
     tile,
-    tiling_rules,
 )
 
 # Width, height, then for at most 6, 12 and 24 tiles: tiles with the thumbnail, and (columns, rows).
@@ -129,11 +128,3 @@ def test_impossible_limits_are_refused():
         choose_grid(8, 8, min_tiles=3, max_tiles=2, tile_size=8)
     with pytest.raises(ValueError, match="no aspect ratio"):
         choose_grid(0, 8, min_tiles=1, max_tiles=2, tile_size=8)
-
-
-def test_rules_come_from_the_checkpoint_and_the_services_own_bound(checkpoint_config):
-    published = {"tile_size": 448, "min_tiles": 1, "max_tiles": 12, "use_thumbnail": True}
-    assert tiling_rules(checkpoint_config) == published
-    assert tiling_rules(checkpoint_config, max_tiles_per_image=24) == {**published, "max_tiles": 24}
-    one_tile = checkpoint_config.model_copy(update={"dynamic_image_size": False})
-    assert count_tiles(1920, 1080, **tiling_rules(one_tile, max_tiles_per_image=24)) == 1
