@@ -30,6 +30,9 @@ from internvl_runtimes.preprocess.tiling import TiledImage, tile
 VISUAL_WORDS = (*COLOURS, *KINDS)
 KEEP_SIDE, COMPRESS_SIDE = 4, 2
 """Rows of a tile lie in a square of this side."""
+_PATCH_SIDE = 8
+_COVER = 0.75
+"""A patch counts as covered when it comes this near to the centre, in radii."""
 _TURNS = 3
 _SINGLE_PICTURES = 24
 _SEVERAL_TILES = 40
@@ -45,6 +48,8 @@ class Batch:
     conversations: list[Conversation]
     words: npt.NDArray[np.float32]
     """float32 [rows, words]: which of ``VISUAL_WORDS`` name a shape whose centre lies in the row's square."""
+    marks: npt.NDArray[np.int64]
+    """int64 [patches, 2]: colour and kind of the shape on each ViT patch, 0 for none, else 1 + index."""
     compress: bool
     """Every tile goes through ``mlp2`` instead of ``mlp1``: the rate is drawn per batch, as in ViCO per picture."""
 
@@ -59,7 +64,8 @@ def batches_of_step(step: int, *, seed: int, several: bool, tokenizer: Tokenizer
         batches.append(_pictures(rng, grid, max(3, _SEVERAL_TILES // (grid[0] * grid[1] + 1)), tokenizer))
     texts = [[ask_without_picture(rng) for _ in range(2)] for _ in range(_TEXT_CONVERSATIONS)]
     nothing = np.zeros((0, len(VISUAL_WORDS)), np.float32)
-    batches.append(Batch(None, [encode(tokenizer, turns, image_tokens=0) for turns in texts], nothing, False))
+    asked = [encode(tokenizer, turns, image_tokens=0) for turns in texts]
+    batches.append(Batch(None, asked, nothing, np.zeros((0, 2), np.int64), False))
     return batches
 
 
@@ -82,11 +88,37 @@ def visual_words(scene: Scene, tiled: TiledImage, side: int) -> npt.NDArray[np.f
     return marks.reshape(-1, len(VISUAL_WORDS))
 
 
+def patch_marks(scene: Scene, tiled: TiledImage) -> npt.NDArray[np.int64]:
+    """Colour and kind of the shape that lies on each patch of each tile (thumbnail last).
+
+    Returns:
+        int64 [tiles * patches, 2], 0 for none, else 1 + index in ``COLOURS`` and ``KINDS``.
+    """
+    columns, rows = tiled.grid.columns, tiled.grid.rows
+    views = [(column, row, columns, rows) for row in range(rows) for column in range(columns)]
+    if tiled.has_thumbnail:
+        views.append((0, 0, 1, 1))
+    marks = np.zeros((len(views), _PATCH_SIDE, _PATCH_SIDE, 2), np.int64)
+    low = np.arange(_PATCH_SIDE)
+    for number, (column, row, across, down) in enumerate(views):
+        for shape in scene.shapes:
+            x = (shape.x / scene.width * across - column) * _PATCH_SIDE
+            y = (shape.y / scene.height * down - row) * _PATCH_SIDE
+            wide = shape.radius / scene.width * across * _PATCH_SIDE * _COVER
+            high = shape.radius / scene.height * down * _PATCH_SIDE * _COVER
+            aside = np.maximum(0, np.maximum(low - x, x - low - 1)) / wide
+            above = np.maximum(0, np.maximum(low - y, y - low - 1)) / high
+            on = aside[None, :] ** 2 + above[:, None] ** 2 < 1
+            marks[number][on] = 1 + list(COLOURS).index(shape.colour), 1 + KINDS.index(shape.kind)
+    return marks.reshape(-1, 2)
+
+
 def _pictures(rng: random.Random, grid: tuple[int, int], count: int, tokenizer: Tokenizer) -> Batch:
     compress = rng.random() < 0.2
     side = COMPRESS_SIDE if compress else KEEP_SIDE
     pixels: list[npt.NDArray[np.float32]] = []
     words: list[npt.NDArray[np.float32]] = []
+    marks: list[npt.NDArray[np.int64]] = []
     conversations: list[Conversation] = []
     while len(conversations) < count:
         scene = compose(rng, grid=grid)
@@ -100,6 +132,7 @@ def _pictures(rng: random.Random, grid: tuple[int, int], count: int, tokenizer: 
             image_turn = 1
         pixels.append(tiled.pixels)
         words.append(visual_words(scene, tiled, side))
+        marks.append(patch_marks(scene, tiled))
         conversations.append(
             encode(
                 tokenizer,
@@ -109,4 +142,5 @@ def _pictures(rng: random.Random, grid: tuple[int, int], count: int, tokenizer: 
                 image_last=rng.random() < 0.15,
             )
         )
-    return Batch(np.concatenate(pixels), conversations, np.concatenate(words), compress)
+    stacked = np.concatenate(pixels), conversations, np.concatenate(words), np.concatenate(marks)
+    return Batch(*stacked, compress)

@@ -41,7 +41,7 @@ def load_language(checkpoint: Path) -> Qwen3ForCausalLM:
     model = new_language(config)
     weights = read_weights(checkpoint, lambda name: name.startswith(PREFIX))
     stripped = {name.removeprefix(PREFIX): tensor for name, tensor in weights.items()}
-    if config.tie_word_embeddings:
+    if config.tie_word_embeddings and "model.embed_tokens.weight" in stripped:
         stripped["lm_head.weight"] = stripped["model.embed_tokens.weight"]
     load_into(model, stripped, checkpoint)
     return model
