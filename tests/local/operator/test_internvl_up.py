@@ -1,0 +1,126 @@
+"""`internvl up` with a Ray of its own, a stub in the runtime's place: edits, Ctrl-C, and a kill."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+STUB = Path(__file__).parent / "stub_runtime"
+START = """
+import os, sys
+sys.path[:0] = [{paths}]
+os.environ["PYTHONPATH"] = {stub!r}  # what Ray's processes see
+from internvl_operator.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+SERVICE = """\
+apiVersion: serving.internvl.io/v1alpha1
+kind: InternVLService
+metadata: {name: up}
+spec:
+  model: {uri: "file:///stub"}
+  language: {pool: l, maxModelLen: 128}
+"""
+
+
+class Up:
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        paths = ", ".join(repr(str(ROOT / part)) for part in ("operator", "runtimes", "engines"))
+        self.log = folder / f"up-{time.monotonic_ns()}.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", START.format(paths=paths, stub=str(STUB)), "up", *arguments],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )
+
+    @property
+    def text(self) -> str:
+        return self.log.read_text(errors="replace")
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Callable[..., Up]]:
+    started: list[Up] = []
+
+    def start(*arguments: str) -> Up:
+        started.append(Up(tmp_path, *arguments))
+        return started[-1]
+
+    yield start
+    for item in started:
+        if item.process.poll() is None:
+            item.process.send_signal(signal.SIGINT)
+            item.process.wait(timeout=30)
+        print(item.text)
+
+
+def folders() -> set[Path]:
+    return set(Path(tempfile.gettempdir()).glob("ivup-*"))
+
+
+def processes_below(folder: Path) -> list[str]:
+    """Command lines of processes that belong to that run, by the home folder in their environment."""
+    wanted, found = f"HOME={folder}/home".encode(), []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if wanted in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()[:80])
+            except OSError:
+                continue
+    return found
+
+
+@pytest.mark.timeout(400)
+def test_a_file_is_served_followed_and_taken_down(up, tmp_path, eventually):
+    file = tmp_path / "service.yaml"
+    file.write_text(SERVICE)
+    before = folders()
+    first = up("-f", str(file))
+    took_s = eventually(lambda: "answers at http://127.0.0.1:" in first.text, "Ready", within_s=180)
+    print(f"\ninternvl up: Ready after {took_s:.1f} s")
+    assert "curl -s http://127.0.0.1:" in first.text
+    (folder,) = folders() - before
+
+    file.write_text(SERVICE.replace("maxModelLen", "maxModelLength"))
+    eventually(
+        lambda: "spec.language.maxModelLength: this field does not exist" in first.text, "the error is told"
+    )
+    assert f"{file}:6: " in first.text
+    file.write_text(SERVICE.replace("128", "64"))
+    eventually(lambda: "the file changed" in first.text, "the edit is taken in")
+    eventually(lambda: first.text.count("answers at") == 2, "Ready again", within_s=120)
+
+    first.process.send_signal(signal.SIGINT)
+    assert first.process.wait(timeout=60) == 0
+    assert processes_below(folder) == []
+    assert not folder.exists()
+
+
+@pytest.mark.timeout(200)
+def test_a_killed_run_takes_its_ray_with_it_and_the_next_one_clears_up(up, tmp_path, eventually):
+    file = tmp_path / "service.yaml"
+    file.write_text(SERVICE)
+    before = folders()
+    second = up("-f", str(file))
+    eventually(lambda: folders() - before and len(processes_below(max(folders() - before))) > 2, "Ray starts")
+    (folder,) = folders() - before
+    second.process.kill()
+    second.process.wait()
+    eventually(lambda: processes_below(folder) == [], "Ray ends with a killed `internvl up`", within_s=30)
+
+    third = up("-f", str(file))
+    eventually(lambda: "ended what 1 killed run(s) had left behind" in third.text, "remains are told")
+    assert not folder.exists()
+    third.process.send_signal(signal.SIGINT)
+    third.process.wait(timeout=60)
+    assert folders() == before
