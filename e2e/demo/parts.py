@@ -113,9 +113,10 @@ class LocalInstallation:
 
     def _start_servers(self) -> None:
         self.cluster, self.ray = open_cluster(self.kubeconfig), RayNodes(self.nodes, python=PYTHON)
-        with ThreadPoolExecutor(2) as pool:
-            started = [pool.submit(part.__enter__) for part in (self.cluster, self.ray)]
-        for part, future in zip((self.cluster, self.ray), started, strict=True):
+        parts: tuple[contextlib.AbstractContextManager[object], ...] = (self.cluster, self.ray)
+        with ThreadPoolExecutor(len(parts)) as pool:
+            started = [pool.submit(part.__enter__) for part in parts]
+        for part, future in zip(parts, started, strict=True):
             if future.exception() is None:
                 self._stack.push(part.__exit__)
         for future in started:
