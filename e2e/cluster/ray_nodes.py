@@ -196,7 +196,7 @@ class RayNodes:
         except (OSError, urllib.error.URLError, ValueError):
             return None
 
-    def put_serve_config(self, config: Mapping[str, Any], *, timeout_s: float = 60.0) -> None:
+    def put_serve_config(self, config: Mapping[str, Any], *, timeout_s: float = 180.0) -> None:
         """PUT a whole Serve config, `http_options` for this cluster added. Raises on any answer but 200."""
         body = {"proxy_location": "HeadOnly", "http_options": {"host": "127.0.0.1", "port": self.serve_port}}
         request = urllib.request.Request(

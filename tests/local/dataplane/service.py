@@ -150,7 +150,9 @@ class Service:
         return httpx.post(self.url + "/v1/chat/completions", json=body, timeout=timeout_s)
 
     def replica_pid(self, application: str, deployment: str) -> int:
-        replicas = self.nodes.applications()[application]["deployments"][deployment]["replicas"]
+        # The dashboard may take longer than one try on a busy machine; it then shows nothing.
+        applications = eventually("the applications", self.nodes.applications)
+        replicas = applications[application]["deployments"][deployment]["replicas"]
         return int(next(r["pid"] for r in replicas if r["state"] == "RUNNING"))
 
     def metric(self, node: str, name: str, **tags: str) -> float | None:

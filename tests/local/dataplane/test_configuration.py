@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from internvl_runtimes.contract import serve_args
 from internvl_runtimes.contract.failures import FailureCode, parse_failure
 from internvl_runtimes.contract.serve_args import ModelSource
@@ -36,15 +38,18 @@ def test_changed_limits_restart_no_replica(service: Service) -> None:
     assert service.ask(question(picture(1), picture(2))).json()["error"]["code"] == "too_many_images"
 
 
+@pytest.mark.timeout(600)
 def test_a_side_that_cannot_load_says_why_and_heals(service: Service) -> None:
     broken = {"model": ModelSource(uri=Path("/nonexistent").as_uri(), name=MODEL), "generation": "v6"}
     service.nodes.put_serve_config(service.config(vision=broken))
 
     def vision() -> Any:
-        return service.nodes.applications()[VISION_APPLICATION]
+        return service.nodes.applications().get(VISION_APPLICATION, {})
 
-    eventually("Serve to give up", lambda: vision()["status"] == "DEPLOY_FAILED")
-    failure = parse_failure(vision()["deployments"][serve_args.VISION_DEPLOYMENT]["message"])
+    # Three replicas are tried one after the other, a new process each.
+    eventually("Serve to give up", lambda: vision().get("status") == "DEPLOY_FAILED", timeout_s=240)
+    deployment = eventually("its state", vision)["deployments"][serve_args.VISION_DEPLOYMENT]
+    failure = parse_failure(deployment["message"])
     assert failure is not None and failure.code is FailureCode.MODEL_NOT_FOUND
     reply = service.ask(question(picture(1)))
     assert (reply.status_code, reply.json()["error"]["code"]) == (503, "role_unavailable")
@@ -59,7 +64,8 @@ def test_another_version_of_the_contract_is_refused_when_the_application_is_buil
     future = config["applications"][0] | {"name": "future", "args": {"contract": "99", "service": "a/b"}}
     service.nodes.put_serve_config({"applications": [*config["applications"], future]})
     eventually("the build to fail", lambda: _status(service, "future") == "DEPLOY_FAILED")
-    failure = parse_failure(service.nodes.applications()["future"]["message"])
+    applications = eventually("the applications", service.nodes.applications)
+    failure = parse_failure(applications["future"]["message"])
     assert failure is not None and failure.code is FailureCode.RUNTIME_VERSION_MISMATCH
 
 

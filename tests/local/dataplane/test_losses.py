@@ -4,6 +4,8 @@ import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from internvl_runtimes.contract import serve_args
 from tests.local.dataplane.service import (
     SERVICE_APPLICATION,
@@ -60,6 +62,7 @@ def test_a_vision_replica_killed_while_it_encodes_costs_nothing_but_time(service
     eventually("the loss to be counted", lambda: (service.metric("head", REENCODES) or 0.0) >= before)
 
 
+@pytest.mark.timeout(600)
 def test_a_vision_node_that_dies_between_encode_and_fetch_is_encoded_again(
     service: Service, large_picture: bytes
 ) -> None:
