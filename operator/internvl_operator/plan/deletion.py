@@ -13,6 +13,10 @@ from internvl_operator.plan.status import status_while_deleting
 from internvl_operator.settings import Settings
 
 
+_ATTEMPT_S = 5.0
+"""How long the one attempt after the deadline may take before the next look."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Remains:
     """What still stands in Serve. `known` is False while Ray cannot be asked."""
@@ -36,9 +40,11 @@ def plan_deletion(observation: Observation, deleting_since: datetime, settings: 
         return _done(observation, "no application of this service is left in Ray Serve")
     deadline = deleting_since + timedelta(seconds=settings.deletion_deadline_s)
     left_s = (deadline - observation.now).total_seconds()
-    if left_s <= 0:
+    # An operator that was away for longer than the deadline still tries once, where Ray answers.
+    is_untried = remains.known and not remains.is_under_way and observation.write is None
+    if left_s <= 0 and not is_untried:
         return _abandoned(observation, address, remains)
-    return _waiting(observation, remains, left_s=min(left_s, settings.deletion_deadline_s))
+    return _waiting(observation, remains, left_s=min(max(left_s, _ATTEMPT_S), settings.deletion_deadline_s))
 
 
 def _remains(observation: Observation, address: str) -> _Remains:
@@ -69,7 +75,7 @@ def _waiting(observation: Observation, remains: _Remains, *, left_s: float) -> P
         write=remains.known and not remains.is_under_way,
         status=status,
         events=events_between(service.status, status),
-        requeue_after_s=min(left_s, 5.0) if remains.known else left_s,
+        requeue_after_s=min(left_s, _ATTEMPT_S) if remains.known else left_s,
         why=(message,),
     )
 

@@ -2,6 +2,7 @@ import pytest
 
 from internvl_operator.api.conditions import Reason
 from internvl_operator.plan.decision import EventKind, FinalizerChange
+from internvl_operator.plan.observation import WriteSeen
 from internvl_operator.settings import Settings
 
 
@@ -51,9 +52,19 @@ def test_a_dead_ray_is_waited_for_until_the_deadline(deleting):
 
 
 def test_the_deadline_wins_also_when_the_applications_do_not_go(deleting):
-    late = deleting.pass_time(61).plan()
+    late = deleting.pass_time(61).change(write=WriteSeen(at=deleting.observation.now)).plan()
     assert late.finalizer is FinalizerChange.REMOVE
     assert "still there" in late.why[0]
+
+
+def test_an_operator_that_was_away_past_the_deadline_still_tries_once(deleting):
+    first = deleting.pass_time(3600).plan()
+    assert first.write
+    assert first.remove == ("team.nano.vision", "team.nano")
+    assert first.finalizer is FinalizerChange.KEEP
+    assert first.requeue_after_s == 5
+    tried = deleting.change(write=WriteSeen(at=deleting.observation.now)).plan()
+    assert tried.finalizer is FinalizerChange.REMOVE
 
 
 def test_a_ray_that_was_not_asked_yet_is_waited_for(deleting):
