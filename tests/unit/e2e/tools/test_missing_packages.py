@@ -45,5 +45,5 @@ def test_without_curl_and_rights_the_command_to_run_is_named(
 ) -> None:
     monkeypatch.setattr("shutil.which", lambda name: None)
     monkeypatch.setattr("os.geteuid", lambda: 1000)
-    with pytest.raises(ToolMissing, match="curl is not on PATH. Run: sudo apt-get install -y curl"):
+    with pytest.raises(ToolMissing, match=r"curl is not on PATH\. Run: sudo apt-get install -y curl"):
         tools.ensure_curl(Cache(tmp_path))
