@@ -1,4 +1,4 @@
-"""Which Ray address a service belongs to. `cluster.observe` asks this before it can ask Ray."""
+"""Which Ray address a service belongs to. `reconcile.reconciler` asks this before it can ask Ray."""
 
 from internvl_operator.plan.observation import ServiceSeen
 from internvl_operator.settings import Settings

@@ -1,4 +1,4 @@
-"""What one reconcile decided: values only, carried out by `cluster.apply`."""
+"""What one reconcile decided: values only, carried out by `reconcile.reconciler`."""
 
 from dataclasses import dataclass
 from enum import StrEnum

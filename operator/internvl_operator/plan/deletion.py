@@ -9,9 +9,9 @@ from internvl_operator.plan.address import ray_address
 from internvl_operator.plan.decision import EventKind, EventNote, FinalizerChange, Plan
 from internvl_operator.plan.events import events_between
 from internvl_operator.plan.observation import ApplicationState, Observation, RaySeen, RayUnavailable
+from internvl_operator.plan.pauses import write_pause_s
 from internvl_operator.plan.status import status_while_deleting
 from internvl_operator.settings import Settings
-
 
 _ATTEMPT_S = 5.0
 """How long the one attempt after the deadline may take before the next look."""
@@ -70,12 +70,13 @@ def _waiting(observation: Observation, remains: _Remains, *, left_s: float) -> P
     else:
         message = f"removing the Serve applications {', '.join(names.applications(service.key))}"
     status = status_while_deleting(observation, message)
+    held_s = write_pause_s(observation.write, now=observation.now)
     return Plan(
         remove=names.applications(service.key),
-        write=remains.known and not remains.is_under_way,
+        write=remains.known and not remains.is_under_way and not held_s,
         status=status,
         events=events_between(service.status, status),
-        requeue_after_s=min(left_s, _ATTEMPT_S) if remains.known else left_s,
+        requeue_after_s=min(left_s, held_s or _ATTEMPT_S) if remains.known else left_s,
         why=(message,),
     )
 

@@ -1,4 +1,4 @@
-"""All that one reconcile knows, already fetched. Built by `cluster.observe`, read by `plan.plan`.
+"""All that one reconcile knows, already fetched. Built by `reconcile.reconciler`, read by `plan.plan`.
 
 Statuses are Serve's own strings; the enums list those known in Ray 2.60, and the plan copes with others.
 """

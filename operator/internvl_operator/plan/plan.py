@@ -1,10 +1,8 @@
 """The decision of one reconcile: `plan(observation, settings) -> Plan`, pure and total.
 
-Called by `reconcile` after `cluster.observe`, carried out by `cluster.apply`. Every state of the world has a
+Called by `reconcile.reconciler`, which gathers the observation and carries the plan out. Every state of the world has a
 plan and a reason; the order of the checks is in `checks.py` and `assessment.py`.
 """
-
-from datetime import timedelta
 
 from internvl_operator.plan import checks
 from internvl_operator.plan.assessment import Assessment, assess
@@ -19,15 +17,13 @@ from internvl_operator.plan.deletion import plan_deletion
 from internvl_operator.plan.events import events_between
 from internvl_operator.plan.findings import Finding
 from internvl_operator.plan.observation import Observation, RaySeen
+from internvl_operator.plan.pauses import WRITE_AGAIN_S, left_of_pause_s, write_pause_s
 from internvl_operator.plan.probing import Outcome
 from internvl_operator.plan.status import status_with_ray, status_without_ray
 from internvl_operator.settings import Settings
 from internvl_runtimes.contract import routes
 
 __all__ = ["EventKind", "EventNote", "FinalizerChange", "Plan", "ProbeRequest", "plan"]
-
-WRITE_AGAIN_S = 5.0
-"""A write that is not seen in Serve by then is made again."""
 
 
 def plan(observation: Observation, settings: Settings) -> Plan:
@@ -57,11 +53,12 @@ def _plan_with_ray(observation: Observation, ray: RaySeen, settings: Settings) -
     assessment = assess(observation, ray, settings)
     status = status_with_ray(observation, assessment, ray.address)
     probe, probe_in_s = _probe(observation, assessment, settings)
+    held_s = write_pause_s(observation.write, now=observation.now)
     timers = [retry.due_in_s for retry in assessment.retries.values()]
-    timers += [probe_in_s, WRITE_AGAIN_S if assessment.differs else None]
+    timers += [probe_in_s, (held_s or WRITE_AGAIN_S) if assessment.differs else None]
     return Plan(
         applications=assessment.applications,
-        write=bool(assessment.differs),
+        write=bool(assessment.differs) and not held_s,
         finalizer=FinalizerChange.KEEP if service.has_finalizer else FinalizerChange.ADD,
         probe=probe,
         status=status,
@@ -78,9 +75,9 @@ def _probe(
     if verdict is None or subject is None or verdict.outcome is Outcome.PASSED:
         return None, None
     if verdict.outcome is Outcome.FAILED and seen is not None:
-        again_s = (seen.at + timedelta(seconds=settings.probe_retry_s) - observation.now).total_seconds()
+        again_s = left_of_pause_s(seen.at, settings.probe_retry_s, now=observation.now)
         if again_s > 0:
-            return None, min(again_s, settings.probe_retry_s)
+            return None, again_s
     request = ProbeRequest(
         url=f"{assessment.url}{routes.PROBE}", subject=subject, timeout_s=settings.probe_timeout_s
     )

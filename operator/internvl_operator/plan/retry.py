@@ -47,10 +47,11 @@ def _plan(view: RoleView, stored: RolesStatus, *, now: datetime, settings: Setti
         return Retry(role=view.role, attempt=attempt, failed_at=None, due_in_s=None)
     known = stored.of(view.role)
     is_same = known.attempt == attempt and known.generation == view.generation
-    failed_at = known.failed_at if is_same and known.failed_at is not None else now.replace(microsecond=0)
+    # A clock that was set back must not stretch the pause: it begins anew.
+    is_known = is_same and known.failed_at is not None and known.failed_at <= now
+    failed_at = known.failed_at if is_known and known.failed_at else now.replace(microsecond=0)
     pause_s = delay_s(attempt, settings)
-    # A clock that was set back must not stretch the pause.
-    due_in_s = min(pause_s, (failed_at + timedelta(seconds=pause_s) - now).total_seconds())
+    due_in_s = (failed_at + timedelta(seconds=pause_s) - now).total_seconds()
     if due_in_s <= 0:
         return Retry(role=view.role, attempt=attempt + 1, failed_at=failed_at, due_in_s=None, is_due=True)
     return Retry(role=view.role, attempt=attempt, failed_at=failed_at, due_in_s=due_in_s)

@@ -102,8 +102,9 @@ class Reconciler:
             self._fleet.probe(key, decided.probe)
         if decided.finalizer is FinalizerChange.REMOVE:
             if self._may_still_land(observation):
-                # Supersedes what waits, so that nothing of this service is written after it is gone.
-                self._fleet.submit(key, (), names.applications(key))
+                if self._fleet.is_writing(key):
+                    # Supersedes what waits, so that nothing of this service is written after it is gone.
+                    self._fleet.submit(key, (), names.applications(key))
                 return SETTLE_S
             await self._store.change_finalizer(service, decided.finalizer)
             self._forget(key)

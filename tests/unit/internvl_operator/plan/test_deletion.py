@@ -22,6 +22,13 @@ def test_our_applications_are_removed_first(deleting):
     assert [event.kind for event in decided.events] == [EventKind.NORMAL]
 
 
+def test_a_removal_that_failed_is_tried_again_after_a_pause(deleting):
+    deleting.change(write=WriteSeen(at=deleting.observation.now, error="refused"))
+    assert not deleting.plan().write
+    assert deleting.plan().requeue_after_s == 5
+    assert deleting.pass_time(5).plan().write
+
+
 def test_what_serve_is_deleting_is_not_written_again(deleting):
     for name in ("team.nano.vision", "team.nano"):
         deleting.foreign(name, status="DELETING", config=None)

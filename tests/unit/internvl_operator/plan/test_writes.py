@@ -15,13 +15,26 @@ def test_a_write_that_waits_names_what_it_waits_for(world):
     assert world.said("Progressing") == ("True", "WaitingForOtherBuild")
 
 
-def test_a_failed_write_says_why_and_is_tried_again(world):
+def test_a_failed_write_says_why_and_is_tried_again_after_a_pause(world):
     write(world, error="Ray Serve refused the configuration: 400 bad thing")
     decided = world.plan()
     assert world.said() == ("False", "WriteFailed")
     assert "400 bad thing" in world.condition().message
-    assert decided.write
+    assert not decided.write
     assert decided.requeue_after_s == 5
+    assert world.pass_time(4).plan().requeue_after_s == 1
+    assert not world.plan().write
+    assert world.pass_time(1).plan().write
+
+
+def test_a_clock_that_was_set_back_does_not_hold_a_failed_write_up(world):
+    write(world, error="refused")
+    assert world.pass_time(-3600).plan().write
+
+
+def test_a_write_that_succeeded_but_is_not_there_is_made_again_at_once(world):
+    write(world)
+    assert world.plan().write
 
 
 def test_a_foreign_configuration_that_cannot_be_passed_through_is_named(world):
