@@ -5,6 +5,7 @@ when it is done. Called by `reconcile.reconciler`; made by `__main__` and `stand
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +22,8 @@ from internvl_operator.plan.decision import ProbeRequest
 from internvl_operator.plan.observation import ProbeSeen, RaySeen, RayUnavailable, WriteSeen
 from internvl_operator.render.serve_schema import HttpOptions, ServeApplication
 from internvl_operator.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +126,13 @@ class Fleet:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _run_probe(self, key: ServiceKey, request: ProbeRequest) -> None:
-        seen = await fetch_probe(request, self._transport, now=self._now)
+        try:
+            seen = await fetch_probe(request, self._transport, now=self._now)
+        except Exception as fault:
+            # A bug; swallowed silently, the service would wait for this probe for ever.
+            log.exception("the probe of %s broke", key)
+            error = f"the probe broke: {type(fault).__name__}: {fault}"
+            seen = ProbeSeen(at=self._now(), subject=request.subject, error=error)
         self._probes[key] = seen
         self._probing.pop(key, None)
         self._wake(key)

@@ -81,8 +81,9 @@ class RayWriter:
         return self._outcomes.get(key)
 
     def forget(self, key: ServiceKey) -> None:
-        """Drop what is kept about a key that is gone."""
+        """Drop what is kept about a key that is gone; what was not begun for it is not written any more."""
         self._outcomes.pop(key, None)
+        self._waiting.pop(key, None)
 
     def is_writing(self, key: ServiceKey) -> bool:
         """Whether a submission of this key waits or is in hand."""
@@ -105,7 +106,7 @@ class RayWriter:
         try:
             await self.write_waiting()
         except Exception as fault:
-            # A bug, or a lost lease. The writer of an address must outlive it, or nothing is written again.
+            # A bug. The writer of an address must outlive it, or nothing is written again.
             log.exception("the write to %s failed", self._api.address)
             self._join_waiting()
             self._finish(RayFault(Reason.WRITE_FAILED, f"the write failed: {type(fault).__name__}: {fault}"))
@@ -120,13 +121,23 @@ class RayWriter:
             if fault.reason not in _OF_ONE_KEY or len(self._in_hand) == 1:
                 self._finish(fault)
                 return
-            # One bad submission must not stop the others: find it by writing one key at a time.
-            for key, submission in list(self._in_hand.items()):
-                self._in_hand = {key: submission}
-                try:
-                    await self._write(wait, may_join=False)
-                except RayFault as single:
-                    self._finish(single)
+            await self._write_one_by_one(wait)
+
+    async def _write_one_by_one(self, wait: _BuildWait) -> None:
+        """One bad submission must not stop the others. Those that are not yet in hand still count as waiting."""
+        suspects = tuple(self._in_hand)
+        self._waiting, self._in_hand = self._in_hand, {}
+        for key in suspects:
+            submission = self._waiting.pop(key, None)
+            if submission is None:
+                continue  # forgotten meanwhile
+            self._in_hand = {key: submission}
+            try:
+                await self._write(wait, may_join=False)
+            except RayFault as fault:
+                if fault.reason not in _OF_ONE_KEY:
+                    self._join_waiting()
+                self._finish(fault)
 
     async def _write(self, wait: _BuildWait, *, may_join: bool) -> None:
         """Write until a fresh read shows our side as wanted."""

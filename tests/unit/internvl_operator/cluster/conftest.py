@@ -71,7 +71,8 @@ class FakeServe:
         for name, app in wanted.items():
             before = self.applications.get(name, {}).get("deployed_app_config")
             if before != app:
-                self.deploy(name, **{key: value for key, value in app.items() if key != "name"})
+                self.deploy(name)
+                self.applications[name]["deployed_app_config"] = app
         self.after_put()
 
     async def fetch_pools(self, label: str) -> frozenset[str]:

@@ -262,3 +262,55 @@ async def test_a_bug_in_one_write_does_not_end_the_writer(writer, serve):
         await asyncio.sleep(0)
     task.cancel()
     assert writer.outcome(B).error is None
+
+
+async def test_what_is_written_one_by_one_counts_as_being_written_until_its_turn(writer, serve):
+    """Else a service that is deleted meanwhile is let go, and its applications are written after that."""
+    pending: list[bool] = []
+
+    def refuse_together(body: dict[str, Any]) -> RayFault | None:
+        pending.append(writer.is_writing(A) or writer.outcome(A) is not None)
+        pending.append(writer.is_writing(B))
+        return RayFault(Reason.WRITE_FAILED, "bad") if "a" in names(body) else None
+
+    serve.put_fault = refuse_together
+    writer.submit(A, wants("a"))
+    writer.submit(B, wants("b"))
+
+    await writer.write_waiting()
+
+    assert pending == [True] * 6
+    assert writer.outcome(A).error == "bad"
+    assert writer.outcome(B).error is None
+    assert writer.idle
+
+
+async def test_a_newer_submission_replaces_one_that_waits_for_its_turn(writer, serve):
+    def refuse(body: dict[str, Any]) -> RayFault | None:
+        if names(body) == ["a"]:
+            writer.submit(B, wants("b", v=2))
+        return RayFault(Reason.WRITE_FAILED, "bad") if "a" in names(body) else None
+
+    serve.put_fault = refuse
+    writer.submit(A, wants("a"))
+    writer.submit(B, wants("b", v=1))
+
+    await writer.write_waiting()
+
+    assert [body["applications"] for body in serve.bodies] == [[{"name": "b", "v": 2}]]
+
+
+async def test_a_ray_that_goes_away_meanwhile_is_asked_once_and_not_once_a_service(writer, serve):
+    def refuse(body: dict[str, Any]) -> RayFault | None:
+        serve.fault = RayFault(Reason.RAY_TIMED_OUT, "hangs")
+        return RayFault(Reason.WRITE_FAILED, "bad")
+
+    serve.put_fault = refuse
+    for name in "abcd":
+        writer.submit(ServiceKey("ns", name), wants(name))
+
+    await writer.write_waiting()
+
+    assert serve.fetches == 2
+    assert {writer.outcome(ServiceKey("ns", name)).error for name in "abcd"} == {"hangs"}
+    assert writer.idle

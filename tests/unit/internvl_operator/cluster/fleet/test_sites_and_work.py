@@ -1,0 +1,240 @@
+import asyncio
+import json
+from collections.abc import Callable
+
+import pytest
+
+from internvl_operator.api import names
+from internvl_operator.api.conditions import Reason
+from internvl_operator.api.keys import ServiceKey
+from internvl_operator.api.spec import parse_spec
+from internvl_operator.cluster.fleet import Fleet
+from internvl_operator.cluster.http import HttpReply
+from internvl_operator.cluster.ray import RayFault
+from internvl_operator.plan.decision import ProbeRequest
+from internvl_operator.plan.observation import RaySeen, ServiceSeen
+from internvl_operator.reconcile.reconciler import Reconciler
+from internvl_operator.render.serve_config import render_applications
+from internvl_operator.settings import Settings
+
+A, B = ServiceKey("ns", "a"), ServiceKey("ns", "b")
+HERE, THERE = "http://ray:8265", "http://other:8265"
+SPEC = parse_spec({"model": {"uri": "file:///m"}})
+PROBE = ProbeRequest(url="http://ray:8000/ns/a/probe", subject="s", timeout_s=1.0)
+
+
+class Gateway:
+    """A transport whose answer the test gives."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.answer: Callable[[], HttpReply] = lambda: HttpReply(status=503, body=b"busy")
+        self.hold = asyncio.Event()
+        self.hold.set()
+
+    async def request(self, method, url, **_):
+        self.calls += 1
+        await self.hold.wait()
+        return self.answer()
+
+
+@pytest.fixture
+def gateway():
+    return Gateway()
+
+
+@pytest.fixture
+def woken():
+    return []
+
+
+@pytest.fixture
+async def fleet(serve, gateway, clock, woken, monkeypatch):
+    # The pollers and writers sleep by the clock of the tests, which never waits.
+    monkeypatch.setattr(
+        "internvl_operator.cluster.ray_watch.RayWatch.run", lambda self: asyncio.Event().wait()
+    )
+    fleet = Fleet(
+        gateway, Settings(), wake=woken.append, now=clock.now, connect=lambda address: opened(serve, address)
+    )
+    yield fleet
+    await fleet.close()
+
+
+def opened(serve, address):
+    serve.address = address
+    return serve
+
+
+def tasks_named(word: str) -> list[str]:
+    return [task.get_name() for task in asyncio.all_tasks() if word in task.get_name()]
+
+
+async def settle() -> None:
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+async def test_services_on_one_address_share_its_poller_and_writer_and_the_last_one_ends_them(fleet):
+    fleet.snapshot(A, HERE)
+    fleet.snapshot(B, HERE)
+    fleet.snapshot(A, HERE)
+    assert sorted(tasks_named(HERE)) == [f"watch {HERE}", f"write {HERE}"]
+
+    fleet.release(A)
+    await settle()
+    assert len(tasks_named(HERE)) == 2
+
+    fleet.release(B)
+    await settle()
+    assert tasks_named(HERE) == []
+    assert fleet.keys() == frozenset()
+
+
+async def test_a_service_that_moves_leaves_its_old_address(fleet):
+    fleet.snapshot(A, HERE)
+    fleet.snapshot(A, THERE)
+    await settle()
+
+    assert tasks_named(HERE) == []
+    assert len(tasks_named(THERE)) == 2
+
+
+async def test_what_was_written_wakes_the_service_and_is_seen_at_once(fleet, serve, woken):
+    fleet.snapshot(A, HERE)
+    fleet.submit(A, render_applications(A, SPEC), ())
+    assert fleet.is_writing(A)
+    await settle()
+
+    assert set(serve.applications) == set(names.applications(A))
+    assert not fleet.is_writing(A)
+    assert fleet.write_seen(A).error is None
+    seen = fleet.snapshot(A, HERE)
+    assert isinstance(seen, RaySeen)
+    assert set(seen.applications) == set(names.applications(A))
+    assert A in woken
+
+
+async def test_a_probe_is_asked_once_a_subject_and_wakes_the_service(fleet, gateway, woken):
+    fleet.snapshot(A, HERE)
+    gateway.hold.clear()
+    fleet.probe(A, PROBE)
+    fleet.probe(A, PROBE)
+    await settle()
+    assert gateway.calls == 1
+
+    gateway.hold.set()
+    await settle()
+    assert fleet.probe_seen(A).subject == "s"
+    assert woken == [A]
+
+
+async def test_a_newer_subject_replaces_a_probe_that_is_under_way(fleet, gateway):
+    fleet.snapshot(A, HERE)
+    gateway.hold.clear()
+    fleet.probe(A, PROBE)
+    await settle()
+    fleet.probe(A, ProbeRequest(url=PROBE.url, subject="newer", timeout_s=1.0))
+    gateway.hold.set()
+    await settle()
+
+    assert fleet.probe_seen(A).subject == "newer"
+
+
+async def test_a_probe_that_breaks_in_an_unknown_way_is_an_answer_and_can_be_asked_again(
+    fleet, gateway, woken
+):
+    def burst() -> HttpReply:
+        raise KeyError("nobody expected this")
+
+    fleet.snapshot(A, HERE)
+    gateway.answer = burst
+    fleet.probe(A, PROBE)
+    await settle()
+    assert "KeyError" in fleet.probe_seen(A).error
+    assert woken == [A]
+
+    gateway.answer = lambda: HttpReply(status=503, body=b"busy")
+    fleet.probe(A, PROBE)
+    await settle()
+    assert "busy" in fleet.probe_seen(A).error
+
+
+async def test_nothing_is_known_of_a_service_that_is_gone(fleet, gateway, woken):
+    fleet.snapshot(A, HERE)
+    gateway.hold.clear()
+    fleet.probe(A, PROBE)
+    await settle()
+    fleet.release(A)
+    gateway.hold.set()
+    await settle()
+
+    assert fleet.probe_seen(A) is None
+    assert fleet.write_seen(A) is None
+    assert not fleet.is_writing(A)
+    assert woken == []
+    fleet.release(A)  # twice does no harm
+
+
+async def test_what_waits_for_a_service_that_is_gone_is_not_written_any_more(fleet, serve):
+    fleet.snapshot(A, HERE)
+    fleet.snapshot(B, HERE)
+    fleet.submit(A, render_applications(A, SPEC), ())
+    fleet.release(A)
+    fleet.submit(B, render_applications(B, SPEC), ())
+    await settle()
+
+    assert set(serve.applications) == set(names.applications(B))
+
+
+async def test_a_write_that_serve_refuses_is_tried_again_after_a_pause_and_not_as_fast_as_it_fails(
+    serve, gateway, clock, monkeypatch
+):
+    monkeypatch.setattr(
+        "internvl_operator.cluster.ray_watch.RayWatch.run", lambda self: asyncio.Event().wait()
+    )
+    puts = []
+
+    def refuse(config):
+        puts.append(clock.seconds)
+        return RayFault(Reason.WRITE_FAILED, "refused")
+
+    serve.put_fault = refuse
+    due: set[ServiceKey] = {A}
+    fleet = Fleet(gateway, Settings(ray_address=HERE), wake=due.add, now=clock.now, connect=lambda _: serve)
+    store = OneService()
+    reconciler = Reconciler(store, fleet, Settings(ray_address=HERE), now=clock.now)
+    fleet.snapshot(A, HERE)
+    fleet._sites[HERE].watch.offer(await serve.fetch())
+    for _ in range(30):
+        if due:
+            due.clear()
+            again_s = await reconciler.reconcile(A)
+            assert again_s is not None
+        await settle()
+    assert len(puts) == 1
+
+    clock.seconds += again_s
+    await reconciler.reconcile(A)
+    await settle()
+    await fleet.close()
+    assert puts == [0.0, 5.0]
+
+
+class OneService:
+    """A store with one object."""
+
+    def __init__(self) -> None:
+        self.seen = ServiceSeen(key=A, uid="u", generation=1, spec=SPEC, has_finalizer=True)
+
+    async def read(self, key):
+        return self.seen
+
+    async def write_status(self, service, status):
+        json.dumps(status.to_mapping())
+
+    async def change_finalizer(self, service, change):
+        raise AssertionError("not asked for")
+
+    async def emit_event(self, service, note):
+        pass
