@@ -93,13 +93,19 @@ class KubeServiceStore:
                 raise _translated(fault, "write the status") from fault
 
     async def change_finalizer(self, service: ServiceSeen, change: FinalizerChange) -> None:
-        """Add or remove our finalizer; everybody else's stay, also when they write at the same time."""
+        """Add or remove our finalizer; everybody else's stay, also when they write at the same time.
+
+        Raises:
+            NotYet: the object to add it to is gone or being deleted; nothing may be written to Serve for it.
+        """
         key = service.key
         for _ in range(CONFLICT_TRIES):
             try:
                 found = await self._kubernetes.get_service(key.namespace, key.name)
                 if found is None or found["metadata"]["uid"] != service.uid:
-                    return
+                    return _nothing_there(key, change)
+                if change is FinalizerChange.ADD and found["metadata"].get("deletionTimestamp"):
+                    return _nothing_there(key, change)
                 before = list(found["metadata"].get("finalizers") or ())
                 after = [item for item in before if item != labels.FINALIZER]
                 if change is FinalizerChange.ADD:
@@ -109,7 +115,7 @@ class KubeServiceStore:
                 return
             except ApiFault as fault:
                 if fault.is_gone:
-                    return
+                    return _nothing_there(key, change)
                 if not fault.is_conflict:
                     raise _translated(fault, f"{change} the finalizer") from fault
         raise NotYet(f"{key}: others keep writing the object; the finalizer is tried again", delay_s=1.0)
@@ -153,6 +159,11 @@ class KubeServiceStore:
             return False
         allowance.left -= 1.0
         return True
+
+
+def _nothing_there(key: ServiceKey, change: FinalizerChange) -> None:
+    if change is FinalizerChange.ADD:
+        raise NotYet(f"{key}: the object went away before it had our finalizer", delay_s=1.0)
 
 
 def _translated(fault: ApiFault, what: str) -> Exception:

@@ -31,7 +31,7 @@ class ServiceStore(Protocol):
         ...
 
     async def change_finalizer(self, service: ServiceSeen, change: FinalizerChange) -> None:
-        """Add or remove our finalizer."""
+        """Add or remove our finalizer. `NotYet` when there is nothing any more that it could be added to."""
         ...
 
     async def emit_event(self, service: ServiceSeen, note: EventNote) -> None:

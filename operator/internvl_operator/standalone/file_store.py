@@ -6,7 +6,7 @@ from datetime import datetime
 
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.status import Status
-from internvl_operator.errors import Rejected
+from internvl_operator.errors import NotYet, Rejected
 from internvl_operator.plan.decision import EventNote, FinalizerChange
 from internvl_operator.plan.observation import ServiceSeen
 from internvl_operator.standalone.service_file import WrittenService
@@ -69,6 +69,8 @@ class FileServiceStore:
                 del self._services[key]
             elif known.deleting_since is None:
                 self._services[key] = replace(known, deleting_since=self._now())
+            else:
+                continue
             begun.append(key)
         return tuple(begun)
 
@@ -92,6 +94,8 @@ class FileServiceStore:
         """Note it; without it a deleted service is gone."""
         known = self._services.get(service.key)
         if known is None:
+            if change is FinalizerChange.ADD:
+                raise NotYet(f"{service.key}: it left the file before anything was written", delay_s=1.0)
             return
         if change is FinalizerChange.REMOVE and known.deleting_since is not None:
             del self._services[service.key]

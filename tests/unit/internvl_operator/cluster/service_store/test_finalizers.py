@@ -107,6 +107,28 @@ async def test_an_object_of_the_same_name_but_another_life_is_not_touched(api, s
     assert api.writes == 0
 
 
+@pytest.mark.parametrize("ending", ["gone", "another", "deleting"])
+async def test_an_object_that_ends_before_it_has_our_finalizer_stops_what_would_follow(api, store, ending):
+    """Else its applications would be written to Serve, and nobody would ever remove them."""
+    service = await store.read(KEY)
+    if ending == "gone":
+        api.found = None
+    elif ending == "another":
+        api.found["metadata"]["uid"] = "u2"
+    else:
+        api.found["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:05Z"
+
+    with pytest.raises(NotYet):
+        await store.change_finalizer(service, FinalizerChange.ADD)
+
+
+async def test_a_finalizer_that_is_gone_with_its_object_need_not_be_removed(api, store):
+    service = await store.read(KEY)
+    api.found = None
+
+    await store.change_finalizer(service, FinalizerChange.REMOVE)
+
+
 async def test_endless_conflicts_are_tried_again_later(api, store):
     service = await store.read(KEY)
     api.between = api.touch

@@ -5,7 +5,7 @@ import pytest
 
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.spec import parse_spec
-from internvl_operator.errors import Rejected
+from internvl_operator.errors import NotYet, Rejected
 from internvl_operator.plan.decision import FinalizerChange
 from internvl_operator.standalone.file_store import FileServiceStore
 from internvl_operator.standalone.service_file import WrittenService
@@ -60,3 +60,20 @@ async def test_the_backend_cannot_move_because_the_old_one_would_be_left_as_it_i
     with pytest.raises(Rejected, match=r"spec\.backend"):
         store.load([replace(moved)])
     assert (await store.read(A)).spec.backend is None
+
+
+async def test_a_service_that_leaves_the_file_before_its_finalizer_is_never_written(store):
+    store.load([written()])
+    seen = await store.read(A)
+    store.load([])
+
+    with pytest.raises(NotYet):
+        await store.change_finalizer(seen, FinalizerChange.ADD)
+
+
+async def test_a_service_that_is_being_deleted_already_is_no_change_of_the_file(store):
+    store.load([written()])
+    await store.change_finalizer(await store.read(A), FinalizerChange.ADD)
+    store.load([])
+
+    assert store.load([]) == ()
