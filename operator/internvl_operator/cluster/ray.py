@@ -24,6 +24,8 @@ from internvl_operator.errors import Rejected
 APPLICATIONS_PATH = "/api/serve/applications/"
 NODES_PATH = "/api/v0/nodes?detail=true&limit=1000"
 
+POOLS_TIMEOUT_S = 5.0
+"""Shorter than that of the applications, which are asked next: a hang must be seen within 15 s."""
 WRITE_TIMEOUT_S = 30.0
 """A first PUT starts Serve, which takes seconds."""
 MAX_BYTES = 16 * 1024 * 1024
@@ -121,7 +123,8 @@ class RayClient:
 
     async def fetch_pools(self, label: str) -> frozenset[str]:
         """Read the values of one node label from Ray's state API."""
-        answer = self._object(await self._send("GET", NODES_PATH, timeout_s=self._timeout_s))
+        timeout_s = min(self._timeout_s, POOLS_TIMEOUT_S)
+        answer = self._object(await self._send("GET", NODES_PATH, timeout_s=timeout_s))
         try:
             nodes: Sequence[Mapping[str, Any]] = answer["data"]["result"]["result"]
             return frozenset(

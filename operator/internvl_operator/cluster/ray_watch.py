@@ -64,6 +64,7 @@ class RayWatch:
         self._parts: dict[ServiceKey, _Part | None] = {}
         self._pools: frozenset[str] | None = None
         self._pools_at: float | None = None
+        self._shown = 0
         self.seen: RaySeen | RayUnavailable | None = None
 
     def subscribe(self, key: ServiceKey) -> None:
@@ -88,7 +89,11 @@ class RayWatch:
             await self._sleep(max(SECOND_LOOK_S, self._interval_s - (self._monotonic() - began)))
 
     async def poll(self) -> None:
-        """Look once, twice when the first look may have been bad luck."""
+        """Look once, twice when the first look may have been bad luck.
+
+        What the writer has read and offered meanwhile is newer than this look, which then counts for nothing.
+        """
+        shown = self._shown
         try:
             try:
                 state = await self._api.fetch()
@@ -99,11 +104,14 @@ class RayWatch:
                 state = await self._api.fetch()
             if self._wants_pools():
                 await self._look_at_pools()
-            self.offer(state)
+            if self._shown == shown:
+                self.offer(state)
         except RayFault as fault:
-            self._lose(fault)
-        except (AttributeError, TypeError, ValueError) as fault:
-            # An answer that parses but is shaped otherwise: another version of Serve, not a reason to die.
+            if self._shown == shown:
+                self._lose(fault)
+        except Exception as fault:
+            # An answer that parses but is shaped otherwise: another version of Serve. Without its poller an
+            # address would stay as it was last seen, for ever.
             log.exception("cannot read the answer of Ray at %s", self._api.address)
             self._lose(RayFault(Reason.NOT_RAY, f"{self._api.address} answers in an unknown form: {fault}"))
 
@@ -131,6 +139,7 @@ class RayWatch:
 
     def _show(self, seen: RaySeen | RayUnavailable) -> None:
         self.seen = seen
+        self._shown += 1
         for key, before in list(self._parts.items()):
             part = self._part(key)
             if part != before:

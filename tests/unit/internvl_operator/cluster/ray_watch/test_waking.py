@@ -159,3 +159,34 @@ async def test_an_answer_in_an_unknown_form_is_a_finding_and_not_the_end(watch, 
     await watch.poll()
 
     assert watch.seen.reason is Reason.NOT_RAY
+
+
+async def test_a_look_that_the_writer_has_overtaken_does_not_bring_the_past_back(watch, serve):
+    """A deleted service would be let go on the sight of a Serve from before its applications were written."""
+    await watch.poll()
+    written = asyncio.Event()
+
+    async def slow_pools(label: str) -> frozenset[str]:
+        deploy_all(serve)
+        watch.offer(await serve.fetch())
+        written.set()
+        return frozenset()
+
+    serve.fetch_pools = slow_pools
+    watch._pools_at = None
+    await watch.poll()
+
+    assert written.is_set()
+    assert "ns.a" in watch.seen.applications
+
+
+@pytest.mark.parametrize("value", [float("inf"), "many", {}])
+async def test_an_answer_of_another_form_is_said_and_does_not_end_the_poller(watch, serve, value):
+    deploy_all(serve)
+    serve.applications["ns.a"]["deployments"]["D"]["target_num_replicas"] = value or [1]
+    await watch.poll()
+    assert watch.seen.reason is Reason.NOT_RAY
+
+    deploy_all(serve)
+    await watch.poll()
+    assert isinstance(watch.seen, RaySeen)
