@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from e2e.bench.result import BenchResult, Goal
-from e2e.cluster.counting_proxy import CountingProxy
+from e2e.cluster.relay import Relay
 from e2e.demo.parts import LocalInstallation
 from e2e.demo.service import SERVICE, sample
 from e2e.demo.waiting import wait_until_ready
@@ -17,17 +17,16 @@ WINDOW_S = 30.0
 
 def run() -> BenchResult:
     """One Ready service; count for half a minute."""
-    with LocalInstallation() as installation, CountingProxy(installation.ray.dashboard_url) as proxy:
-        installation.kubectl("apply", "-f", "-", stdin=_behind(proxy.url))
+    with LocalInstallation() as installation, Relay(installation.ray.dashboard_url) as relay:
+        installation.kubectl("apply", "-f", "-", stdin=_behind(relay.url))
         wait_until_ready(installation, SERVICE, timeout_s=180)
-        before, version = dict(proxy.counts), _resource_version(installation)
+        gets, puts, version = relay.count("GET"), relay.count("PUT"), _resource_version(installation)
         began = time.monotonic()
         time.sleep(WINDOW_S)
         elapsed = time.monotonic() - began
-        after, memory = dict(proxy.counts), resident_mib(installation.operator_pid())
+        gets, puts = relay.count("GET") - gets, relay.count("PUT") - puts
+        memory = resident_mib(installation.operator_pid())
         writes = 0 if _resource_version(installation) == version else 1
-    gets = after.get("GET", 0) - before.get("GET", 0)
-    puts = after.get("PUT", 0) - before.get("PUT", 0)
     rows = (
         ("operator, resident memory (MiB)", f"{memory:.0f}"),
         ("requests to Ray a second", f"{gets / elapsed:.2f}"),

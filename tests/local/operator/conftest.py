@@ -1,14 +1,11 @@
-"""A real API server, a real Ray with a stub runtime, real operator processes, and a relay that can fall silent."""
+"""A real API server, a real Ray with applications that do nothing, real operator processes, and a relay."""
 
-import contextlib
 import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -20,115 +17,12 @@ import yaml
 
 from e2e.cluster.control_plane import ControlPlane
 from e2e.cluster.ray_nodes import HEAD, RayNode, RayNodes
+from e2e.cluster.relay import Relay
 
 ROOT = Path(__file__).parents[3]
 CRDS = ROOT / "manifests" / "crds"
-STUB = Path(__file__).parent / "stub_runtime"
+APPLICATIONS = Path(__file__).parent / "applications"
 SERVICES = "/apis/serving.internvl.io/v1alpha1/namespaces/default/internvlservices"
-
-
-class Relay:
-    """Forwards TCP between a client and a server. Can fall silent without closing, and can be shut."""
-
-    def __init__(self, target: str) -> None:
-        host, _, port = target.removeprefix("http://").removeprefix("https://").partition(":")
-        self._target = (host, int(port))
-        self._silent: set[int] = set()
-        self._connections: list[tuple[socket.socket, socket.socket]] = []
-        self._ever: list[tuple[socket.socket, socket.socket]] = []
-        self._threads: list[threading.Thread] = []
-        self._all_silent = False
-        self._lock = threading.Lock()
-        self.requests: list[str] = []
-        """Method and path of each plain HTTP request."""
-        self.port = 0
-        self.open()
-
-    def open(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", self.port))
-        self.port = self._listener.getsockname()[1]
-        self._start(self._accept, self._listener)
-
-    def shut(self) -> None:
-        """Refuse connections, break those that stand."""
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for pair in self._drain():
-            for end in pair:
-                with contextlib.suppress(OSError):
-                    end.shutdown(socket.SHUT_RDWR)
-
-    def fall_silent(self, *, new_ones_too: bool = False) -> None:
-        """Drop what comes on standing connections, and close nothing."""
-        with self._lock:
-            self._all_silent = new_ones_too
-            self._silent.update(id(pair) for pair in self._connections)
-
-    def speak_again(self) -> None:
-        with self._lock:
-            self._all_silent = False
-
-    def count(self, method: str) -> int:
-        return sum(line.startswith(method + " ") for line in self.requests)
-
-    def close(self) -> None:
-        self.shut()
-        for pair in self._ever:
-            for end in pair:
-                with contextlib.suppress(OSError):
-                    end.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(timeout=5)
-        for pair in self._ever:
-            for end in pair:
-                end.close()
-
-    def _start(self, work: Callable[..., None], *arguments: Any) -> None:
-        thread = threading.Thread(target=work, args=arguments, daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    def _drain(self) -> list[tuple[socket.socket, socket.socket]]:
-        with self._lock:
-            pairs, self._connections = self._connections, []
-        return pairs
-
-    def _accept(self, listener: socket.socket) -> None:
-        while True:
-            try:
-                client, _ = listener.accept()
-            except OSError:
-                return
-            try:
-                server = socket.create_connection(self._target)
-            except OSError:
-                client.close()
-                continue
-            pair = (client, server)
-            with self._lock:
-                self._connections.append(pair)
-                self._ever.append(pair)
-                if self._all_silent:
-                    self._silent.add(id(pair))
-            for source, sink in (pair, pair[::-1]):
-                self._start(self._pump, pair, source, sink)
-
-    def _pump(
-        self, pair: tuple[socket.socket, socket.socket], source: socket.socket, sink: socket.socket
-    ) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                if id(pair) in self._silent:
-                    continue
-                if source is pair[0]:
-                    for found in re.findall(rb"^(GET|PUT|POST|DELETE) (\S+) HTTP", data, re.MULTILINE):
-                        self.requests.append(" ".join(part.decode() for part in found))
-                sink.sendall(data)
-        if id(pair) not in self._silent:
-            for end in pair:
-                with contextlib.suppress(OSError):
-                    end.shutdown(socket.SHUT_RDWR)
 
 
 @dataclass
@@ -236,7 +130,7 @@ def plane(eventually: Eventually) -> Iterator[ControlPlane]:
 
 @pytest.fixture(scope="session")
 def ray() -> Iterator[RayNodes]:
-    with RayNodes(nodes=(RayNode(HEAD, None, cpus=32),), packages=(STUB,)) as ray:
+    with RayNodes(nodes=(RayNode(HEAD, None, cpus=32),), packages=(APPLICATIONS,)) as ray:
         yield ray
 
 

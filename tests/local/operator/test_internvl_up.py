@@ -1,9 +1,8 @@
-"""`internvl up` with a Ray of its own, a stub in the runtime's place: edits, Ctrl-C, and a kill."""
+"""`internvl up` with a Ray of its own: edits, Ctrl-C, and a kill."""
 
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -12,31 +11,24 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-STUB = Path(__file__).parent / "stub_runtime"
-START = """
-import os, sys
-sys.path[:0] = [{paths}]
-os.environ["PYTHONPATH"] = {stub!r}  # what Ray's processes see
-from internvl_operator.cli import main
-sys.exit(main(sys.argv[1:]))
-"""
-SERVICE = """\
+INTERNVL = ROOT / ".venv" / "bin" / "internvl"
+MODEL = ROOT / "engines" / "internvl_engines" / "models" / "internvl-nano"
+SERVICE = f"""\
 apiVersion: serving.internvl.io/v1alpha1
 kind: InternVLService
-metadata: {name: up}
+metadata: {{name: up}}
 spec:
-  model: {uri: "file:///stub"}
-  language: {pool: l, maxModelLen: 128}
+  model: {{uri: "file://{MODEL}"}}
+  language: {{pool: l, maxModelLen: 1024}}
 """
 
 
 class Up:
     def __init__(self, folder: Path, *arguments: str) -> None:
-        paths = ", ".join(repr(str(ROOT / part)) for part in ("operator", "runtimes", "engines"))
         self.log = folder / f"up-{time.monotonic_ns()}.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", START.format(paths=paths, stub=str(STUB)), "up", *arguments],
+                [INTERNVL, "up", *arguments],
                 stdout=log,
                 stderr=log,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
@@ -96,7 +88,7 @@ def test_a_file_is_served_followed_and_taken_down(up, tmp_path, eventually):
         lambda: "spec.language.maxModelLength: this field does not exist" in first.text, "the error is told"
     )
     assert f"{file}:6: " in first.text
-    file.write_text(SERVICE.replace("128", "64"))
+    file.write_text(SERVICE.replace("1024", "900"))
     eventually(lambda: "the file changed" in first.text, "the edit is taken in")
     eventually(lambda: first.text.count("answers at") == 2, "Ready again", within_s=120)
 

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from e2e.cluster.counting_proxy import CountingProxy
+from e2e.cluster.relay import Relay
 from e2e.demo.parts import LocalInstallation
 from tests.local.service.world import World
 
-# A killed operator's Lease runs out sooner than in production: the tests wait for it several times.
-SETTINGS = {"INTERNVL_OPERATOR_LEASE_DURATION_S": "5"}
+# A killed operator's Lease runs out, and a deletion is given up, sooner than in production: the tests wait for both.
+SETTINGS = {"INTERNVL_OPERATOR_LEASE_DURATION_S": "5", "INTERNVL_OPERATOR_DELETION_DEADLINE_S": "10"}
 
 
 @pytest.fixture(scope="session")
@@ -17,9 +17,9 @@ def world() -> Iterator[World]:
     """All parts, for all tests of this folder."""
     with (
         LocalInstallation(settings=SETTINGS) as installation,
-        CountingProxy(installation.ray.dashboard_url) as proxy,
+        Relay(installation.ray.dashboard_url) as relay,
     ):
-        yield World(installation, proxy)
+        yield World(installation, relay)
 
 
 @pytest.fixture(scope="session")

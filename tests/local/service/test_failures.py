@@ -58,6 +58,20 @@ def test_a_vision_replica_that_hangs_is_seen_and_replaced(world: World, main_ser
     assert world.replicas(main_service, "VisionEncoder").isdisjoint(before)
 
 
+def test_a_ray_that_refuses_is_seen_within_5_s_and_one_that_hangs_within_15_s(
+    world: World, main_service: str
+) -> None:
+    world.wait_ready(main_service)
+    world.ray_relay.shut()
+    world.wait_reason(main_service, "RayUnreachable", timeout_s=5)
+    world.ray_relay.open()
+    world.wait_ready(main_service, timeout_s=10)
+    world.ray_relay.fall_silent(new_ones_too=True)
+    world.wait_reason(main_service, "RayTimedOut", timeout_s=15)
+    world.ray_relay.speak_again()
+    world.wait_ready(main_service, timeout_s=15)
+
+
 def test_a_dead_ray_is_seen_within_seconds_and_everything_returns_with_it(
     world: World, main_service: str
 ) -> None:
@@ -66,7 +80,7 @@ def test_a_dead_ray_is_seen_within_seconds_and_everything_returns_with_it(
     for node in ray.nodes:
         ray.kill(node.name)
     service = world.wait_reason(main_service, "RayUnreachable", timeout_s=5)
-    assert world.ray_proxy.url in condition(service, "Ready")["message"]
+    assert world.ray_relay.url in condition(service, "Ready")["message"]
     for node in ray.nodes:
         ray.restart(node.name)
     url = world.wait_ready(main_service)["status"]["url"]

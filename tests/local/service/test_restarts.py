@@ -12,16 +12,16 @@ pytestmark = pytest.mark.timeout(240)
 
 def test_a_restart_of_the_operator_writes_nothing(world: World, main_service: str) -> None:
     before = world.wait_ready(main_service)
-    writes = world.ray_proxy.counts["PUT"]
+    writes = world.ray_relay.count("PUT")
     world.installation.stop_operator()
     world.installation.start_operator()
-    reads = world.ray_proxy.counts["GET"]
+    reads = world.ray_relay.count("GET")
     world.wait(
-        main_service, lambda _: world.ray_proxy.counts["GET"] >= reads + 4, "the operator to look around"
+        main_service, lambda _: world.ray_relay.count("GET") >= reads + 4, "the operator to look around"
     )
     after = world.get(main_service)
     assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
-    assert world.ray_proxy.counts["PUT"] == writes
+    assert world.ray_relay.count("PUT") == writes
 
 
 @pytest.mark.parametrize("moment", ["before the write", "after the write", "while it starts"])
@@ -29,14 +29,14 @@ def test_a_change_is_finished_after_the_operator_was_killed(
     world: World, main_service: str, moment: str
 ) -> None:
     world.wait_ready(main_service)
-    writes = world.ray_proxy.counts["PUT"]
+    writes = world.ray_relay.count("PUT")
     vision = world.replicas(main_service, "VisionEncoder")
     length = 700 + ["before the write", "after the write", "while it starts"].index(moment)
     if moment == "before the write":
         world.installation.kill_operator()
     world.apply(main_service, language={"maxModelLen": length})
     if moment != "before the write":
-        _poll(lambda: world.ray_proxy.counts["PUT"] > writes)
+        _poll(lambda: world.ray_relay.count("PUT") > writes)
         if moment == "while it starts":
             world.wait(
                 main_service, lambda s: s["status"]["observedGeneration"] == s["metadata"]["generation"], "it"

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 from PIL import Image
 
-from e2e.cluster.counting_proxy import CountingProxy
+from e2e.cluster.relay import Relay
 from e2e.demo.parts import LocalInstallation
 from e2e.demo.service import MODELS
 from internvl_engines.nano import pictures, questions
@@ -29,19 +29,25 @@ class World:
     """What a user can do and see."""
 
     installation: LocalInstallation
-    ray_proxy: CountingProxy
+    ray_relay: Relay
     applied: dict[str, dict[str, Any]] = field(default_factory=dict)
     rng: random.Random = field(default_factory=lambda: random.Random(time.time_ns()))
 
     def apply(
-        self, name: str, *, vision: Mapping[str, Any] = {}, language: Mapping[str, Any] = {}, uri: str = ""
+        self,
+        name: str,
+        *,
+        vision: Mapping[str, Any] = {},
+        language: Mapping[str, Any] = {},
+        uri: str = "",
+        address: str = "",
     ) -> None:
         """Create a service, or change what is named of it."""
         spec = self.applied.setdefault(
             name,
             {
                 "model": {"uri": f"file://{MODELS}/internvl-nano"},
-                "backend": {"ray": {"address": self.ray_proxy.url}},
+                "backend": {"ray": {"address": address or self.ray_relay.url}},
                 "vision": {"pool": "vision", "cpu": "500m"},
                 "language": {"pool": "language", "cpu": "500m"},
             },
