@@ -2,7 +2,9 @@
 
 Layers, bottom to top; each may import only from those before it (import-linter holds this):
 
-    errors, settings    error types that say the next action; the process's settings
+    errors              error types that say the next action
+    addresses           the normal form of a Ray dashboard's address
+    settings, logs      the process's settings; how it logs
     api                 what users write and read: spec, status, conditions, names; pydantic, pure
     render              pure: spec -> Ray Serve configuration
     plan                pure: observation -> Plan; the clock is a field of the observation

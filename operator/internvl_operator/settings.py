@@ -6,6 +6,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
+from internvl_operator.addresses import parse_ray_address
 from internvl_operator.errors import Rejected
 
 ENV_PREFIX = "INTERNVL_OPERATOR_"
@@ -32,8 +33,8 @@ class Settings:
     """Pause between two looks at one Ray address."""
     ray_timeout_s: float = 8.0
     """One request to Ray; with the interval it bounds how long a hang stays unseen (15 s)."""
-    build_wait_s: float = 60.0
-    """How long a write waits for other owners' applications that are being built."""
+    build_wait_s: float = 30.0
+    """How long a write waits for other owners' applications that are being built; well below the deletion deadline."""
     probe_timeout_s: float = 20.0
     probe_retry_s: float = 5.0
     """Pause after a probe that failed."""
@@ -70,6 +71,11 @@ class Settings:
 def _parse(variable: str, name: str, text: str) -> object:
     if name in ("artifact_stores", "namespaces"):
         return tuple(part.strip() for part in text.split(",") if part.strip())
+    if name == "ray_address":
+        try:
+            return parse_ray_address(text)
+        except Rejected as fault:
+            raise Rejected(fault.message, field=variable) from fault
     try:
         if name == "serve_http_port":
             return int(_positive(int(text)))
@@ -77,7 +83,7 @@ def _parse(variable: str, name: str, text: str) -> object:
             return _positive(float(text))
     except ValueError:
         raise Rejected(f"{text!r} is not a positive number", field=variable) from None
-    return text.rstrip("/") if name == "ray_address" else text
+    return text
 
 
 def _positive(value: float) -> float:

@@ -8,9 +8,18 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
+from internvl_operator.addresses import parse_ray_address
 from internvl_operator.api import quantities
 from internvl_operator.api.wire import Wire, cel_rules
 from internvl_operator.errors import Rejected
@@ -77,7 +86,7 @@ Memory = Annotated[
 URI_PATTERN = r"^file:///[^\s?#]*[^\s?#/]/*$"
 REVISION_PATTERN = r"^sha256:[0-9a-f]{12,64}$"
 MODEL_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$"
-ADDRESS_PATTERN = r"^https?://[^/\s?#@]+/?$"
+ADDRESS_PATTERN = r"^https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?/?$"
 POOL_PATTERN = r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
 PATTERN_MESSAGES = {
     URI_PATTERN: "must be file:///absolute/path of a checkpoint folder on the Ray nodes (no other scheme works yet)",
@@ -146,6 +155,13 @@ class ModelSpec(Wire):
         return self.name or self.uri.rstrip("/").rpartition("/")[2]
 
 
+def _normal_address(text: str) -> str:
+    try:
+        return parse_ray_address(text)
+    except Rejected as fault:
+        raise ValueError(fault.message) from fault
+
+
 class RayBackendSpec(Wire):
     """A Ray cluster that somebody else runs."""
 
@@ -156,6 +172,7 @@ class RayBackendSpec(Wire):
             pattern=ADDRESS_PATTERN,
             description="Address of the Ray dashboard, for example http://ray-head:8265.",
         ),
+        AfterValidator(_normal_address),
     ]
 
 

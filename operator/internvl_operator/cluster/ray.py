@@ -5,12 +5,11 @@ Called by `ray_watch` and `ray_writer` only. Everything foreign ends here: an an
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
+from internvl_operator.addresses import parse_ray_address
 from internvl_operator.api.conditions import Reason
 from internvl_operator.cluster.http import (
     HttpFault,
@@ -19,7 +18,6 @@ from internvl_operator.cluster.http import (
     HttpTooLarge,
     HttpTransport,
 )
-from internvl_operator.errors import Rejected
 
 APPLICATIONS_PATH = "/api/serve/applications/"
 NODES_PATH = "/api/v0/nodes?detail=true&limit=1000"
@@ -41,28 +39,6 @@ class RayFault(Exception):
         self.reason = reason
         self.message = message
         super().__init__(message)
-
-
-def parse_ray_address(text: str) -> str:
-    """Return the address in its one normal form, `http(s)://host:port`.
-
-    Raises:
-        Rejected: with the sentence to show to the user.
-    """
-    want = "give the address of the Ray dashboard, like http://ray-head:8265"
-    if re.search(r"[\s\x00-\x1f\\]", text):
-        raise Rejected(f"{text!r} holds a space or a control character; {want}")
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError as fault:
-        raise Rejected(f"{text!r} is not a URL ({fault}); {want}") from fault
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise Rejected(f"{text!r} does not begin with http:// or https:// and a host; {want}")
-    if parts.username or parts.password or parts.query or parts.fragment or parts.path not in ("", "/"):
-        raise Rejected(f"{text!r} has more than scheme, host and port; {want}")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{parts.scheme}://{host}:{port or (443 if parts.scheme == 'https' else 80)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import watchfiles
 
+from internvl_operator.addresses import parse_ray_address
 from internvl_operator.api.conditions import ConditionStatus, ConditionType
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.labels import POOL
 from internvl_operator.cluster.fleet import Fleet
 from internvl_operator.cluster.http import AiohttpTransport
-from internvl_operator.cluster.ray import RayClient, RayFault, parse_ray_address
+from internvl_operator.cluster.ray import RayClient, RayFault
 from internvl_operator.errors import Rejected
 from internvl_operator.reconcile.loop import WorkQueue
 from internvl_operator.reconcile.reconciler import Reconciler

@@ -14,7 +14,11 @@ def test_nothing_set_gives_the_defaults():
 
 
 def test_every_setting_can_be_set():
-    samples = {"serve_http_port": "8000", "artifact_stores": "file:///a, file:///b,"}
+    samples = {
+        "ray_address": "http://r:1",
+        "serve_http_port": "8000",
+        "artifact_stores": "file:///a, file:///b,",
+    }
     env = {
         f"INTERNVL_OPERATOR_{item.name.upper()}": samples.get(
             item.name, "7" if item.name.endswith("_s") else "x"
@@ -42,6 +46,8 @@ def test_the_ray_address_loses_its_slash():
         ("POLL_INTERVAL_S", "soon"),
         ("POLL_INTERVAL_S", "-1"),
         ("SERVE_HTTP_PORT", "0"),
+        ("RAY_ADDRESS", "ray-head:8265"),
+        ("RAY_ADDRESS", "http://ray-head:99999"),
         ("PROBE_TIMEOUT_S", "nan"),
     ],
 )
@@ -49,6 +55,11 @@ def test_what_cannot_be_used_is_refused_by_name(variable, value):
     with pytest.raises(Rejected) as caught:
         Settings.from_env({f"INTERNVL_OPERATOR_{variable}": value})
     assert caught.value.field == f"INTERNVL_OPERATOR_{variable}"
+
+
+def test_a_removal_that_waits_for_anothers_build_is_done_before_the_deadline_of_the_deletion():
+    settings = Settings()
+    assert settings.build_wait_s + settings.ray_timeout_s < settings.deletion_deadline_s
 
 
 def test_errors_say_what_comes_next():

@@ -83,3 +83,10 @@ def test_types_are_frozen():
     spec = parse_spec({"model": MODEL})
     with pytest.raises(ValidationError):
         spec.model.uri = "file:///other"
+
+
+@pytest.mark.parametrize("address", ["http://ray:99999", "http://ray..head:8265", "http://[::1", "ray:8265"])
+def test_an_address_that_cannot_be_called_is_refused_in_the_spec_where_the_status_tells_it(address):
+    with pytest.raises(Rejected) as caught:
+        parse_spec({"model": {"uri": "file:///m"}, "backend": {"ray": {"address": address}}})
+    assert caught.value.field == "spec.backend.ray.address"

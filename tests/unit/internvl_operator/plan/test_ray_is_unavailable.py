@@ -90,3 +90,11 @@ def test_an_invalid_spec_of_a_new_service_has_no_model(world):
     decided = world.see(spec=None, spec_error="spec.model: this field is required").plan()
     assert decided.status.model is None
     assert decided.status.roles.vision.replicas == "?/0"
+
+
+@pytest.mark.parametrize("written", ["http://Ray-Head:8265/", "http://RAY-HEAD:08265"])
+def test_an_address_may_be_written_in_any_of_its_forms(world, written):
+    """Else the answer of the address in its normal form would be taken for another one's, for ever."""
+    spec = {"model": {"uri": "file:///models/nano"}, "backend": {"ray": {"address": written}}}
+    world.respec(spec)
+    assert world.said()[1] == "Deploying"

@@ -4,8 +4,7 @@ import pytest
 
 from internvl_operator.api.conditions import Reason
 from internvl_operator.cluster.http import HttpReply, HttpTimedOut, HttpTooLarge, HttpUnreachable
-from internvl_operator.cluster.ray import RayClient, RayFault, parse_ray_address
-from internvl_operator.errors import Rejected
+from internvl_operator.cluster.ray import RayClient, RayFault
 
 
 class Transport:
@@ -82,35 +81,3 @@ async def test_pools_are_those_of_living_nodes():
     body = json.dumps({"data": {"result": {"result": nodes}}}).encode()
 
     assert await client(HttpReply(200, body)).fetch_pools("p") == {"vision"}
-
-
-@pytest.mark.parametrize(
-    ("text", "normal"),
-    [
-        ("http://ray:8265", "http://ray:8265"),
-        ("http://ray:8265/", "http://ray:8265"),
-        ("https://ray", "https://ray:443"),
-        ("http://[::1]:8265", "http://[::1]:8265"),
-    ],
-)
-def test_an_address_has_one_normal_form(text, normal):
-    assert parse_ray_address(text) == normal
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "ray:8265",
-        "ftp://ray:8265",
-        "http://",
-        "http://user:pw@ray:8265",
-        "http://ray:8265/api",
-        "http://ray:8265?x=1",
-        "http://ray:99999",
-        "http://ray :8265",
-        "http://ray\n:8265",
-    ],
-)
-def test_what_is_no_dashboard_address_is_refused_with_an_example(text):
-    with pytest.raises(Rejected, match="8265"):
-        parse_ray_address(text)
