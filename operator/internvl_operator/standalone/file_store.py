@@ -4,10 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from internvl_operator.api.conditions import Reason
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.status import Status
 from internvl_operator.errors import NotYet, Rejected
-from internvl_operator.plan.decision import EventNote, FinalizerChange
+from internvl_operator.plan.decision import EventKind, EventNote, FinalizerChange
 from internvl_operator.plan.observation import ServiceSeen
 from internvl_operator.standalone.service_file import WrittenService
 
@@ -24,6 +25,8 @@ class FileServiceStore:
         self._now = now
         self._show = show
         self._services: dict[ServiceKey, ServiceSeen] = {}
+        self.left_behind: set[ServiceKey] = set()
+        """Services let go although something of them may still be in Ray Serve."""
 
     def present(self) -> tuple[ServiceKey, ...]:
         """Services that are there, being deleted or not."""
@@ -103,4 +106,6 @@ class FileServiceStore:
             self._services[service.key] = replace(known, has_finalizer=change is FinalizerChange.ADD)
 
     async def emit_event(self, service: ServiceSeen, note: EventNote) -> None:
-        """Conditions are shown already; an Event says nothing new here."""
+        """Conditions are shown already; kept is only what a deletion had to leave behind."""
+        if note.kind is EventKind.WARNING and note.reason is Reason.DELETING:
+            self.left_behind.add(service.key)

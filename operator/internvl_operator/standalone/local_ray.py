@@ -60,11 +60,11 @@ class LocalRay:
         """Where Ray writes its logs."""
         return self.folder / "session_latest" / "logs"
 
-    async def start(self) -> None:
+    async def start(self, *, within_s: float) -> None:
         """Start all raylets. They are not ready yet.
 
         Raises:
-            Rejected: this environment has no Ray.
+            Rejected: this environment has no Ray, or its head let no worker join in time.
         """
         ray = Path(sys.executable).with_name("ray")
         if not ray.exists():
@@ -79,7 +79,13 @@ class LocalRay:
         for index, (node, metrics_port) in enumerate(zip(self._nodes, metrics_ports, strict=True)):
             place = self._head_arguments() if index == 0 else [f"--address=127.0.0.1:{self._gcs_port}"]
             if index == 1:
-                await self._head_answers()
+                try:
+                    await asyncio.wait_for(self._head_answers(), within_s)
+                except TimeoutError:
+                    where = self.folder / "node-0.log"
+                    raise Rejected(
+                        f"Ray's head does not answer after {within_s:.0f} s; see {where}"
+                    ) from None
             log = (self.folder / f"node-{index}.log").open("wb")
             with log:
                 self._processes.append(

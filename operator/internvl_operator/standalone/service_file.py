@@ -63,6 +63,8 @@ def _parse_document(node: yaml.Node, name: str) -> WrittenService:
         document = yaml.SafeLoader("").construct_document(node)
     except yaml.MarkedYAMLError as fault:
         raise Rejected(f"{name}:{node.start_mark.line + 1}: not YAML: {fault.problem or fault}") from fault
+    except ValueError as fault:  # such as the date 2026-13-45
+        raise Rejected(f"{name}:{node.start_mark.line + 1}: holds a value that is none: {fault}") from fault
     try:
         return _parse_object(document)
     except Rejected as fault:

@@ -100,17 +100,17 @@ class _Up:
         self, transport: AiohttpTransport, stack: contextlib.AsyncExitStack
     ) -> LocalRay | None:
         """Start Ray, unless every service names one or the command line does."""
-        if self._settings.ray_address or all(service.spec.backend for service in self._written):
+        ours = [service for service in self._written if service.spec.backend is None]
+        if self._settings.ray_address or not ours:
             return None
         if remains := await end_remains():
             self._console.say(f"ended what {remains} killed run(s) had left behind")
-        ray = LocalRay(plan_nodes(self._written))
+        nodes = plan_nodes(ours)
+        ray = LocalRay(nodes)
         stack.push_async_callback(self._stop_ray, ray)
-        self._console.say(
-            f"starting Ray ({len(plan_nodes(self._written))} node(s)), logs in {ray.log_folder}"
-        )
-        await ray.start()
-        await self._wait_for_ray(ray, transport)
+        self._console.say(f"starting Ray ({len(nodes)} node(s)), logs in {ray.log_folder}")
+        await ray.start(within_s=RAY_START_S)
+        await self._wait_for_ray(ray, transport, {node.pool for node in nodes if node.pool})
         self._settings = replace(
             self._settings,
             ray_address=ray.address,
@@ -119,16 +119,15 @@ class _Up:
         )
         return ray
 
-    async def _wait_for_ray(self, ray: LocalRay, transport: AiohttpTransport) -> None:
+    async def _wait_for_ray(self, ray: LocalRay, transport: AiohttpTransport, pools: set[str]) -> None:
         loop = asyncio.get_running_loop()
         client = RayClient(ray.address, transport, timeout_s=self._settings.ray_timeout_s)
-        wanted = {node.pool for node in plan_nodes(self._written) if node.pool}
         began = loop.time()
         while not self._stop.is_set():
             if (log := ray.dead()) is not None:
                 raise Rejected(f"Ray did not start: {log}")
             with contextlib.suppress(RayFault):
-                if wanted <= await client.fetch_pools(POOL):
+                if pools <= await client.fetch_pools(POOL):
                     await client.fetch()
                     self._console.say(f"Ray is up after {loop.time() - began:.0f} s, dashboard {ray.address}")
                     return
@@ -154,8 +153,7 @@ class _Up:
         ]
         try:
             status = await self._until_done(tasks, ray)
-            if ray is None:
-                await self._take_down(queue)
+            await self._take_down(queue, await self._living_elsewhere(ray))
             return status
         finally:
             for task in tasks:
@@ -198,6 +196,7 @@ class _Up:
         said = ""
         async for _ in watchfiles.awatch(
             file.parent,
+            recursive=False,  # the folder may be a home or a checkout
             watch_filter=lambda _, name: Path(name).name == file.name,
             debounce=300,
             rust_timeout=500,
@@ -214,19 +213,33 @@ class _Up:
                 self._console.say(f"{key}  the file changed")
                 queue.add(key)
 
-    async def _take_down(self, queue: WorkQueue[ServiceKey]) -> None:
-        """Remove our applications from a Ray that is not ours. A second Ctrl-C leaves them."""
+    async def _living_elsewhere(self, ray: LocalRay | None) -> set[ServiceKey]:
+        """Services on a Ray that outlives us."""
+        found = [await self._store.read(key) for key in self._store.present()]
+        return {
+            seen.key
+            for seen in found
+            if seen is not None and (ray is None or (seen.spec is not None and seen.spec.backend is not None))
+        }
+
+    async def _take_down(self, queue: WorkQueue[ServiceKey], keys: set[ServiceKey]) -> None:
+        """Remove the applications of these services from Rays that are not ours. A second Ctrl-C leaves them."""
+        if not keys:
+            return
         self._stop.clear()
-        for key in self._store.delete(set(self._store.present())):
+        for key in keys:
+            self._store.delete({key})
             queue.add(key)
-        while self._store.present():
+        while remaining := keys & set(self._store.present()):
+            if self._stop.is_set():
+                break
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), 0.1)
-            if self._stop.is_set():
-                left = ", ".join(str(key) for key in self._store.present())
-                self._console.say(f"left in Ray Serve: the applications of {left}")
-                return
-        self._console.say("all applications are removed")
+        if left := remaining | (keys & self._store.left_behind):
+            names = ", ".join(str(key) for key in sorted(left))
+            self._console.say(f"left in Ray Serve: the applications of {names}")
+        else:
+            self._console.say("all applications are removed")
 
 
 def _now() -> datetime:

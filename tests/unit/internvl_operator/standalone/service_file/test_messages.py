@@ -65,3 +65,8 @@ def test_a_name_may_not_be_there_twice():
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(Rejected, match=r"gone\.yaml: cannot be read: No such file"):
         read_service_file(tmp_path / "gone.yaml")
+
+
+def test_a_date_that_does_not_exist_is_told_and_ends_nothing():
+    with pytest.raises(Rejected, match=r"service\.yaml:1: "):
+        parse_service_text("kind: InternVLService\nmetadata: {name: 2026-13-45}\n", "service.yaml")
