@@ -54,7 +54,7 @@ up: setup-run ## The same service without Kubernetes: FILE=service.yaml ARGS="--
 setup: ## Make both environments and the control plane's binaries (cold: minutes; warm: under a second)
 	@$(SETUP) run dev cluster
 
-generate: ## Write the generated files (manifests/crds, docs/reference.md, docs/conditions.md)
+generate: ## Write the generated files (manifests/crds, docs/{reference,conditions,settings}.md)
 	@$(SETUP) run
 	@$(RUN)/python -m internvl_operator.api.crd manifests/crds
 	@$(RUN)/python -m internvl_operator.api.reference docs

@@ -1,5 +1,6 @@
 """Settings of one operator process: read once at its edge, passed down as a value.
 
+`docs/settings.md` is generated from the fields and the strings below them (`api/reference.py`).
 `Settings.from_env` takes a mapping (`os.environ` at the edge), so that nothing here reads the environment.
 """
 
@@ -24,29 +25,35 @@ class Settings:
     """Namespaces watched; empty: all."""
 
     lease_name: str = "internvl-operator"
+    """Name of the Lease; `manifests/rbac` allows this one."""
     lease_namespace: str = "internvl-system"
+    """Namespace of the Lease; it must exist."""
     lease_duration_s: float = 15.0
+    """How long the Lease of a process that died holds others up. Renewed after a third of it."""
     identity: str = "internvl-operator"
     """Holder written into the Lease; the edge adds what makes it unique (the pod's name)."""
 
     poll_interval_s: float = 2.0
-    """Pause between two looks at one Ray address."""
+    """Time from one look at a Ray address to the next."""
     ray_timeout_s: float = 8.0
     """One request to Ray; with the interval it bounds how long a hang stays unseen (15 s)."""
     build_wait_s: float = 30.0
     """How long a write waits for other owners' applications that are being built; well below the deletion deadline."""
     probe_timeout_s: float = 20.0
+    """Longest wait for the answer of the semantic probe."""
     probe_retry_s: float = 5.0
     """Pause after a probe that failed."""
     retry_min_s: float = 10.0
     """Pause before the first retry of a role that Serve gave up on; doubles with each retry."""
     retry_max_s: float = 300.0
+    """Longest pause between two retries of a role."""
     deletion_deadline_s: float = 60.0
     """From the deletion timestamp; after it the finalizer goes, whatever Ray says."""
 
     serve_http_host: str | None = None
-    """Where Serve's HTTP proxies listen if our write is the one that starts Serve; None: Serve's default."""
+    """Where Serve's HTTP proxies listen if our write is the one that starts Serve; unset: Serve's default."""
     serve_http_port: int | None = None
+    """Their port, likewise."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
