@@ -1,0 +1,32 @@
+from internvl_operator.api import labels
+from internvl_operator.api.keys import ServiceKey
+from internvl_operator.handlers.watching import build_registry, build_settings
+
+
+def test_a_watch_that_says_nothing_is_given_up_within_a_minute():
+    watching = build_settings().watching
+    assert watching.server_timeout < watching.inactivity_timeout < watching.client_timeout
+    assert watching.inactivity_timeout + watching.connect_timeout < 60
+
+
+def test_kopf_writes_and_scans_nothing():
+    settings = build_settings()
+    assert not settings.posting.enabled
+    assert settings.scanning.disabled
+    assert settings.peering.standalone
+
+
+async def test_an_event_becomes_a_key_and_a_name_that_is_none_becomes_nothing():
+    seen = []
+    registry = build_registry(lambda *arguments: seen.append(arguments))
+    (handler,) = registry._watching.get_all_handlers()
+    for kind, name in (("ADDED", "a"), (None, "b"), ("DELETED", "a"), ("ADDED", "a.vision")):
+        meta = {"namespace": "ns", "name": name, "resourceVersion": "7"}
+        await handler.fn(event={"type": kind, "object": {"metadata": meta}})
+
+    assert handler.selector.group == labels.GROUP
+    assert seen == [
+        (ServiceKey("ns", "a"), "7", False),
+        (ServiceKey("ns", "b"), "7", False),
+        (ServiceKey("ns", "a"), "7", True),
+    ]
