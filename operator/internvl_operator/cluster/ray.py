@@ -76,16 +76,11 @@ class ServeApi(Protocol):
 class RayClient:
     """The real `ServeApi`, over a shared transport. Holds no connection of its own."""
 
-    def __init__(
-        self, address: str, transport: HttpTransport, *, timeout_s: float, token: str | None = None
-    ) -> None:
+    def __init__(self, address: str, transport: HttpTransport, *, timeout_s: float) -> None:
         self.address = parse_ray_address(address)
         self._transport = transport
         self._timeout_s = timeout_s
         self._headers = {"Accept": "application/json"}
-        if token:
-            # Ray's own header: it survives proxies that eat `Authorization`.
-            self._headers["X-Ray-Authorization"] = f"Bearer {token}"
 
     async def fetch(self) -> ServeState:
         """Read all applications, declarative and imperative, in one request."""
@@ -144,8 +139,7 @@ class RayClient:
             case 401 | 403:
                 return RayFault(
                     Reason.RAY_UNAUTHORIZED,
-                    f"Ray at {self.address} wants a token ({reply.status}); start Ray with "
-                    "RAY_AUTH_MODE=disabled, or give the operator its token",
+                    f"Ray at {self.address} wants a token ({reply.status}); start it with RAY_AUTH_MODE=disabled",
                 )
             case 400:
                 return RayFault(
