@@ -3,6 +3,7 @@
 Fields that Serve leaves out while something starts or dies are expected to be missing.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -11,6 +12,8 @@ from urllib.parse import urlsplit
 from internvl_operator.cluster.ray import ServeState
 from internvl_operator.plan.observation import ApplicationSeen, DeploymentSeen, RaySeen, ReplicaSeen
 
+_HOST = re.compile(r"[A-Za-z0-9._:-]*")
+_ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*/?")
 _WILDCARDS = ("", "0.0.0.0", "::", "127.0.0.1", "localhost", "::1")  # noqa: S104 - compared, not bound
 
 
@@ -29,16 +32,21 @@ def http_address(address: str, state: ServeState) -> str | None:
     """Where Serve's HTTP proxy answers, as seen from here: on the Ray head, unless it is bound elsewhere.
 
     A proxy that listens on all addresses, or on loopback while Ray itself was reached, is on Ray's own host.
+    What Serve says is not trusted further than a host, a port and a plain path: the probe is sent there.
     """
     options = state.options.get("http_options")
     if not state.started or not isinstance(options, Mapping) or not state.has_proxy:
         return None
-    host = str(options.get("host") or "")
+    host, port = str(options.get("host") or ""), options.get("port", 8000)
+    root_path = str(options.get("root_path") or "")
+    is_port = isinstance(port, int) and 1 <= port <= 65535
+    if not (is_port and _HOST.fullmatch(host) and _ROOT_PATH.fullmatch(root_path)):
+        return None
     if host in _WILDCARDS:
         host = urlsplit(address).hostname or host
     scheme = "https" if options.get("ssl_certfile") else "http"
     shown = f"[{host}]" if ":" in host else host
-    return f"{scheme}://{shown}:{options.get('port', 8000)}{str(options.get('root_path') or '').rstrip('/')}"
+    return f"{scheme}://{shown}:{port}{root_path.rstrip('/')}"
 
 
 def _application(name: str, details: Mapping[str, Any]) -> ApplicationSeen:

@@ -28,6 +28,22 @@ def test_a_root_path_and_tls_are_part_of_the_address():
     assert http_address("http://ray:8265", options) == "https://ray:8443/serve"
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"root_path": "/latest/meta-data?x="},
+        {"root_path": "/a#"},
+        {"root_path": "@elsewhere"},
+        {"host": "somebody@elsewhere/"},
+        {"port": "80/latest"},
+        {"port": 0},
+        {"port": None},
+    ],
+)
+def test_what_serve_says_cannot_bend_the_probe_to_another_resource(options):
+    assert http_address("http://ray:8265", state(**{"host": "0.0.0.0", "port": 8000, **options})) is None
+
+
 def test_without_a_healthy_proxy_there_is_no_address():
     assert http_address("http://ray:8265", ServeState(options={"http_options": {}}, started=True)) is None
 
