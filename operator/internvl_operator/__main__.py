@@ -38,6 +38,8 @@ log = logging.getLogger("internvl_operator")
 EXIT_USAGE = 2
 EXIT_LEASE_LOST = 3
 EXIT_STOPPED = 4
+STOP = "stop"
+"""Name of the one part that may end."""
 CRD_EVERY_S = 3.0
 STALL_S = 120.0
 """A reconcile that runs, or a change that the watch owes, for longer than this means that we are stuck."""
@@ -147,7 +149,7 @@ async def _operate(
             asyncio.create_task(queue.run(), name="work queue"),
             asyncio.create_task(resync.run(), name="resync"),
             asyncio.create_task(Watcher(resync.on_key, namespaces=settings.namespaces).run(), name="watch"),
-            asyncio.create_task(stop.wait(), name="stop"),
+            asyncio.create_task(stop.wait(), name=STOP),
         }
         ended, running = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
         for task in running:
@@ -165,6 +167,9 @@ def _status_of(ended: set[asyncio.Task[Any]]) -> int:
             return EXIT_STOPPED
         if fault is not None:
             log.error("the %s ended: %s: %s", task.get_name(), type(fault).__name__, fault)
+            return EXIT_STOPPED
+        if task.get_name() != STOP:
+            log.error("the %s ended", task.get_name())
             return EXIT_STOPPED
     log.info("stopping")
     return 0

@@ -1,8 +1,9 @@
 """The Lease that makes one operator process act. Taken before Kopf starts; the process exits when it is lost.
 
 Lost means that somebody else has it. An API server that does not answer takes it from nobody: then this
-process stops writing before the Lease can run out, and goes on when it could renew it. Only this process's own clock counts: another holder is dead when its Lease has not changed for a whole
-duration as watched from here, whatever the times written in it say. Called by `__main__`.
+process stops writing before the Lease can run out, and goes on when it could renew it. Only this process's own
+clock counts: another holder is dead when its Lease has not changed for a whole duration as watched from here,
+whatever the times written in it say. Called by `__main__`.
 """
 
 import asyncio
