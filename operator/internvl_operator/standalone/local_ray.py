@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import uuid
@@ -21,12 +20,11 @@ from pathlib import Path
 
 from internvl_operator.api.labels import POOL
 from internvl_operator.errors import Rejected
+from internvl_operator.standalone.ports import FreePorts
 
 MARK = "INTERNVL_UP"
 FOLDER_PREFIX = "ivup-"
 OBJECT_STORE_BYTES = 200 * 1024 * 1024
-FIRST_METRICS_PORT = 9100
-"""Ray refuses metrics ports in its own worker range, 10002 to 19999."""
 STOP_S = 3.0
 _PR_SET_PDEATHSIG = 1
 
@@ -48,7 +46,8 @@ class LocalRay:
         self._processes: list[asyncio.subprocess.Process] = []
         # Short: Ray puts Unix sockets below it, whose paths may have 107 bytes.
         self.folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
-        self._gcs_port, self._dashboard_port, self.http_port = free_ports(3)
+        self._ports = FreePorts()
+        self._gcs_port, self._dashboard_port, self.http_port = (self._ports.take() for _ in range(3))
 
     @property
     def address(self) -> str:
@@ -75,8 +74,7 @@ class LocalRay:
         owner = {"pid": os.getpid(), "started": process_start(os.getpid()), "mark": self._mark}
         (self.folder / "owner.json").write_text(json.dumps(owner))
         (self.folder / "home").mkdir()
-        metrics_ports = free_ports(len(self._nodes), first=FIRST_METRICS_PORT)
-        for index, (node, metrics_port) in enumerate(zip(self._nodes, metrics_ports, strict=True)):
+        for index, node in enumerate(self._nodes):
             place = self._head_arguments() if index == 0 else [f"--address=127.0.0.1:{self._gcs_port}"]
             if index == 1:
                 try:
@@ -92,7 +90,7 @@ class LocalRay:
                     await asyncio.create_subprocess_exec(
                         ray,
                         *("start", "--block", "--node-ip-address=127.0.0.1", *place),
-                        *_node_arguments(node, metrics_port),
+                        *_node_arguments(node, self._ports),
                         env=self._environment(os.environ),
                         stdin=asyncio.subprocess.DEVNULL,
                         stdout=log,
@@ -137,7 +135,7 @@ class LocalRay:
             "--include-dashboard=true",
             "--dashboard-host=127.0.0.1",
             f"--dashboard-port={self._dashboard_port}",
-            f"--ray-client-server-port={free_ports(1)[0]}",
+            f"--ray-client-server-port={self._ports.take()}",
             f"--temp-dir={self.folder}",
         ]
 
@@ -151,22 +149,23 @@ class LocalRay:
             "RAY_AUTH_MODE": "disabled",
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_metrics_report_interval_ms": "1000",
+            # The dashboard imports nine modules in as many processes; on a busy machine Ray's 30 s are too short.
+            "RAY_DASHBOARD_SUBPROCESS_MODULE_WAIT_READY_TIMEOUT": "120",
             MARK: self._mark,
         }
 
 
-def _node_arguments(node: LocalNode, metrics_port: int) -> list[str]:
-    agent_http, agent_grpc, runtime_env, manager, objects = free_ports(5)
+def _node_arguments(node: LocalNode, ports: FreePorts) -> list[str]:
     return [
         f"--num-cpus={node.cpus}",
         f"--object-store-memory={OBJECT_STORE_BYTES}",
         *([f"--labels={POOL}={node.pool}"] if node.pool else []),
-        f"--metrics-export-port={metrics_port}",
-        f"--dashboard-agent-listen-port={agent_http}",
-        f"--dashboard-agent-grpc-port={agent_grpc}",
-        f"--runtime-env-agent-port={runtime_env}",
-        f"--node-manager-port={manager}",
-        f"--object-manager-port={objects}",
+        f"--metrics-export-port={ports.take_for_metrics()}",
+        f"--dashboard-agent-listen-port={ports.take()}",
+        f"--dashboard-agent-grpc-port={ports.take()}",
+        f"--runtime-env-agent-port={ports.take()}",
+        f"--node-manager-port={ports.take()}",
+        f"--object-manager-port={ports.take()}",
         "--min-worker-port=0",
         "--max-worker-port=0",
         "--log-color=false",
@@ -212,23 +211,6 @@ def process_start(pid: int) -> str | None:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):
         return None
-
-
-def free_ports(count: int, *, first: int | None = None) -> list[int]:
-    """Ports of loopback that nobody listens on now: any, or from `first` upwards."""
-    with contextlib.ExitStack() as held:
-        found: list[int] = []
-        candidate = first or 0
-        while len(found) < count:
-            probe = held.enter_context(contextlib.closing(socket.socket()))
-            try:
-                probe.bind(("127.0.0.1", candidate))
-                found.append(probe.getsockname()[1])
-            except OSError:
-                if not first:
-                    raise
-            candidate += 1 if first else 0
-        return found
 
 
 def _marked(mark: str) -> list[int]:
