@@ -26,6 +26,7 @@ from typing import Any, Self
 
 from e2e.cluster.errors import StartFailed
 from e2e.cluster.processes import ProcessKeeper
+from internvl_operator.standalone.ports import FreePorts
 
 POOL_LABEL = "serving.internvl.io/pool"
 HEAD = "head"
@@ -35,8 +36,6 @@ _ROOT = Path(__file__).parents[2]
 _MARK = "INTERNVL_RAY_NODE"
 _POLL_S = 0.05
 _STARTS = 4
-_FIRST_METRICS_PORT = 9100
-"""Ray refuses metrics ports in its worker range (10002 to 19999)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +75,7 @@ class RayNodes:
     """Free port for Serve's HTTP proxy: put it into `http_options` of the first Serve config."""
     _keeper: ProcessKeeper = field(init=False)
     _mark: str = field(init=False)
+    _ports: FreePorts = field(init=False)
     _gcs_port: int = field(init=False)
     _dashboard_port: int = field(init=False)
     _metrics_ports: dict[str, int] = field(init=False)
@@ -87,14 +87,9 @@ class RayNodes:
         self.folder = Path(tempfile.mkdtemp(prefix="ivr-"))
         self._keeper = ProcessKeeper(self.folder)
         self._mark = uuid.uuid4().hex
-        self._gcs_port, self._dashboard_port, self.serve_port = _free_ports(3)
-        self._metrics_ports = dict(
-            zip(
-                (n.name for n in self.nodes),
-                _free_ports(len(self.nodes), first=_FIRST_METRICS_PORT),
-                strict=True,
-            )
-        )
+        self._ports = FreePorts()
+        self._gcs_port, self._dashboard_port, self.serve_port = (self._ports.take() for _ in range(3))
+        self._metrics_ports = {node.name: self._ports.take_for_metrics() for node in self.nodes}
         (self.folder / "home").mkdir()
         try:
             self._start_head()
@@ -227,7 +222,7 @@ class RayNodes:
             "--dashboard-host=127.0.0.1",
             f"--dashboard-port={self._dashboard_port}",
             # Its default, 10001, is one for the whole machine.
-            f"--ray-client-server-port={_free_ports(1)[0]}",
+            f"--ray-client-server-port={self._ports.take()}",
         )
         # The workers can join as soon as this port answers, seconds before the dashboard does.
         self._wait_for(lambda: _answers(self._gcs_port), "Ray's head to answer")
@@ -237,7 +232,6 @@ class RayNodes:
         role = list(arguments) or [f"--address={self.gcs_address}"]
         if node.name == HEAD:
             role.append(f"--temp-dir={self.folder}")
-        agent_http, agent_grpc, runtime_env, manager, objects = _free_ports(5)
         self._keeper.start(
             node.name,
             [
@@ -250,11 +244,11 @@ class RayNodes:
                 f"--object-store-memory={self.object_store_bytes}",
                 *([f"--labels={POOL_LABEL}={node.pool}"] if node.pool else []),
                 f"--metrics-export-port={self._metrics_ports[node.name]}",
-                f"--dashboard-agent-listen-port={agent_http}",
-                f"--dashboard-agent-grpc-port={agent_grpc}",
-                f"--runtime-env-agent-port={runtime_env}",
-                f"--node-manager-port={manager}",
-                f"--object-manager-port={objects}",
+                f"--dashboard-agent-listen-port={self._ports.take()}",
+                f"--dashboard-agent-grpc-port={self._ports.take()}",
+                f"--runtime-env-agent-port={self._ports.take()}",
+                f"--node-manager-port={self._ports.take()}",
+                f"--object-manager-port={self._ports.take()}",
                 # Any free port: several clusters then live beside each other.
                 "--min-worker-port=0",
                 "--max-worker-port=0",
@@ -283,23 +277,6 @@ class RayNodes:
 
         logs = [self.folder / f"{node.name}.log" for node in self.nodes]
         _wait(done_or_start_again, timeout_s=self.start_timeout_s, what=what, logs=logs)
-
-
-def _free_ports(count: int, *, first: int | None = None) -> list[int]:
-    """Ports that nobody listens on now; from `first` upwards, or any."""
-    with contextlib.ExitStack() as held:
-        found: list[int] = []
-        candidate = first or 0
-        while len(found) < count:
-            probe = held.enter_context(contextlib.closing(socket.socket()))
-            try:
-                probe.bind(("127.0.0.1", candidate))
-            except OSError:
-                candidate += 1
-                continue
-            found.append(probe.getsockname()[1])
-            candidate += 1 if first else 0
-        return found
 
 
 def _answers(port: int) -> bool:

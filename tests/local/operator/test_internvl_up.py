@@ -78,7 +78,12 @@ def test_a_file_is_served_followed_and_taken_down(up, tmp_path, eventually):
     file.write_text(SERVICE)
     before = folders()
     first = up("-f", str(file))
-    took_s = eventually(lambda: "answers at http://127.0.0.1:" in first.text, "Ready", within_s=180)
+    took_s = eventually(
+        lambda: "answers at http://127.0.0.1:" in first.text or first.process.poll() is not None,
+        "Ready, or the end",
+        within_s=180,
+    )
+    assert first.process.poll() is None
     print(f"\ninternvl up: Ready after {took_s:.1f} s")
     assert "curl -s http://127.0.0.1:" in first.text
     (folder,) = folders() - before

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from internvl_operator.standalone import local_ray
+from internvl_operator.standalone import local_ray, ports
 from internvl_operator.standalone.local_ray import LocalNode, LocalRay
 
 pytestmark = pytest.mark.timeout(10)  # some start a process on a machine that may be busy
@@ -100,9 +100,10 @@ def test_ray_reads_no_variable_of_the_shell_that_is_meant_for_another_ray():
 
 
 def test_a_pool_is_the_label_of_its_node(monkeypatch):
-    monkeypatch.setattr(local_ray, "free_ports", lambda count, first=None: list(range(1, count + 1)))
+    monkeypatch.setattr(ports, "_is_free", lambda port: True)
+    free = ports.FreePorts()
 
-    assert "--labels=serving.internvl.io/pool=l4" in local_ray._node_arguments(LocalNode("l4", 3), 9100)
-    arguments = local_ray._node_arguments(LocalNode(None, 3), 9100)
+    assert "--labels=serving.internvl.io/pool=l4" in local_ray._node_arguments(LocalNode("l4", 3), free)
+    arguments = local_ray._node_arguments(LocalNode(None, 3), free)
     assert not any(argument.startswith("--labels") for argument in arguments)
     assert "--num-cpus=3" in arguments
