@@ -91,6 +91,10 @@ class Resync:
             agrees = self._delivered.get(key) == versions.get(key)
             if agrees:
                 self._missing.pop(key, None)
+            elif key not in versions and key in self._missing:
+                # Gone in two lists: a watch that had to list anew never tells of what vanished meanwhile.
+                self._missing.pop(key)
+                self._delivered.pop(key, None)
             else:
                 self._missing.setdefault(key, self._monotonic())
             if not agrees or self._lists % ALL_EVERY == 0:

@@ -113,3 +113,25 @@ async def test_a_kind_that_is_gone_ends_the_process(world):
 
     with pytest.raises(KindGone):
         await world.resync.run()
+
+
+def test_a_deletion_that_is_never_delivered_does_not_make_the_watch_count_as_stalled_for_ever(world):
+    """A watch whose place was too old lists anew, and tells nothing of what vanished meanwhile."""
+    world.resync.on_key(A, "1", deleted=False)
+    for _ in range(3):
+        world.resync.compare([])
+        world.seconds += 60.0
+    assert world.resync.stalled_for() == 0.0
+
+    world.added.clear()
+    world.resync.compare([])
+    assert world.added == []
+
+
+def test_a_service_made_while_a_list_was_read_is_not_taken_for_deleted(world):
+    world.resync.on_key(A, "1", deleted=False)
+    world.resync.compare([])
+    world.seconds += 60.0
+    world.resync.compare(listed(a="1"))
+
+    assert world.resync.stalled_for() == 0.0
