@@ -197,8 +197,14 @@ def _remains() -> list[tuple[Path, str]]:  # folder and mark of runs of this use
 
 
 async def end_marked(mark: str) -> None:
-    """Kill every process that carries the mark, and wait until they are gone."""
-    while pids := _marked(mark):
+    """Kill every process that carries the mark, and wait until they are gone.
+
+    A process that replaces its program cannot be read for a moment: nobody is left when nobody was seen twice.
+    """
+    empty_looks = 0
+    while empty_looks < 2:
+        pids = _marked(mark)
+        empty_looks = 0 if pids else empty_looks + 1
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
