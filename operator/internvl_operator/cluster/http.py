@@ -85,7 +85,11 @@ class AiohttpTransport:
         """Send one request and read the whole answer, within `timeout_s` and `max_bytes`."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, headers={"User-Agent": USER_AGENT}
+                # Unlimited: addresses that hang must not take the connections of those that answer.
+                connector=aiohttp.TCPConnector(limit=0),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trust_env=False,
+                headers={"User-Agent": USER_AGENT},
             )
         connect_s = min(self._connect_timeout_s, timeout_s)
         try:
@@ -100,7 +104,7 @@ class AiohttpTransport:
                 return HttpReply(status=response.status, body=await _read_bounded(response, max_bytes))
         except TimeoutError as fault:  # also aiohttp's own timeouts, which inherit from it
             raise HttpTimedOut(f"no complete answer from {url} within {timeout_s:g} s") from fault
-        except aiohttp.InvalidURL as fault:
+        except (aiohttp.InvalidURL, UnicodeError) as fault:  # the second from encoding a host's name
             raise HttpUnreachable(f"{url} is not an address that can be called") from fault
         except (aiohttp.ClientError, OSError) as fault:
             raise HttpUnreachable(f"cannot reach {url}: {_why(fault)}") from fault
