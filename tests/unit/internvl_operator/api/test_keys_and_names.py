@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from internvl_operator.api import names
@@ -9,13 +9,16 @@ from internvl_operator.errors import Rejected
 
 LABELS = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,10}[a-z0-9])?", fullmatch=True)
 KEYS = st.builds(ServiceKey, LABELS, LABELS)
+FEW = settings(max_examples=30, deadline=None)  # two seconds a test, on a busy machine too
 
 
+@FEW
 @given(KEYS)
 def test_a_key_survives_its_string_form(key):
     assert parse_service_key(str(key)) == key
 
 
+@FEW
 @given(KEYS, KEYS)
 def test_two_services_share_no_name(first, second):
     if first != second:
