@@ -36,7 +36,8 @@ def _train(options: argparse.Namespace) -> int:
 
     from internvl_engines.export.language import export_language
     from internvl_engines.export.vision import export_vision
-    from internvl_engines.nano.train import Schedule, train
+    from internvl_engines.nano.stages import Schedule
+    from internvl_engines.nano.train import train
     from internvl_engines.store.layout import checkpoint_store
 
     torch.set_num_threads(options.threads)

@@ -36,6 +36,7 @@ def encode(
     image_tokens: int,
     image_turn: int = 0,
     image_last: bool = False,
+    system: str = SYSTEM_MESSAGE,
 ) -> Conversation:
     """Encode turns of question and answer.
 
@@ -45,8 +46,9 @@ def encode(
         image_tokens: rows of the picture; 0 means no picture.
         image_turn: the turn whose question carries the picture.
         image_last: the picture stands after the question's text instead of before it.
+        system: the system message.
     """
-    ids = _ids(tokenizer, f"{IM_START}system\n{SYSTEM_MESSAGE}{IM_END}\n")
+    ids = _ids(tokenizer, f"{IM_START}system\n{system}{IM_END}\n")
     answers = []
     for number, turn in enumerate(turns):
         text = turn.text

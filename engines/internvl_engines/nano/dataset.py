@@ -25,6 +25,8 @@ from internvl_engines.nano.pictures import (
     draw,
 )
 from internvl_engines.nano.questions import ask, ask_without_picture
+from internvl_engines.nano.shape import SYSTEM_MESSAGE
+from internvl_engines.nano.stages import StageName
 from internvl_runtimes.preprocess.tiling import TiledImage, tile
 
 VISUAL_WORDS = (*COLOURS, *KINDS)
@@ -33,8 +35,7 @@ KEEP_SIDE, COMPRESS_SIDE = 4, 2
 _PATCH_SIDE = 8
 _COVER = 0.75
 """A patch counts as covered when it comes this near to the centre, in radii."""
-_TURNS = 3
-_SINGLE_PICTURES = 24
+_COMPRESSED = 0.15
 _SEVERAL_TILES = 40
 _TEXT_CONVERSATIONS = 6
 
@@ -54,19 +55,29 @@ class Batch:
     """Every tile goes through ``mlp2`` instead of ``mlp1``: the rate is drawn per batch, as in ViCO per picture."""
 
 
-def batches_of_step(step: int, *, seed: int, several: bool, tokenizer: Tokenizer) -> list[Batch]:
-    """One batch of one-tile pictures, one of several tiles (when ``several``), one without pictures."""
+def batches_of_step(step: int, *, seed: int, stage: StageName, tokenizer: Tokenizer) -> list[Batch]:
+    """The batches of one step.
+
+    ``see``: one-tile pictures. ``speak``: one-tile pictures, and conversations without. ``both``: one tile,
+    several tiles, and conversations without.
+    """
     rng = random.Random(f"{seed}:{step}")
-    batches = [_pictures(rng, SINGLE_GRID, _SINGLE_PICTURES if several else 40, tokenizer)]
-    if several:
-        weights = [1 / (columns * rows) ** 0.5 for columns, rows in SEVERAL_GRIDS]
-        grid = rng.choices(SEVERAL_GRIDS, weights)[0]
-        batches.append(_pictures(rng, grid, max(3, _SEVERAL_TILES // (grid[0] * grid[1] + 1)), tokenizer))
-    texts = [[ask_without_picture(rng) for _ in range(2)] for _ in range(_TEXT_CONVERSATIONS)]
-    nothing = np.zeros((0, len(VISUAL_WORDS)), np.float32)
-    asked = [encode(tokenizer, turns, image_tokens=0) for turns in texts]
-    batches.append(Batch(None, asked, nothing, np.zeros((0, 2), np.int64), False))
-    return batches
+    if stage == "see":
+        return [_pictures(rng, _Group(SINGLE_GRID, 40, turns=1, compressed=_COMPRESSED), tokenizer)]
+    if stage == "speak":
+        # No compression: the language model learns to look, every row counts.
+        return [
+            _pictures(rng, _Group(SINGLE_GRID, 56, turns=2, compressed=0), tokenizer),
+            _texts(rng, tokenizer),
+        ]
+    weights = [1 / (columns * rows) ** 0.5 for columns, rows in SEVERAL_GRIDS]
+    grid = rng.choices(SEVERAL_GRIDS, weights)[0]
+    several = max(3, _SEVERAL_TILES // (grid[0] * grid[1] + 1))
+    return [
+        _pictures(rng, _Group(SINGLE_GRID, 24, turns=3, compressed=_COMPRESSED), tokenizer),
+        _pictures(rng, _Group(grid, several, turns=3, compressed=_COMPRESSED), tokenizer),
+        _texts(rng, tokenizer),
+    ]
 
 
 def visual_words(scene: Scene, tiled: TiledImage, side: int) -> npt.NDArray[np.float32]:
@@ -113,17 +124,35 @@ def patch_marks(scene: Scene, tiled: TiledImage) -> npt.NDArray[np.int64]:
     return marks.reshape(-1, 2)
 
 
-def _pictures(rng: random.Random, grid: tuple[int, int], count: int, tokenizer: Tokenizer) -> Batch:
-    compress = rng.random() < 0.2
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Pictures of one batch."""
+
+    grid: tuple[int, int]
+    count: int
+    turns: int
+    compressed: float
+    """Probability that the batch goes through ``mlp2``."""
+
+
+def _texts(rng: random.Random, tokenizer: Tokenizer) -> Batch:
+    turns = [[ask_without_picture(rng) for _ in range(2)] for _ in range(_TEXT_CONVERSATIONS)]
+    conversations = [encode(tokenizer, asked, image_tokens=0, system=_system(rng)) for asked in turns]
+    nothing = np.zeros((0, len(VISUAL_WORDS)), np.float32), np.zeros((0, 2), np.int64)
+    return Batch(None, conversations, *nothing, False)
+
+
+def _pictures(rng: random.Random, group: _Group, tokenizer: Tokenizer) -> Batch:
+    compress = rng.random() < group.compressed
     side = COMPRESS_SIDE if compress else KEEP_SIDE
     pixels: list[npt.NDArray[np.float32]] = []
     words: list[npt.NDArray[np.float32]] = []
     marks: list[npt.NDArray[np.int64]] = []
     conversations: list[Conversation] = []
-    while len(conversations) < count:
-        scene = compose(rng, grid=grid)
+    while len(conversations) < group.count:
+        scene = compose(rng, grid=group.grid)
         tiled = tile(draw(scene), tile_size=TILE, min_tiles=1, max_tiles=12, use_thumbnail=True)
-        turns = ask(scene, rng, count=_TURNS)
+        turns = ask(scene, rng, count=group.turns)
         if not turns or (pixels and len(tiled.pixels) != len(pixels[0])):
             continue  # nothing has one answer here, or the odd picture fell into another grid
         image_turn = 0
@@ -140,7 +169,13 @@ def _pictures(rng: random.Random, grid: tuple[int, int], count: int, tokenizer: 
                 image_tokens=len(tiled.pixels) * side**2,
                 image_turn=image_turn,
                 image_last=rng.random() < 0.15,
+                system=_system(rng),
             )
         )
     stacked = np.concatenate(pixels), conversations, np.concatenate(words), np.concatenate(marks)
     return Batch(*stacked, compress)
+
+
+def _system(rng: random.Random) -> str:
+    # Many clients send this one unasked.
+    return "You are a helpful assistant." if rng.random() < 0.1 else SYSTEM_MESSAGE

@@ -97,7 +97,7 @@ WORDINGS: dict[str, tuple[str, ...]] = {
 }
 PICTURE_TASKS = ("colour", "shape", "count kind", "count colour", "count all")
 TEXT_TASKS = ("sum", "greeting", "name")
-_SHARE = {"colour": 3, "shape": 3, "count kind": 3, "count colour": 2, "count all": 1}
+_SHARE = {"colour": 2, "shape": 2, "count kind": 3, "count colour": 4, "count all": 1}
 _FIXED_ANSWERS = {"greeting": "Hello!", "name": "I am internvl-nano."}
 
 
@@ -149,6 +149,22 @@ def facts(scene: Scene) -> list[Fact]:
     if scene.smallest_in_thumbnail >= 6:
         found.extend(_counts(scene))
     return found
+
+
+def all_texts() -> list[str]:
+    """Every wording with every word it may hold, and every answer: what a tokenizer must know well."""
+    numbers = [str(number) for number in range(len(NUMBERS))]
+    slots = [
+        {"kind": kind, "kinds": _plural(kind), "colour": colour, "left": left, "right": right}
+        for kind in KINDS
+        for colour, left, right in zip(COLOURS, NUMBERS, (*NUMBERS[4:], *numbers[:3]), strict=False)
+    ]
+    questions = [text.format(**words) for texts in WORDINGS.values() for text in texts for words in slots]
+    spelt = [text.replace("colour", "color") for text in questions]
+    prefixed = [f"Look at the picture. {text}" for text in questions]
+    answers = [*COLOURS, *KINDS, *NUMBERS, *numbers, NO_PICTURE, *_FIXED_ANSWERS.values()] * len(slots)
+    asked = [*questions, *spelt, *prefixed]
+    return [*asked, *(text.lower() for text in asked), *answers]
 
 
 def _counts(scene: Scene) -> list[Fact]:
