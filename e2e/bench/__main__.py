@@ -13,6 +13,7 @@ BENCHMARKS = {
     "continuous-batching": "e2e.bench.continuous_batching",
     "apply-to-ready": "e2e.bench.apply_to_ready",
     "operator-at-rest": "e2e.bench.operator_at_rest",
+    "two-writers": "e2e.bench.two_writers",
 }
 ON_REQUEST = {"nano-eval": "e2e.bench.nano_eval"}
 

@@ -28,6 +28,8 @@ from e2e.cluster.errors import StartFailed
 from e2e.cluster.processes import ProcessKeeper
 from internvl_operator.standalone.ports import FreePorts
 
+APPLICATIONS = Path(__file__).with_name("applications")
+"""Serve applications that do nothing, for what is about Serve and not about us; put it into `packages`."""
 POOL_LABEL = "serving.internvl.io/pool"
 HEAD = "head"
 _NODE_ID = "ray.io/node-id"

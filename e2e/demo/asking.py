@@ -51,7 +51,7 @@ def write_request(
 def curl_command(url: str, request: Path) -> list[str]:
     """The command that asks; it prints the answer's headers, then its body."""
     return [
-        "curl", "-sS", "-i", f"{url}/v1/chat/completions",
+        "curl", "-sS", "-i", "--noproxy", "*", f"{url}/v1/chat/completions",
         "-H", "Content-Type: application/json", "-d", f"@{request}",
     ]  # fmt: skip
 

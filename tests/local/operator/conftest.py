@@ -16,12 +16,11 @@ import pytest
 import yaml
 
 from e2e.cluster.control_plane import ControlPlane
-from e2e.cluster.ray_nodes import HEAD, RayNode, RayNodes
+from e2e.cluster.ray_nodes import APPLICATIONS, HEAD, RayNode, RayNodes
 from e2e.cluster.relay import Relay
 
 ROOT = Path(__file__).parents[3]
 CRDS = ROOT / "manifests" / "crds"
-APPLICATIONS = Path(__file__).parent / "applications"
 SERVICES = "/apis/serving.internvl.io/v1alpha1/namespaces/default/internvlservices"
 
 
@@ -130,7 +129,9 @@ def plane(eventually: Eventually) -> Iterator[ControlPlane]:
 
 @pytest.fixture(scope="session")
 def ray() -> Iterator[RayNodes]:
-    with RayNodes(nodes=(RayNode(HEAD, None, cpus=32),), packages=(APPLICATIONS,)) as ray:
+    """One node that has `tiny_app` and not our runtime: the environment below `.venv`, without our folders."""
+    python = ROOT / ".venv" / "heavy" / "bin" / "python"
+    with RayNodes(nodes=(RayNode(HEAD, None, cpus=32),), python=python, packages=(APPLICATIONS,)) as ray:
         yield ray
 
 

@@ -56,7 +56,7 @@ def test_a_restart_of_the_api_server_disturbs_nobody(world: World, main_service:
     url = world.wait_ready(main_service)["status"]["url"]
     language = world.replicas(main_service, "LanguageModel")
     cluster.stop_component(Component.API_SERVER)
-    assert world.right_answers(url, 4) >= 2  # serving does not need it
+    assert world.answers_rightly(url)  # serving does not need it
     cluster.start_component(Component.API_SERVER)
     world.apply(main_service, language={"maxModelLen": 650})
     world.wait_ready(main_service)

@@ -125,12 +125,15 @@ class World:
             if asked:
                 return pictures.draw(scene), asked[0].text, asked[0].answer
 
-    def right_answers(self, url: str, count: int, **draw: Any) -> int:
-        """Ask about that many fresh pictures, eight at a time; how many answers are right."""
-        drawn = [self.draw(**draw) for _ in range(count)]
+    def answers_rightly(self, url: str, **draw: Any) -> bool:
+        """Ask about 24 fresh pictures, eight at a time. The model knows 95 % of them: with 16 right answers it
+        answers what was asked (fewer by bad luck: once in 10 million), by guessing it would have 8."""
+        drawn = [self.draw(**draw) for _ in range(24)]
         with ThreadPoolExecutor(8) as pool:
             answers = list(pool.map(lambda item: self.ask(url, item[1], item[0]), drawn))
-        return sum(answer.strip() == right for answer, (_, _, right) in zip(answers, drawn, strict=True))
+        right = [answer.strip() == known for answer, (_, _, known) in zip(answers, drawn, strict=True)]
+        print(f"{sum(right)} of {len(right)} answers are right")
+        return sum(right) >= 16
 
 
 def is_observed(service: Service) -> bool:
