@@ -138,10 +138,10 @@ async def _operate(
             sleep=asyncio.sleep,
         )
         if liveness is not None:
+            # Not the Lease: an outage of the API server is no reason to restart every operator after it.
             liveness.add(
                 (
                     lambda: "a reconcile is stuck" if queue.longest_s() > STALL_S else None,
-                    lambda: "the lease cannot be renewed" if lease.unrenewed_s() > STALL_S else None,
                     lambda: "the watch has stalled" if resync.stalled_for() > STALL_S else None,
                 )
             )

@@ -74,6 +74,7 @@ class Resync:
                 if fault.is_gone:
                     raise KindGone("the CRD of InternVLService was removed") from fault
                 log.warning("cannot list services: %s", fault.message)
+                self._missing.clear()  # what the watch owes is not known while the API server is away
                 continue
             self.compare(found)
 

@@ -135,3 +135,12 @@ def test_a_service_made_while_a_list_was_read_is_not_taken_for_deleted(world):
     world.resync.compare(listed(a="1"))
 
     assert world.resync.stalled_for() == 0.0
+
+
+async def test_while_the_api_server_is_away_the_watch_is_not_blamed(world):
+    world.resync.compare(listed(a="2"))
+    world.fault = ApiFault(0, "connection refused")
+    with pytest.raises(EOFError):
+        await world.resync.run()
+    assert world.seconds > 120
+    assert world.resync.stalled_for() == 0.0
