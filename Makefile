@@ -95,8 +95,8 @@ bench: setup ## All benchmarks: a table, and build/bench/*.json
 nano: setup-dev ## Train it and export its artifacts (seeded, resumable)
 	@$(DEV)/python -m internvl_engines.nano train $(ARGS)
 
-nano-eval: setup-dev ## Measure its answers on 2,000 held-out pictures: a table, and build/bench/nano_eval.json
-	@$(DEV)/python -m e2e.bench nano-eval
+nano-eval: setup-dev ## Measure its answers on 2,000 held-out pictures: a table, and build/bench/nano-eval.json
+	@$(DEV)/python -m internvl_engines.nano evaluate $(ARGS)
 
 setup-run:
 	@$(SETUP) run $(if $(KUBECONFIG_OPTION),,cluster)

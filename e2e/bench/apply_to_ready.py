@@ -70,6 +70,8 @@ def _one_round(installation: LocalInstallation) -> Timeline:
         time.sleep(_POLL_S)
     installation.kubectl("delete", "ivl", SERVICE, "--timeout=60s")
     while installation.ray.applications():
+        if time.monotonic() - began > _DEADLINE_S:
+            raise TimeoutError(f"Serve still has applications {_DEADLINE_S:.0f} s after the apply")
         time.sleep(_POLL_S)
     return timeline
 
