@@ -5,6 +5,7 @@ import time
 import pytest
 
 HELD = "holding lease"
+DURATION_S = 6  # 15 by default; what is shown does not depend on it
 
 
 @pytest.mark.timeout(120)
@@ -22,16 +23,16 @@ def test_a_second_operator_waits_and_takes_over_at_once_after_a_clean_end(start_
 
 @pytest.mark.timeout(120)
 def test_a_killed_operator_is_replaced_after_its_lease_ran_out(start_operator, services, eventually):
-    first = start_operator()
+    first = start_operator(lease_duration_s=DURATION_S)
     eventually(lambda: HELD in first.log, "the first has the lease")
-    second = start_operator()
+    second = start_operator(lease_duration_s=DURATION_S)
     eventually(lambda: "is held by" in second.log, "the second waits")
 
     first.stop(kill=True)
     took_s = eventually(lambda: HELD in second.log, "the second takes over", within_s=25)
     print(f"handover after a kill: {took_s:.1f} s")
 
-    assert took_s > 8, "taken from a holder that could still have been alive"
+    assert took_s > DURATION_S / 2, "taken from a holder that could still have been alive"
     services.create("after-handover")
     eventually(lambda: services.condition("after-handover")[0] == "False", "the second acts")
 
@@ -40,10 +41,10 @@ def test_a_killed_operator_is_replaced_after_its_lease_ran_out(start_operator, s
 def test_an_operator_that_was_frozen_for_long_ends_without_another_write(
     start_operator, services, eventually
 ):
-    first = start_operator()
+    first = start_operator(lease_duration_s=DURATION_S)
     eventually(lambda: HELD in first.log, "the first has the lease")
     os.kill(first.process.pid, signal.SIGSTOP)
-    second = start_operator()
+    second = start_operator(lease_duration_s=DURATION_S)
     eventually(lambda: HELD in second.log, "the second takes over", within_s=30)
     services.create("frozen")
     eventually(lambda: services.condition("frozen")[0] == "False", "the second acts")
