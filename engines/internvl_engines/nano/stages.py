@@ -24,12 +24,12 @@ class Stage:
 
 STAGES = (
     # The vision side alone, by its own terms: a language model learns nothing from rows that mean nothing yet.
-    Stage("see", 0.28, 1.5e-3),
+    Stage("see", 0.34, 1.5e-3),
     # The language model alone, on one-tile pictures, the vision side fixed. Tried with both moving: after
     # 1,000 steps it looked things up by kind and still never by colour; with fixed rows 200 steps bring both.
-    Stage("speak", 0.36, 1e-3),
+    Stage("speak", 0.25, 1.2e-3),
     # Both, one tile and several, both projectors.
-    Stage("both", 0.36, 8e-4),
+    Stage("both", 0.41, 1e-3),
 )
 
 
@@ -37,7 +37,7 @@ STAGES = (
 class Schedule:
     """How long to learn, and from which seed."""
 
-    steps: int = 2400
+    steps: int = 4400
     seed: int = 0
 
     def at(self, step: int) -> tuple[Stage, float]:
