@@ -58,22 +58,24 @@ class Batch:
 def batches_of_step(step: int, *, seed: int, stage: StageName, tokenizer: Tokenizer) -> list[Batch]:
     """The batches of one step.
 
-    ``see``: pictures, seven times out of ten of one tile. ``speak``: one-tile pictures, and conversations
-    without. ``both``: one tile, several tiles, and conversations without.
+    ``see``: one-tile pictures. ``speak``: one-tile pictures, and conversations without. ``both``: one tile,
+    several tiles, and conversations without.
     """
     rng = random.Random(f"{seed}:{step}")
     if stage == "see":
-        group = _Group(SINGLE_GRID, 40, turns=1, compressed=_COMPRESSED)
-        return [_pictures(rng, group if rng.random() < 0.7 else _several(rng, turns=1), tokenizer)]
+        return [_pictures(rng, _Group(SINGLE_GRID, 40, turns=1, compressed=_COMPRESSED), tokenizer)]
     if stage == "speak":
         # No compression: the language model learns to look, every row counts.
         return [
-            _pictures(rng, _Group(SINGLE_GRID, 40, turns=2, compressed=0), tokenizer),
+            _pictures(rng, _Group(SINGLE_GRID, 56, turns=2, compressed=0), tokenizer),
             _texts(rng, tokenizer),
         ]
+    weights = [1 / (columns * rows) ** 0.5 for columns, rows in SEVERAL_GRIDS]
+    grid = rng.choices(SEVERAL_GRIDS, weights)[0]
+    several = max(3, _SEVERAL_TILES // (grid[0] * grid[1] + 1))
     return [
         _pictures(rng, _Group(SINGLE_GRID, 24, turns=3, compressed=_COMPRESSED), tokenizer),
-        _pictures(rng, _several(rng, turns=3), tokenizer),
+        _pictures(rng, _Group(grid, several, turns=3, compressed=_COMPRESSED), tokenizer),
         _texts(rng, tokenizer),
     ]
 
@@ -131,12 +133,6 @@ class _Group:
     turns: int
     compressed: float
     """Probability that the batch goes through ``mlp2``."""
-
-
-def _several(rng: random.Random, *, turns: int) -> _Group:
-    weights = [1 / (columns * rows) ** 0.5 for columns, rows in SEVERAL_GRIDS]
-    grid = rng.choices(SEVERAL_GRIDS, weights)[0]
-    return _Group(grid, max(3, _SEVERAL_TILES // (grid[0] * grid[1] + 1)), turns, _COMPRESSED)
 
 
 def _texts(rng: random.Random, tokenizer: Tokenizer) -> Batch:
