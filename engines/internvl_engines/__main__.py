@@ -22,16 +22,18 @@ def main() -> int:
     export.add_argument("--store", type=Path, help="default: CHECKPOINT/artifacts")
     export.add_argument("--role", choices=("vision", "language"), help="default: both")
     options = parser.parse_args()
+    # Here, not above: torch and transformers take seconds and are only needed now.
+    from internvl_engines.verify.parity import ParityFailed
+
     try:
         _export(options.checkpoint, options.store or checkpoint_store(options.checkpoint), options.role)
-    except (CheckpointNotFound, CheckpointInvalid) as error:
+    except (CheckpointNotFound, CheckpointInvalid, ParityFailed) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
 
 
 def _export(checkpoint: Path, store: Path, role: str | None) -> None:
-    # Here, not above: torch and transformers take seconds and are only needed now.
     from internvl_engines.export.language import export_language
     from internvl_engines.export.vision import export_vision
 

@@ -8,6 +8,7 @@ from tokenizers import Tokenizer
 
 from internvl_engines.contract.artifact import onnxruntime_key
 from internvl_engines.contract.checkpoint import checkpoint_digest, read_checkpoint_config
+from internvl_engines.nano.questions import WORDINGS
 from internvl_engines.nano.shape import SYSTEM_MESSAGE
 from internvl_engines.nano.tokenizer import SPECIAL_TOKENS
 from internvl_engines.store.layout import stores_for
@@ -68,3 +69,10 @@ def test_each_special_token_is_one_token() -> None:
     tokenizer = Tokenizer.from_file(str(SHIPPED / "tokenizer.json"))
     for text in SPECIAL_TOKENS:
         assert len(tokenizer.encode(text, add_special_tokens=False).ids) == 1
+
+
+def test_its_card_lists_every_wording_that_it_was_taught() -> None:
+    card = (SHIPPED / "README.md").read_text()
+    for texts in WORDINGS.values():
+        for text in texts:
+            assert text in card
