@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ PYTHON = ROOT / ".venv" / "bin" / "python"
 """What users get: the tests that call this have torch on their path, the parts must not."""
 SYSTEM_NAMESPACE = "internvl-system"
 OPERATOR = "internvl-operator"
+_KIND_WITHIN_S = 30.0
 NODES = (RayNode(HEAD, None, 2), RayNode("vision", "vision", 2), RayNode("language", "language", 2))
 
 
@@ -124,7 +126,7 @@ class LocalInstallation:
 
     def _install_operator(self) -> None:
         self.kubectl("apply", "--server-side", "-f", str(ROOT / "manifests" / "crds"))
-        self.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
+        self._wait_for_kind()
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM_NAMESPACE}}
         self.kubectl("apply", "-f", "-", stdin=json.dumps(namespace))
         self.kubectl("apply", "-f", str(ROOT / "manifests" / "rbac"))
@@ -140,6 +142,18 @@ class LocalInstallation:
             log=self.operator_log,
             environment=self._operator_environment(),
         )
+
+    def _wait_for_kind(self) -> None:
+        # `kubectl wait` would do, but ends with an error while the new CRD has no conditions at all.
+        deadline = time.monotonic() + _KIND_WITHIN_S
+        while True:
+            try:
+                self.kubectl("get", "internvlservices", "--all-namespaces")
+                return
+            except KubectlFailed:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.1)
 
     def _operator_environment(self) -> dict[str, str]:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("INTERNVL_OPERATOR_", "RAY_"))}
