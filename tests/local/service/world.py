@@ -108,7 +108,8 @@ class World:
         for application, details in self.installation.ray.applications().items():
             if application in (f"default.{name}", f"default.{name}.vision"):
                 for entry in details.get("deployments", {}).get(deployment, {}).get("replicas", []):
-                    found.add(entry["replica_id"])
+                    if entry["state"] == "RUNNING":
+                        found.add(entry["replica_id"])
         return frozenset(found)
 
     def ask(self, url: str, question: str, picture: Image.Image | None = None, **options: Any) -> str:
