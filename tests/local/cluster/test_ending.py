@@ -42,6 +42,7 @@ def test_kill_9_of_the_parent_leaves_no_process_and_no_directory(eventually) -> 
     eventually(lambda: not processes_of(directory), "the processes are gone")
 
 
+# A shell's background job ignores SIGINT, nohup SIGHUP, and children inherit that: the test sets it back.
 KEEPING = """
 import pathlib, sys, time
 from e2e.cluster.processes import ProcessKeeper
@@ -60,7 +61,12 @@ def test_whatever_ends_the_parent_what_it_started_ends(
     directory.mkdir()
     command = [sys.executable, "-c", KEEPING, str(directory)]
     with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL) if number != signal.SIGKILL else None,
     ) as parent:
         assert parent.stdout is not None
         sleeper = int(parent.stdout.readline())
