@@ -16,6 +16,7 @@ from internvl_runtimes.deployments.in_flight import InFlight
 from internvl_runtimes.deployments.loading import load_failures, open_artifact, open_checkpoint
 from internvl_runtimes.deployments.metrics import Recorder
 from internvl_runtimes.deployments.tile_queue import Encoded, TileQueue
+from internvl_runtimes.deployments.tile_room import TileRoom
 from internvl_runtimes.engines.base import EngineFailed, Pixels, Rows, VisionEngine
 from internvl_runtimes.engines.tile_features import RequestFeatures, encode_tiles
 from internvl_runtimes.preprocess.images import ImageInvalid, decode, read_header
@@ -25,13 +26,14 @@ from internvl_runtimes.protocol.handover import (
     Features,
     FeaturesInvalid,
     ImageFeatures,
-    Overloaded,
     PictureUnreadable,
     features_digest,
 )
 
 HELD_BATCHES = 16
-"""Tiles that a replica holds at most (decoding, waiting and running), in batches of `max_batch_tiles`."""
+"""Tiles whose pixels a replica holds at most (decoding, queued and running), in batches of `max_batch_tiles`."""
+WAITING_BATCHES = 128
+"""Tiles that wait for that at most, as encoded pictures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ class VisionEncoder:
         self._config: VisionConfig | None = None
         self._running: _Running | None = None
         self._retiring: set[asyncio.Task[None]] = set()
-        self._tiles_held = 0
+        self._room = TileRoom(tiles=0, waiting=0)  # `reconfigure` gives it its size
 
     async def reconfigure(self, config: VisionConfig) -> None:
         """Apply a configuration: in place where only limits changed, else load and then swap.
@@ -132,6 +134,9 @@ class VisionEncoder:
                 self._retiring.add(task)
                 task.add_done_callback(self._retiring.discard)
         self._running.queue.max_batch_tiles = config.max_batch_tiles
+        self._room.resize(
+            tiles=HELD_BATCHES * config.max_batch_tiles, waiting=WAITING_BATCHES * config.max_batch_tiles
+        )
         self._config = config
 
     async def encode(self, request: EncodeRequest) -> Features:
@@ -139,7 +144,7 @@ class VisionEncoder:
 
         Raises:
             PictureUnreadable: a picture cannot be decoded.
-            Overloaded: too many tiles are held already.
+            Overloaded: too many tiles wait already.
             FeaturesInvalid: the caller wants another revision.
             EngineFailed: the engine failed.
         """
@@ -151,57 +156,35 @@ class VisionEncoder:
             raise ValueError("an encode request without pictures")
         if request.revision not in (None, loaded.revision):
             raise FeaturesInvalid(f"{request.revision} was asked for, this replica has {loaded.revision}")
-        held = self._admit(request, config, loaded.checkpoint)
+        tiles = _count_tiles(request, config, loaded.checkpoint)
         try:
             with running.in_flight.one():
-                tiled = await _cut_all(request.images, running.decoders, config, loaded.checkpoint)
-                decode_s = time.perf_counter() - arrived
-                encoded = await running.queue.encode(np.concatenate([image.pixels for image in tiled]))
+                async with self._room.take(tiles):
+                    began = time.perf_counter()
+                    tiled = await _cut_all(request.images, running.decoders, config, loaded.checkpoint)
+                    decode_s = time.perf_counter() - began
+                    encoded = await running.queue.encode(np.concatenate([image.pixels for image in tiled]))
         finally:
-            self._tiles_held -= held
             self.record_load()
-        features = _assemble(request, tiled, encoded, loaded.revision, config.generation, decode_s)
+        seconds = {
+            "queue": began - arrived + encoded.queue_s,
+            "decode": decode_s,
+            "encode": encoded.encode_s,
+        }
+        features = _assemble(request, tiled, encoded, loaded.revision, config.generation, seconds)
         self._record(features, encoded)
         return features
 
     def record_load(self) -> None:
-        """Set the gauge: tiles that wait for the engine."""
+        """Set the gauge: tiles that wait, for room or for the engine."""
         if self._running is not None:
-            waiting = self._running.queue.waiting_tiles
+            waiting = self._room.waiting_tiles + self._running.queue.waiting_tiles
             self._recorder.record(metrics.QUEUE_DEPTH, waiting, stage="vision")
 
     def check_health(self) -> None:
         """Raise when nothing can be encoded any more."""
         if self._running is not None:
             self._running.queue.check_health()
-
-    @property
-    def tiles_held(self) -> int:
-        """Tiles decoding, waiting and running."""
-        return self._tiles_held
-
-    def _admit(self, request: EncodeRequest, config: VisionConfig, checkpoint: CheckpointConfig) -> int:
-        """Count the request's tiles from the headers and hold room for them, before a pixel is decoded."""
-        tiles = 0
-        for index, image in enumerate(request.images):
-            try:
-                header = read_header(image)
-            except ImageInvalid as error:
-                raise PictureUnreadable(index, str(error)) from error
-            tiles += count_tiles(
-                header.width,
-                header.height,
-                min_tiles=checkpoint.min_dynamic_patch,
-                max_tiles=tile_limit(config.max_tiles_per_image, checkpoint),
-                tile_size=checkpoint.image_size,
-                use_thumbnail=checkpoint.use_thumbnail,
-            )
-        if self._tiles_held and self._tiles_held + tiles > HELD_BATCHES * config.max_batch_tiles:
-            raise Overloaded(
-                f"The vision encoder holds {self._tiles_held} tiles and takes no {tiles} more now."
-            )
-        self._tiles_held += tiles
-        return tiles
 
     def _record(self, features: Features, encoded: Encoded) -> None:
         tiles = sum(len(image.tokens_per_tile) for image in features.images)
@@ -212,6 +195,25 @@ class VisionEncoder:
         self._recorder.record(metrics.BYTES_HANDED_OVER, features.rows.nbytes)
         for stage, seconds in features.seconds.items():
             self._recorder.record(metrics.STAGE_SECONDS, seconds, stage=stage)
+
+
+def _count_tiles(request: EncodeRequest, config: VisionConfig, checkpoint: CheckpointConfig) -> int:
+    """The request's tiles, from the headers: before a pixel is decoded."""
+    tiles = 0
+    for index, image in enumerate(request.images):
+        try:
+            header = read_header(image)
+        except ImageInvalid as error:
+            raise PictureUnreadable(index, str(error)) from error
+        tiles += count_tiles(
+            header.width,
+            header.height,
+            min_tiles=checkpoint.min_dynamic_patch,
+            max_tiles=tile_limit(config.max_tiles_per_image, checkpoint),
+            tile_size=checkpoint.image_size,
+            use_thumbnail=checkpoint.use_thumbnail,
+        )
+    return tiles
 
 
 def tile_limit(configured: int | None, checkpoint: CheckpointConfig) -> int:
@@ -277,7 +279,7 @@ def _assemble(
     encoded: Encoded,
     revision: str,
     generation: str,
-    decode_s: float,
+    seconds: dict[str, float],
 ) -> Features:
     tokens = iter(encoded.features.tokens_per_tile)
     images = tuple(
@@ -296,5 +298,5 @@ def _assemble(
         revision=revision,
         generation=generation,
         digest=features_digest(rows, images, revision),
-        seconds={"queue": encoded.queue_s, "decode": decode_s, "encode": encoded.encode_s},
+        seconds=seconds,
     )

@@ -10,7 +10,12 @@ import pytest
 from PIL import Image
 
 from internvl_runtimes.contract import metrics
-from internvl_runtimes.deployments.vision_encoder import HELD_BATCHES, LoadedVision, VisionEncoder
+from internvl_runtimes.deployments.vision_encoder import (
+    HELD_BATCHES,
+    WAITING_BATCHES,
+    LoadedVision,
+    VisionEncoder,
+)
 from internvl_runtimes.engines.base import EngineFailed
 from internvl_runtimes.protocol.handover import (
     EncodeRequest,
@@ -119,17 +124,23 @@ async def test_a_cancelled_request_is_never_encoded(setting: Setting) -> None:
     await first
     await setting.encoder.encode(request())
     assert setting.engine.batches == [1, 1]
-    assert setting.encoder.tiles_held == 0
+    assert setting.encoder._room.held_tiles == 0
 
 
-async def test_a_full_encoder_refuses_before_it_decodes(setting: Setting) -> None:
+async def test_a_full_encoder_lets_wait_then_refuses_and_decodes_neither(setting: Setting) -> None:
     gate = Gate(setting.engine)
-    held = [asyncio.ensure_future(setting.encoder.encode(request())) for _ in range(4 * HELD_BATCHES)]
+    limit = 4 * (HELD_BATCHES + WAITING_BATCHES)
+    asked = [asyncio.ensure_future(setting.encoder.encode(request())) for _ in range(limit)]
     await until(gate.reached.is_set)
+    room = setting.encoder._room
+    assert (room.held_tiles, room.waiting_tiles) == (4 * HELD_BATCHES, 4 * WAITING_BATCHES)
     with pytest.raises(Overloaded):
         await setting.encoder.encode(request())
+    name, depth, tags = setting.recorded.values[-1]
+    assert (name, tags) == (metrics.QUEUE_DEPTH.name, {"stage": "vision"})
+    assert 4 * WAITING_BATCHES <= depth < limit
     gate.open()
-    await asyncio.gather(*held)
+    await asyncio.gather(*asked)
     await setting.encoder.encode(request())
 
 
@@ -139,7 +150,7 @@ async def test_a_picture_that_ends_too_early_is_named_by_its_number(setting: Set
     with pytest.raises(PictureUnreadable) as caught:
         await setting.encoder.encode(request(png(), whole[: len(whole) // 2]))
     assert caught.value.index == 1
-    assert setting.encoder.tiles_held == 0
+    assert setting.encoder._room.held_tiles == 0
 
 
 async def test_an_engine_that_fails_fails_the_batch_and_not_the_encoder(setting: Setting) -> None:
