@@ -121,6 +121,7 @@ class Admission:
             temperature=chat.temperature or 0.0,
             seed=chat.seed,
             stop=chat.stop or (),
+            ignore_eos=bool(chat.ignore_eos),
         )
 
 

@@ -156,9 +156,8 @@ class LanguageModel:
         prompter = running.loaded.prompter
         text = TextStream(prompter.tokenizer, request.sampling.stop)
         answer = _Answer(request, features, running, len(prompt.token_ids))
-        steps = running.engine.generate(
-            prompt, sampling=request.sampling, stop_token_ids=prompter.stop_token_ids
-        )
+        stops = frozenset[int]() if request.sampling.ignore_eos else prompter.stop_token_ids
+        steps = running.engine.generate(prompt, sampling=request.sampling, stop_token_ids=stops)
         pending = ""
         pending_ids: list[int] = []
         shown_at: float | None = None

@@ -106,6 +106,8 @@ class Sampling:
     """0: greedy."""
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    ignore_eos: bool = False
+    """Go on after the model's own stop tokens, up to `max_tokens`: answers of a known length, to measure with."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,6 +142,7 @@ class ChatRequest(_Wire):
         Annotated[tuple[Annotated[str, Field(min_length=1, max_length=256)], ...], Field(max_length=4)] | None
     ) = None
     n: Literal[1] | None = None
+    ignore_eos: bool | None = None  # not OpenAI's; vLLM's and LMDeploy's name
     stream: bool | None = None
     stream_options: StreamOptions | None = None
 

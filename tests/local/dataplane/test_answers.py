@@ -91,6 +91,12 @@ def test_a_hundred_concurrent_pictures_each_get_their_own_answer(service: Servic
     assert asyncio.run(ask_all()) == right
 
 
+def test_an_answer_of_a_wanted_length(service: Service) -> None:
+    reply = service.ask(question(picture(8), max_tokens=40, ignore_eos=True)).json()
+    assert reply["usage"]["completion_tokens"] == 40
+    assert reply["choices"][0]["finish_reason"] == "length"
+
+
 def test_a_truncated_picture_is_refused_by_its_field(service: Service) -> None:
     whole = picture(6, (300, 300))
     reply = service.ask(question(picture(7), whole[: len(whole) // 2]))

@@ -132,8 +132,10 @@ class FakeLanguage:
                 waiting = self.before_step(index)
                 if waiting is not None:
                     await waiting
-                last = index == len(self.tokens) - 1
+                last = index == len(self.tokens) - 1 or token in stop_token_ids
                 yield TokenStep((token,), "stop" if last else None, 0.5, 0.25)
+                if last:
+                    return
         finally:
             self.open -= 1
             self.closed += 1

@@ -105,3 +105,5 @@ def test_an_answer_without_a_limit_gets_what_is_left(admission: Admission) -> No
     admitted = admission.admit(body())
     assert admitted.sampling.max_tokens == 512 - admitted.prompt_tokens_bound < DEFAULT_MAX_TOKENS
     assert admitted.sampling.temperature == 0.0
+    assert not admitted.sampling.ignore_eos
+    assert admission.admit(body(ignore_eos=True)).sampling.ignore_eos

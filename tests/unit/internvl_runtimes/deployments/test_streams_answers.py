@@ -65,6 +65,15 @@ async def setting(prompter: Prompter) -> Setting:
     return made
 
 
+@pytest.mark.parametrize(("ignored", "text"), [(False, ""), (True, "answer")])
+async def test_the_models_own_stop_can_be_ignored(setting: Setting, ignored: bool, text: str) -> None:
+    setting.tokens.insert(0, min(setting.prompter.stop_token_ids))
+    await setting.model.reconfigure(language_config(max_sequences=3))
+    request = setting.request()
+    request = replace(request, sampling=replace(request.sampling, ignore_eos=ignored))
+    assert "".join(chunk.text for chunk in await setting.chunks(request)) == text
+
+
 async def test_the_first_token_comes_at_once_and_the_rest_coalesced(setting: Setting) -> None:
     def ten_milliseconds(index: int) -> None:
         setting.clock.now += 0.010
