@@ -14,12 +14,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from e2e.bench.result import BenchResult, Goal
-from e2e.cluster.ray_nodes import APPLICATIONS, HEAD, RayNode, RayNodes
+from e2e.cluster.ray_nodes import APPLICATIONS, HEAD, RayNodes
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.cluster.http import AiohttpTransport
 from internvl_operator.cluster.ray import RayClient, encode_serve_config
 from internvl_operator.cluster.ray_writer import RayWriter
 from internvl_operator.cluster.serve_merge import Submission, is_building
+from internvl_operator.standalone.local_ray import RayNode
 
 ROUNDS = 300
 KEY = ServiceKey("default", "ours")

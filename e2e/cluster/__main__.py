@@ -11,6 +11,7 @@ from pathlib import Path
 from e2e.cluster.control_plane import ControlPlane
 from e2e.cluster.errors import ClusterFailed
 from e2e.setup.errors import SetupFailed
+from internvl_operator.standalone.processes import ProcessesLost
 
 
 def main() -> int:
@@ -31,7 +32,7 @@ def main() -> int:
             print(f"logs: {plane.directory / 'logs'}")
             print(f"export KUBECONFIG={kubeconfig}", flush=True)
             ended.wait()
-    except (ClusterFailed, SetupFailed) as error:
+    except (ClusterFailed, ProcessesLost, SetupFailed) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

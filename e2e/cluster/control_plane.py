@@ -24,8 +24,8 @@ from e2e.cluster.binaries import Binaries, ensure_binaries
 from e2e.cluster.certificates import CertificateAuthority, Pair, create_signing_key
 from e2e.cluster.errors import ClusterFailed, StartFailed
 from e2e.cluster.kubeconfig import write_kubeconfig
-from e2e.cluster.processes import ProcessKeeper
 from e2e.setup.cache import Cache
+from internvl_operator.standalone.processes import ProcessKeeper
 
 ADMIN = "admin"
 ADMIN_GROUPS = ("system:masters",)

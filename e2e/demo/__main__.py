@@ -19,6 +19,7 @@ from e2e.demo.service import MODEL, MODELS, SAMPLE, SERVICE, sample
 from e2e.demo.waiting import wait_until_ready
 from e2e.setup.progress import say, step
 from internvl_engines.contract.checkpoint import read_checkpoint_config
+from internvl_operator.standalone.processes import ProcessesLost
 
 READY_WITHIN_S = 180.0
 DEFAULT_QUESTION = "How many shapes are there?"
@@ -41,7 +42,7 @@ def main() -> int:
                 _stay(installation)
     except KeyboardInterrupt:
         print()
-    except (ClusterFailed, AskingFailed) as error:
+    except (ClusterFailed, ProcessesLost, AskingFailed) as error:
         print(f"\nThe demo failed: {error}", file=sys.stderr)
         return 1
     return 1 if wrong else 0

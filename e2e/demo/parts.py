@@ -17,9 +17,10 @@ from typing import Self
 from e2e.cluster.clusters import Cluster, open_cluster
 from e2e.cluster.control_plane import ControlPlane
 from e2e.cluster.errors import StartFailed
-from e2e.cluster.processes import ProcessKeeper
-from e2e.cluster.ray_nodes import HEAD, RayNode, RayNodes
+from e2e.cluster.ray_nodes import HEAD, RayNodes
 from e2e.setup.progress import step
+from internvl_operator.standalone.local_ray import RayNode
+from internvl_operator.standalone.processes import ProcessKeeper
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv" / "bin" / "python"

@@ -1,19 +1,17 @@
-"""A Ray of our own for `internvl up`: started from this environment, on loopback, gone when we are.
+"""A real Ray of several nodes on this machine, on loopback, gone when we are: for `internvl up`, tests and demo.
 
-A Ray node has one value a label, so there is one raylet for each pool that the file names; the first pool is
-the head's. Every process carries a mark in its environment: by it a killed run's remains are found and ended.
+A Ray node has one value a label, so there is one raylet for each pool; the first node is the head. Nothing here
+waits: the caller polls.
 """
 
-import asyncio
 import contextlib
-import ctypes
-import json
 import os
-import shutil
 import signal
+import socket
 import sys
 import tempfile
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,112 +19,173 @@ from pathlib import Path
 from internvl_operator.api.labels import POOL
 from internvl_operator.errors import Rejected
 from internvl_operator.standalone.ports import FreePorts
+from internvl_operator.standalone.processes import ProcessKeeper
 
-MARK = "INTERNVL_UP"
-FOLDER_PREFIX = "ivup-"
 OBJECT_STORE_BYTES = 200 * 1024 * 1024
-STOP_S = 3.0
-_PR_SET_PDEATHSIG = 1
+_MARK = "INTERNVL_RAY_NODE"
+_STARTS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class LocalNode:
-    """One raylet to start."""
+class RayNode:
+    """One Ray node."""
 
+    name: str
     pool: str | None
-    cpus: int
+    """Value of its pool label; None for none."""
+    cpus: int = 4
+    """CPUs that it offers. Only a promise: the machine's own count does not matter."""
 
 
 class LocalRay:
-    """Starts, knows and stops the processes."""
+    """Starts, knows and ends the nodes. Whatever happens to our process, none of theirs outlives it."""
 
-    def __init__(self, nodes: Sequence[LocalNode]) -> None:
-        self._nodes = nodes
+    def __init__(
+        self,
+        nodes: Sequence[RayNode],
+        *,
+        python: Path = Path(sys.executable),
+        environment: Mapping[str, str] | None = None,
+        object_store_bytes: int = OBJECT_STORE_BYTES,
+    ) -> None:
+        """Choose ports and a folder; `start` the first node, then the others when `head_answers`.
+
+        Args:
+            nodes: the first one is the head.
+            python: interpreter of the environment whose `ray` is started.
+            environment: variables of every Ray process beside ours; it gets none of our `RAY_*`.
+            object_store_bytes: memory of each node's object store.
+
+        Raises:
+            Rejected: the environment has no Ray, or this is not Linux.
+        """
+        self._ray = python.with_name("ray")
+        if sys.platform != "linux":
+            raise Rejected(
+                "a Ray of our own runs on Linux only; name a running one with --ray http://host:8265"
+            )
+        if not self._ray.exists():
+            raise Rejected(
+                "this environment has no Ray; run `pip install 'internvl-operator[operator,runtime]'`, "
+                "or name a running one with --ray http://host:8265"
+            )
+        self.nodes = {node.name: node for node in nodes}
+        self._head = nodes[0].name
+        self._extra = dict(environment or {})
+        self._object_store_bytes = object_store_bytes
         self._mark = uuid.uuid4().hex
-        self._processes: list[asyncio.subprocess.Process] = []
-        # Short: Ray puts Unix sockets below it, whose paths may have 107 bytes.
-        self.folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
+        self._starts: Counter[str] = Counter()
         self._ports = FreePorts()
         self._gcs_port, self._dashboard_port, self.http_port = (self._ports.take() for _ in range(3))
+        self._metrics_ports = {name: self._ports.take_for_metrics() for name in self.nodes}
+        # Short: Ray puts Unix sockets below it, whose paths may have 107 bytes.
+        self.folder = Path(tempfile.mkdtemp(prefix="ivr-"))
+        (self.folder / "home").mkdir()
+        self._keeper = ProcessKeeper(self.folder)
 
     @property
     def address(self) -> str:
-        """The dashboard."""
+        """The dashboard: what a service names as its Ray."""
         return f"http://127.0.0.1:{self._dashboard_port}"
+
+    @property
+    def gcs_address(self) -> str:
+        """What a worker node or `ray.init(address=...)` joins."""
+        return f"127.0.0.1:{self._gcs_port}"
 
     @property
     def log_folder(self) -> Path:
         """Where Ray writes its logs."""
         return self.folder / "session_latest" / "logs"
 
-    async def start(self, *, within_s: float) -> None:
-        """Start all raylets. They are not ready yet.
+    def metrics_url(self, name: str) -> str:
+        """Address of a node's metrics exporter."""
+        return f"http://127.0.0.1:{self._metrics_ports[name]}/metrics"
 
-        Raises:
-            Rejected: this environment has no Ray, or its head let no worker join in time.
+    def start(self, name: str) -> None:
+        """Start a node. It is not ready yet."""
+        self._starts[name] = 1
+        self._spawn(name)
+
+    def head_answers(self) -> bool:
+        """Whether other nodes can join: seconds before the dashboard answers."""
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._gcs_port), timeout=1):
+            return True
+        return False
+
+    def start_again_what_failed(self) -> list[str]:
+        """Start nodes again whose start failed; returns those that failed too often. To be called while waiting.
+
+        Ray 2.60 gives a node's agent 15 s to import and report its ports, fixed in the raylet; on a busy machine
+        that is too short, and the raylet ends by a failed check.
         """
-        ray = Path(sys.executable).with_name("ray")
-        if not ray.exists():
-            raise Rejected(
-                "this environment has no Ray; run `pip install 'internvl-operator[operator,runtime]'`, "
-                "or name a running one with --ray http://host:8265"
-            )
-        owner = {"pid": os.getpid(), "started": process_start(os.getpid()), "mark": self._mark}
-        (self.folder / "owner.json").write_text(json.dumps(owner))
-        (self.folder / "home").mkdir()
-        for index, node in enumerate(self._nodes):
-            place = self._head_arguments() if index == 0 else [f"--address=127.0.0.1:{self._gcs_port}"]
-            if index == 1:
-                try:
-                    await asyncio.wait_for(self._head_answers(), within_s)
-                except TimeoutError:
-                    where = self.folder / "node-0.log"
-                    raise Rejected(
-                        f"Ray's head does not answer after {within_s:.0f} s; see {where}"
-                    ) from None
-            log = (self.folder / f"node-{index}.log").open("wb")
-            with log:
-                self._processes.append(
-                    await asyncio.create_subprocess_exec(
-                        ray,
-                        *("start", "--block", "--node-ip-address=127.0.0.1", *place),
-                        *_node_arguments(node, self._ports),
-                        env=self._environment(os.environ),
-                        stdin=asyncio.subprocess.DEVNULL,
-                        stdout=log,
-                        stderr=log,
-                        start_new_session=True,  # Ctrl-C is ours to handle
-                        preexec_fn=_die_with_parent,
-                    )
-                )
+        given_up = []
+        for name in self.ended():
+            if self._starts[name] >= _STARTS:
+                given_up.append(name)
+            elif self._kill_processes(name):
+                self._starts[name] += 1
+                self._spawn(name)
+        return given_up
 
-    def dead(self) -> str | None:
-        """The end of the log of a raylet that has ended, or None while all run."""
-        for index, process in enumerate(self._processes):
-            if process.returncode is not None:
-                log = (self.folder / f"node-{index}.log").read_text(errors="replace")
-                return " ".join(log.split())[-600:]
-        return None
+    def ended(self) -> list[str]:
+        """Nodes that were started and have ended by themselves."""
+        return [name for name in self._starts if self._keeper.exit_status(name) is not None]
 
-    async def stop(self) -> None:
-        """End all processes and remove the folder."""
-        for process in self._processes:
-            with contextlib.suppress(ProcessLookupError):
-                process.terminate()
-        waits = [asyncio.create_task(process.wait()) for process in self._processes]
-        if waits:
-            await asyncio.wait(waits, timeout=STOP_S)
-        await end_marked(self._mark)
-        shutil.rmtree(self.folder, ignore_errors=True)
+    def end_of_log(self, name: str, *, lines: int = 15) -> str:
+        """The last lines that a node's start wrote."""
+        try:
+            return "\n".join(self._log(name).read_text(errors="replace").splitlines()[-lines:])
+        except FileNotFoundError:
+            return "(no log)"
 
-    async def _head_answers(self) -> None:
-        """Wait until workers can join; a head that ends instead is noticed by `dead`."""
-        while self.dead() is None:
-            with contextlib.suppress(OSError):
-                _, writer = await asyncio.open_connection("127.0.0.1", self._gcs_port)
-                writer.close()
-                return
-            await asyncio.sleep(0.1)
+    def kill(self, name: str) -> bool:
+        """Cut a node's power: SIGKILL to every process of it, workers included; whether all are gone."""
+        self._starts.pop(name, None)
+        return self._kill_processes(name)
+
+    def close(self) -> None:
+        """End all nodes and remove the folder. May be called twice. Blocks for some tenths of a second."""
+        self._keeper.close()
+
+    def environment(self, name: str) -> dict[str, str]:
+        """Environment of that node's processes; also right for a driver that joins the cluster."""
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+        return (
+            kept
+            | {
+                "HOME": str(self.folder / "home"),
+                "PATH": f"{self._ray.parent}{os.pathsep}{kept.get('PATH', '')}",
+                # Unset, Ray 2.60 turns authentication on by itself when a token lies about.
+                "RAY_AUTH_MODE": "disabled",
+                "RAY_USAGE_STATS_ENABLED": "0",
+                "RAY_metrics_report_interval_ms": "1000",
+                # The dashboard imports nine modules in as many processes; on a busy machine 30 s are too short.
+                "RAY_DASHBOARD_SUBPROCESS_MODULE_WAIT_READY_TIMEOUT": "120",
+                _MARK: self._mark_of(name),
+            }
+            | self._extra
+        )
+
+    def _spawn(self, name: str) -> None:
+        node = self.nodes[name]
+        command = [
+            *(str(self._ray), "start", "--block", "--node-ip-address=127.0.0.1"),
+            *(self._head_arguments() if name == self._head else [f"--address={self.gcs_address}"]),
+            f"--num-cpus={node.cpus}",
+            f"--object-store-memory={self._object_store_bytes}",
+            *([f"--labels={POOL}={node.pool}"] if node.pool else []),
+            f"--metrics-export-port={self._metrics_ports[name]}",
+            f"--dashboard-agent-listen-port={self._ports.take()}",
+            f"--dashboard-agent-grpc-port={self._ports.take()}",
+            f"--runtime-env-agent-port={self._ports.take()}",
+            f"--node-manager-port={self._ports.take()}",
+            f"--object-manager-port={self._ports.take()}",
+            # Any free port: several clusters then live beside each other.
+            *("--min-worker-port=0", "--max-worker-port=0"),
+            *("--log-color=false", "--disable-usage-stats"),
+        ]
+        self._keeper.start(name, command, log=self._log(name), environment=self.environment(name))
 
     def _head_arguments(self) -> list[str]:
         return [
@@ -135,102 +194,31 @@ class LocalRay:
             "--include-dashboard=true",
             "--dashboard-host=127.0.0.1",
             f"--dashboard-port={self._dashboard_port}",
+            # Its default, 10001, is one for the whole machine.
             f"--ray-client-server-port={self._ports.take()}",
             f"--temp-dir={self.folder}",
         ]
 
-    def _environment(self, env: Mapping[str, str]) -> dict[str, str]:
-        kept = {key: value for key, value in env.items() if not key.startswith("RAY_")}
-        bin_folder = str(Path(sys.executable).parent)
-        return kept | {
-            "HOME": str(self.folder / "home"),
-            "PATH": f"{bin_folder}{os.pathsep}{env.get('PATH', '')}",
-            # Unset, Ray 2.60 turns authentication on by itself when a token lies about.
-            "RAY_AUTH_MODE": "disabled",
-            "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_metrics_report_interval_ms": "1000",
-            # The dashboard imports nine modules in as many processes; on a busy machine Ray's 30 s are too short.
-            "RAY_DASHBOARD_SUBPROCESS_MODULE_WAIT_READY_TIMEOUT": "120",
-            MARK: self._mark,
-        }
+    def _log(self, name: str) -> Path:
+        return self.folder / f"{name}.log"
 
+    def _mark_of(self, name: str) -> str:
+        return f"{self._mark}-{name}"
 
-def _node_arguments(node: LocalNode, ports: FreePorts) -> list[str]:
-    return [
-        f"--num-cpus={node.cpus}",
-        f"--object-store-memory={OBJECT_STORE_BYTES}",
-        *([f"--labels={POOL}={node.pool}"] if node.pool else []),
-        f"--metrics-export-port={ports.take_for_metrics()}",
-        f"--dashboard-agent-listen-port={ports.take()}",
-        f"--dashboard-agent-grpc-port={ports.take()}",
-        f"--runtime-env-agent-port={ports.take()}",
-        f"--node-manager-port={ports.take()}",
-        f"--object-manager-port={ports.take()}",
-        "--min-worker-port=0",
-        "--max-worker-port=0",
-        "--log-color=false",
-        "--disable-usage-stats",
-    ]
-
-
-async def end_remains() -> int:
-    """End what earlier runs left behind that were killed; returns how many runs."""
-    remains = _remains()
-    for folder, mark in remains:
-        await end_marked(mark)
-        shutil.rmtree(folder, ignore_errors=True)
-    return len(remains)
-
-
-def _remains() -> list[tuple[Path, str]]:  # folder and mark of runs of this user whose process is gone
-    found = []
-    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*"):
-        try:
-            owner = json.loads((folder / "owner.json").read_text())
-            pid, started, mark = int(owner["pid"]), owner["started"], str(owner["mark"])
-            mine = folder.stat().st_uid == os.getuid()
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-        if mine and mark and process_start(pid) != started:
-            found.append((folder, mark))
-    return found
-
-
-async def end_marked(mark: str) -> None:
-    """Kill every process that carries the mark, and wait until they are gone.
-
-    A process that replaces its program cannot be read for a moment: nobody is left when nobody was seen twice.
-    """
-    empty_looks = 0
-    while empty_looks < 2:
-        pids = _marked(mark)
-        empty_looks = 0 if pids else empty_looks + 1
-        for pid in pids:
+    def _kill_processes(self, name: str) -> bool:
+        # By their environment, not by descent: the workers of a raylet that ended are nobody's children.
+        mark = f"{_MARK}={self._mark_of(name)}".encode()
+        for pid in _processes_with(mark):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        await asyncio.sleep(0.05)
+        return not _processes_with(mark)
 
 
-def process_start(pid: int) -> str | None:
-    """Start time of a process as the kernel counts it, or None when there is none: tells a reused pid."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return None
-
-
-def _marked(mark: str) -> list[int]:
-    wanted = f"{MARK}={mark}".encode()
+def _processes_with(mark: bytes) -> list[int]:
     found = []
     for entry in os.scandir("/proc"):
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
+        if entry.name.isdigit():
             with contextlib.suppress(OSError):
-                if wanted in Path(entry.path, "environ").read_bytes().split(b"\0"):
+                if mark in Path(entry.path, "environ").read_bytes().split(b"\0"):
                     found.append(int(entry.name))
     return found
-
-
-def _die_with_parent() -> None:
-    """In the child: end when our process ends, also when it was killed. Linux only, elsewhere nothing."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)

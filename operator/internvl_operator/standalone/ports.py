@@ -1,4 +1,4 @@
-"""Free ports of loopback for the many parts of a Ray node. Called by `local_ray`, and by the tests' own clusters."""
+"""Free ports of loopback for the many parts of a Ray node. Called by `local_ray`."""
 
 import contextlib
 import random

@@ -24,7 +24,7 @@ from internvl_operator.reconcile.reconciler import Reconciler
 from internvl_operator.settings import Settings
 from internvl_operator.standalone.console import Console
 from internvl_operator.standalone.file_store import FileServiceStore
-from internvl_operator.standalone.local_ray import LocalNode, LocalRay, end_remains
+from internvl_operator.standalone.local_ray import LocalRay, RayNode
 from internvl_operator.standalone.service_file import WrittenService, read_service_file
 
 RAY_START_S = 120.0
@@ -57,7 +57,7 @@ def run_up(options: UpOptions, write: Callable[[str], object]) -> int:
     return asyncio.run(_Up(options, settings, written, write).run())
 
 
-def plan_nodes(written: Sequence[WrittenService]) -> tuple[LocalNode, ...]:
+def plan_nodes(written: Sequence[WrittenService]) -> tuple[RayNode, ...]:
     """The smallest set of raylets on which everything in the file fits: one a pool, the first is the head."""
     needed: dict[str | None, int] = {}
     for service in written:
@@ -66,7 +66,7 @@ def plan_nodes(written: Sequence[WrittenService]) -> tuple[LocalNode, ...]:
     anywhere = needed.pop(None, 0) + GATEWAY_CPUS * len(written)
     pools = list(needed) or [None]
     return tuple(
-        LocalNode(pool, needed.get(pool, 0) + (anywhere if index == 0 else 0))
+        RayNode(f"node-{index}", pool, needed.get(pool, 0) + (anywhere if index == 0 else 0))
         for index, pool in enumerate(pools)
     )
 
@@ -103,14 +103,11 @@ class _Up:
         ours = [service for service in self._written if service.spec.backend is None]
         if self._settings.ray_address or not ours:
             return None
-        if remains := await end_remains():
-            self._console.say(f"ended what {remains} killed run(s) had left behind")
         nodes = plan_nodes(ours)
         ray = LocalRay(nodes)
         stack.push_async_callback(self._stop_ray, ray)
         self._console.say(f"starting Ray ({len(nodes)} node(s)), logs in {ray.log_folder}")
-        await ray.start(within_s=RAY_START_S)
-        await self._wait_for_ray(ray, transport, {node.pool for node in nodes if node.pool})
+        await self._start_ray(ray, transport)
         self._settings = replace(
             self._settings,
             ray_address=ray.address,
@@ -119,25 +116,37 @@ class _Up:
         )
         return ray
 
-    async def _wait_for_ray(self, ray: LocalRay, transport: AiohttpTransport, pools: set[str]) -> None:
+    async def _start_ray(self, ray: LocalRay, transport: AiohttpTransport) -> None:
+        """Start the head, then the other nodes; back when each pool is there and Serve can be asked, or on Ctrl-C.
+
+        Raises:
+            Rejected: a node does not start, or not in time.
+        """
         loop = asyncio.get_running_loop()
         client = RayClient(ray.address, transport, timeout_s=self._settings.ray_timeout_s)
+        pools = {node.pool for node in ray.nodes.values() if node.pool}
+        head, *others = ray.nodes
         began = loop.time()
+        ray.start(head)
         while not self._stop.is_set():
-            if (log := ray.dead()) is not None:
-                raise Rejected(f"Ray did not start: {log}")
-            with contextlib.suppress(RayFault):
-                if pools <= await client.fetch_pools(POOL):
-                    await client.fetch()
-                    self._console.say(f"Ray is up after {loop.time() - began:.0f} s, dashboard {ray.address}")
-                    return
+            if not others and await _has_pools(client, pools):
+                self._console.say(f"Ray is up after {loop.time() - began:.0f} s, dashboard {ray.address}")
+                return
+            if others and ray.head_answers():
+                for name in others:
+                    ray.start(name)
+                others = []
+            if given_up := ray.start_again_what_failed():
+                raise Rejected(f"Ray did not start: {ray.end_of_log(given_up[0])}")
             if loop.time() - began > RAY_START_S:
-                raise Rejected(f"Ray is not up after {RAY_START_S:.0f} s; see {ray.log_folder}")
+                raise Rejected(
+                    f"Ray is not up after {RAY_START_S:.0f} s; its head said: {ray.end_of_log(head)}"
+                )
             await asyncio.sleep(0.25)
 
     async def _stop_ray(self, ray: LocalRay) -> None:
         self._console.say("stopping Ray")
-        await ray.stop()
+        await asyncio.to_thread(ray.close)
         self._console.say("nothing is left running")
 
     async def _reconcile(self, transport: AiohttpTransport, ray: LocalRay | None) -> int:
@@ -174,8 +183,8 @@ class _Up:
             for task in tasks:
                 if task.done():
                     task.result()
-            if ray is not None and (log := ray.dead()) is not None:
-                self._console.say(f"Ray has ended: {log}")
+            if ray is not None and (ended := ray.ended()):
+                self._console.say(f"Ray has ended: {ray.end_of_log(ended[0])}")
                 return 1
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), 0.25)
@@ -244,3 +253,11 @@ class _Up:
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+async def _has_pools(client: RayClient, pools: set[str]) -> bool:
+    with contextlib.suppress(RayFault):
+        if pools <= await client.fetch_pools(POOL):
+            await client.fetch()
+            return True
+    return False

@@ -9,8 +9,8 @@ import pytest
 from e2e.cluster.binaries import Binaries, ensure_binaries
 from e2e.cluster.control_plane import ControlPlane
 from e2e.cluster.errors import StartFailed
-from e2e.cluster.processes import ProcessKeeper
 from e2e.setup.cache import Cache
+from internvl_operator.standalone.processes import ProcessKeeper
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -45,7 +45,7 @@ def test_kill_9_of_the_parent_leaves_no_process_and_no_directory(eventually) -> 
 # A shell's background job ignores SIGINT, nohup SIGHUP, and children inherit that: the test sets it back.
 KEEPING = """
 import pathlib, sys, time
-from e2e.cluster.processes import ProcessKeeper
+from internvl_operator.standalone.processes import ProcessKeeper
 directory = pathlib.Path(sys.argv[1])
 with ProcessKeeper(directory) as keeper:
     print(keeper.start("sleeper", ["/bin/sleep", "600"], log=directory / "log"), flush=True)

@@ -16,8 +16,9 @@ import pytest
 import yaml
 
 from e2e.cluster.control_plane import ControlPlane
-from e2e.cluster.ray_nodes import APPLICATIONS, HEAD, RayNode, RayNodes
+from e2e.cluster.ray_nodes import APPLICATIONS, HEAD, RayNodes
 from e2e.cluster.relay import Relay
+from internvl_operator.standalone.local_ray import RayNode
 
 ROOT = Path(__file__).parents[3]
 CRDS = ROOT / "manifests" / "crds"

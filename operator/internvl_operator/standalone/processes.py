@@ -1,6 +1,6 @@
 """Start programs that cannot outlive us: `ProcessKeeper`, the parent's side of `keeper.py`.
 
-Used by the control plane; of use to whoever starts servers for a demo or a test.
+Linux only. Called by `local_ray`, and by what starts servers for the tests and the demo.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from e2e.cluster.errors import ClusterFailed
-
 _POLL_S = 0.02
 _KEEPER = Path(__file__).with_name("keeper.py")
+
+
+class ProcessesLost(Exception):
+    """The keeper or one of its processes does not do as it is told."""
 
 
 class ProcessKeeper:
@@ -103,7 +105,7 @@ class ProcessKeeper:
         self.send_signal(name, signal.SIGKILL)
         status = self.wait(name, timeout_s=10.0)
         if status is None:
-            raise ClusterFailed(f"{name} (process {self.pid(name)}) outlived SIGKILL for 10 s")
+            raise ProcessesLost(f"{name} (process {self.pid(name)}) outlived SIGKILL for 10 s")
         return status
 
     def wait(self, name: str, *, timeout_s: float) -> int | None:
@@ -129,7 +131,7 @@ class ProcessKeeper:
             stdin, stdout = self._process.stdin, self._process.stdout
             assert stdin is not None and stdout is not None
             if stdin.closed:
-                raise ClusterFailed(f"{order['name']}: the keeper of {self.directory} was closed")
+                raise ProcessesLost(f"{order['name']}: the keeper of {self.directory} was closed")
             try:
                 stdin.write(json.dumps(order).encode() + b"\n")
                 stdin.flush()
@@ -137,7 +139,7 @@ class ProcessKeeper:
             except BrokenPipeError:
                 line = b""
             if not line:
-                raise ClusterFailed(
+                raise ProcessesLost(
                     f"the keeper process of {self.directory} ended, and with it all that it kept; start anew"
                 )
             answer: dict[str, Any] = json.loads(line)

@@ -88,7 +88,7 @@ class Keeper:
             os.dup2(log, 1)
             os.dup2(log, 2)
             os.chdir(order["folder"])
-            os.execve(order["command"][0], order["command"], order["environment"])
+            os.execve(order["command"][0], order["command"], order["environment"])  # noqa: S606 - no shell is meant
         except BaseException:
             traceback.print_exc()
         finally:
