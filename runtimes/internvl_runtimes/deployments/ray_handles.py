@@ -14,6 +14,7 @@ from ray.serve import exceptions as serve_errors
 from ray.serve.handle import DeploymentHandle
 
 from internvl_runtimes.contract.serve_args import VISION_DEPLOYMENT
+from internvl_runtimes.deployments.garbage import CycleCollector
 from internvl_runtimes.deployments.handles import Lost, PendingFeatures
 from internvl_runtimes.protocol.handover import Chunk, EncodeRequest, Features, GenerateRequest, Overloaded
 from internvl_runtimes.protocol.problems import RoleUnavailable
@@ -66,6 +67,7 @@ class RayLanguage:
 
     def __init__(self, handle: DeploymentHandle[Any]) -> None:
         self._handle = handle.options(stream=True)
+        self._cycles = CycleCollector()
 
     async def generate(
         self, request: GenerateRequest, features: PendingFeatures | None
@@ -80,6 +82,8 @@ class RayLanguage:
             raise translate(error, role="language") from error
         finally:
             _cancel(chunks)
+            if unresolved is not None:
+                self._cycles.request_ended()
 
 
 def _cancel(response: Any) -> None:

@@ -48,6 +48,18 @@ def test_large_features_lie_in_the_object_store_of_the_vision_node_and_survive_i
     assert (service.metric("head", REENCODES) or 0.0) == reencoded
 
 
+def test_features_are_freed_when_their_answer_is_given(service: Service, large_picture: bytes) -> None:
+    def stored() -> float:
+        return (service.metric("vision", STORE_BYTES) or 0.0) + (
+            service.metric("language", STORE_BYTES) or 0.0
+        )
+
+    before = stored()
+    for _ in range(6):
+        assert service.ask(question(large_picture)).status_code == 200
+    eventually("the features to be freed", lambda: stored() - before < 2 * 100 * 1024, timeout_s=15)
+
+
 def test_a_vision_replica_killed_while_it_encodes_costs_nothing_but_time(service: Service) -> None:
     body = question(picture(21))
     [right] = right_answers(service.checkpoint, [body])
@@ -66,8 +78,8 @@ def test_a_vision_replica_killed_while_it_encodes_costs_nothing_but_time(service
 def test_a_vision_node_that_dies_between_encode_and_fetch_is_encoded_again(
     service: Service, large_picture: bytes
 ) -> None:
-    # Three, so that a picture of the test before, whose memory is just being freed, cannot hide them.
-    body = question(large_picture, large_picture, large_picture)
+    # Six, so that a picture of the test before, whose memory is just being freed, cannot hide them.
+    body = question(*[large_picture] * 6)
     [right] = right_answers(service.checkpoint, [body])
     language = service.replica_pid(SERVICE_APPLICATION, serve_args.LANGUAGE_DEPLOYMENT)
     store = service.metric("vision", STORE_BYTES) or 0.0
