@@ -80,7 +80,7 @@ class RayNodes:
 
     @property
     def folder(self) -> Path:
-        """Ray's folder: logs below `session_latest/logs`."""
+        """Ray's folder: a node's logs lie below `<its number>/session_latest/logs`."""
         return self._ray.folder
 
     @property
@@ -174,7 +174,10 @@ class RayNodes:
         """Wait; a node whose start failed is started again, a few times."""
 
         def done_or_start_again() -> bool:
-            self._ray.start_again_what_failed()
+            if given_up := self._ray.start_again_what_failed():
+                raise StartFailed(
+                    f"Ray node {given_up[0]} does not start\n{self._ray.end_of_log(given_up[0])}"
+                )
             return done()
 
         def logs() -> str:

@@ -113,7 +113,7 @@ Change it:      {kubectl} edit ivl {SERVICE}
 Why is it so:   {kubectl} describe ivl {SERVICE}
 Ray dashboard:  {installation.ray.dashboard_url}
 Logs:           operator {installation.operator_log}
-                Ray      {installation.ray.folder}/session_latest/logs
+                Ray      {installation.ray.folder}/*/session_latest/logs
 Pictures:       {folder}
 """,
         flush=True,

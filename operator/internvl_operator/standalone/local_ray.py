@@ -78,7 +78,6 @@ class LocalRay:
         self._ports = FreePorts()
         self._gcs_port, self._dashboard_port, self.http_port = (self._ports.take() for _ in range(3))
         self._metrics_ports = {name: self._ports.take_for_metrics() for name in self.nodes}
-        # Short: Ray puts Unix sockets below it, whose paths may have 107 bytes.
         self.folder = Path(tempfile.mkdtemp(prefix="ivr-"))
         (self.folder / "home").mkdir()
         self._keeper = ProcessKeeper(self.folder)
@@ -92,11 +91,6 @@ class LocalRay:
     def gcs_address(self) -> str:
         """What a worker node or `ray.init(address=...)` joins."""
         return f"127.0.0.1:{self._gcs_port}"
-
-    @property
-    def log_folder(self) -> Path:
-        """Where Ray writes its logs."""
-        return self.folder / "session_latest" / "logs"
 
     def metrics_url(self, name: str) -> str:
         """Address of a node's metrics exporter."""
@@ -116,8 +110,8 @@ class LocalRay:
     def start_again_what_failed(self) -> list[str]:
         """Start nodes again whose start failed; returns those that failed too often. To be called while waiting.
 
-        Ray 2.60 gives a node's agent 15 s to import and report its ports, fixed in the raylet; on a busy machine
-        that is too short, and the raylet ends by a failed check.
+        Ray 2.60 gives a node's agent 15 s to import and report its ports, fixed in the raylet; on a very busy
+        machine that is too short, and the raylet ends by a failed check.
         """
         given_up = []
         for name in self.ended():
@@ -175,6 +169,8 @@ class LocalRay:
             f"--num-cpus={node.cpus}",
             f"--object-store-memory={self._object_store_bytes}",
             *([f"--labels={POOL}={node.pool}"] if node.pool else []),
+            # One each: in a common one, nodes that start at once choose the same socket, and the later raylet dies.
+            f"--temp-dir={self._folder_of(name)}",
             f"--metrics-export-port={self._metrics_ports[name]}",
             f"--dashboard-agent-listen-port={self._ports.take()}",
             f"--dashboard-agent-grpc-port={self._ports.take()}",
@@ -196,11 +192,14 @@ class LocalRay:
             f"--dashboard-port={self._dashboard_port}",
             # Its default, 10001, is one for the whole machine.
             f"--ray-client-server-port={self._ports.take()}",
-            f"--temp-dir={self.folder}",
         ]
 
     def _log(self, name: str) -> Path:
         return self.folder / f"{name}.log"
+
+    def _folder_of(self, name: str) -> Path:
+        # Short: Ray puts Unix sockets below it, whose paths may have 107 bytes.
+        return self.folder / str(list(self.nodes).index(name))
 
     def _mark_of(self, name: str) -> str:
         return f"{self._mark}-{name}"

@@ -106,7 +106,7 @@ class _Up:
         nodes = plan_nodes(ours)
         ray = LocalRay(nodes)
         stack.push_async_callback(self._stop_ray, ray)
-        self._console.say(f"starting Ray ({len(nodes)} node(s)), logs in {ray.log_folder}")
+        self._console.say(f"starting Ray ({len(nodes)} node(s)), logs in {ray.folder}/*/session_latest/logs")
         await self._start_ray(ray, transport)
         self._settings = replace(
             self._settings,
