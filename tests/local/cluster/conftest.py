@@ -14,7 +14,7 @@ Eventually = Callable[[Callable[[], bool], str], None]
 Kubectl = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def plane() -> Iterator[ControlPlane]:
     with ControlPlane() as plane:
         yield plane

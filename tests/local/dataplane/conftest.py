@@ -19,7 +19,14 @@ def large_picture(checkpoint: Path) -> bytes:
     return picture_bytes
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
+def ray_cluster() -> Iterator[RayNodes]:
+    """A Ray cluster of a head (pool gateway) and one node each in the pools vision and language."""
+    with RayNodes() as nodes:
+        yield nodes
+
+
+@pytest.fixture(scope="package")
 def _deployed(ray_cluster: RayNodes, checkpoint: Path) -> Service:
     service = Service(ray_cluster, checkpoint)
     service.apply()

@@ -87,10 +87,12 @@ def test_a_vision_node_that_dies_between_encode_and_fetch_is_encoded_again(
     with ThreadPoolExecutor() as pool:
         with Stopped(language):
             answer = pool.submit(service.ask, body, 280)
-            eventually(
-                "the features to lie in the vision node's store",
-                lambda: (service.metric("vision", STORE_BYTES) or 0.0) - store > 200 * 1024,
-            )
+
+            def in_store() -> bool:
+                assert not answer.done(), f"answered although nobody can: {answer.result().text}"
+                return (service.metric("vision", STORE_BYTES) or 0.0) - store > 200 * 1024
+
+            eventually("the features to lie in the vision node's store", in_store)
             service.nodes.kill("vision")
         service.nodes.restart("vision")
         assert text_of(answer.result()) == right

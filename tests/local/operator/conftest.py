@@ -117,7 +117,7 @@ def eventually() -> Eventually:
     return wait
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def plane(eventually: Eventually) -> Iterator[ControlPlane]:
     with ControlPlane() as plane:
         for path in CRDS.glob("*.yaml"):
@@ -128,7 +128,7 @@ def plane(eventually: Eventually) -> Iterator[ControlPlane]:
         yield plane
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def ray() -> Iterator[RayNodes]:
     """One node that has `tiny_app` and not our runtime: the environment below `.venv`, without our folders."""
     python = ROOT / ".venv" / "heavy" / "bin" / "python"

@@ -1,6 +1,7 @@
 """`internvl up` with a Ray of its own: edits, Ctrl-C, and a kill."""
 
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -25,26 +26,34 @@ spec:
 
 class Up:
     def __init__(self, folder: Path, *arguments: str) -> None:
+        self.temporary = folder
         self.log = folder / f"up-{time.monotonic_ns()}.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [INTERNVL, "up", *arguments],
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, "PYTHONUNBUFFERED": "1", "TMPDIR": str(folder)},
             )
 
     @property
     def text(self) -> str:
         return self.log.read_text(errors="replace")
 
+    @property
+    def folders(self) -> list[Path]:
+        """What it has made for its Ray."""
+        return list(self.temporary.glob("ivr-*"))
+
 
 @pytest.fixture
-def up(tmp_path: Path) -> Iterator[Callable[..., Up]]:
+def up() -> Iterator[Callable[..., Up]]:
     started: list[Up] = []
+    # Not below pytest's own folder: the paths of Ray's sockets would be too long.
+    folder = Path(tempfile.mkdtemp(prefix="up-"))
 
     def start(*arguments: str) -> Up:
-        started.append(Up(tmp_path, *arguments))
+        started.append(Up(folder, *arguments))
         return started[-1]
 
     yield start
@@ -53,10 +62,7 @@ def up(tmp_path: Path) -> Iterator[Callable[..., Up]]:
             item.process.send_signal(signal.SIGINT)
             item.process.wait(timeout=30)
         print(item.text)
-
-
-def folders() -> set[Path]:
-    return set(Path(tempfile.gettempdir()).glob("ivr-*"))
+    shutil.rmtree(folder)
 
 
 def processes_below(folder: Path) -> list[str]:
@@ -76,7 +82,6 @@ def processes_below(folder: Path) -> list[str]:
 def test_a_file_is_served_followed_and_taken_down(up, tmp_path, eventually):
     file = tmp_path / "service.yaml"
     file.write_text(SERVICE)
-    before = folders()
     first = up("-f", str(file))
     took_s = eventually(
         lambda: "answers at http://127.0.0.1:" in first.text or first.process.poll() is not None,
@@ -86,7 +91,7 @@ def test_a_file_is_served_followed_and_taken_down(up, tmp_path, eventually):
     assert first.process.poll() is None
     print(f"\ninternvl up: Ready after {took_s:.1f} s")
     assert "curl -s http://127.0.0.1:" in first.text
-    (folder,) = folders() - before
+    (folder,) = first.folders
 
     file.write_text(SERVICE.replace("maxModelLen", "maxModelLength"))
     eventually(
@@ -107,10 +112,9 @@ def test_a_file_is_served_followed_and_taken_down(up, tmp_path, eventually):
 def test_a_killed_run_takes_its_ray_with_it(up, tmp_path, eventually):
     file = tmp_path / "service.yaml"
     file.write_text(SERVICE)
-    before = folders()
     killed = up("-f", str(file))
-    eventually(lambda: folders() - before and len(processes_below(max(folders() - before))) > 2, "Ray starts")
-    (folder,) = folders() - before
+    eventually(lambda: killed.folders and len(processes_below(killed.folders[0])) > 2, "Ray starts")
+    (folder,) = killed.folders
     killed.process.kill()
     killed.process.wait()
     eventually(lambda: processes_below(folder) == [], "Ray ends with a killed `internvl up`", within_s=30)

@@ -12,7 +12,7 @@ from tests.local.service.world import World
 SETTINGS = {"INTERNVL_OPERATOR_LEASE_DURATION_S": "5", "INTERNVL_OPERATOR_DELETION_DEADLINE_S": "10"}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def world() -> Iterator[World]:
     """All parts, for all tests of this folder."""
     with (
@@ -22,7 +22,7 @@ def world() -> Iterator[World]:
         yield World(installation, relay)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def main_service(world: World) -> str:
     """A service that most tests share; each leaves it Ready."""
     world.apply("main")

@@ -13,12 +13,14 @@ from typing import Any
 import httpx
 from PIL import Image
 
+from e2e.cluster.control_plane import ControlPlane
 from e2e.cluster.relay import Relay
 from e2e.demo.parts import LocalInstallation
 from e2e.demo.service import MODELS
 from internvl_engines.nano import pictures, questions
 
-POLL_S = 0.05
+POLL_S = 0.1
+SERVICES = "/apis/serving.internvl.io/v1alpha1/namespaces/default/internvlservices"
 READY_WITHIN_S = 120.0
 
 Service = dict[str, Any]
@@ -71,7 +73,13 @@ class World:
 
     def get(self, name: str) -> Service:
         """The object as the API server has it."""
-        return dict(json.loads(self.installation.kubectl("get", "ivl", name, "-o", "json")))
+        cluster = self.installation.cluster
+        assert isinstance(cluster, ControlPlane)
+        answer = cluster.client.request(
+            "GET", f"{SERVICES}/{name}"
+        )  # polled: kubectl would take a core for it
+        assert answer.status == 200, answer.text
+        return answer.document
 
     def wait(
         self, name: str, seen: Callable[[Service], bool], what: str, *, timeout_s: float = READY_WITHIN_S
