@@ -39,7 +39,9 @@ def test_clients_that_go_away_free_their_slots_at_once(service: Service) -> None
         async with httpx.AsyncClient(timeout=120) as client:
             url = service.url + "/v1/chat/completions"
             asked = [
-                asyncio.ensure_future(client.post(url, json=question(picture(i), max_tokens=32)))
+                asyncio.ensure_future(
+                    client.post(url, json=question(picture(i), max_tokens=200, ignore_eos=True))
+                )
                 for i in range(30)
             ]
             await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
