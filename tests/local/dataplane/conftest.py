@@ -9,6 +9,8 @@ from e2e.cluster.ray_nodes import RayNodes
 from internvl_engines.contract.checkpoint import read_checkpoint_config
 from tests.local.dataplane.service import Service, picture
 
+ROOT = Path(__file__).parents[3]
+
 
 @pytest.fixture(scope="session")
 def large_picture(checkpoint: Path) -> bytes:
@@ -22,7 +24,8 @@ def large_picture(checkpoint: Path) -> bytes:
 @pytest.fixture(scope="package")
 def ray_cluster() -> Iterator[RayNodes]:
     """A Ray cluster of a head (pool gateway) and one node each in the pools vision and language."""
-    with RayNodes() as nodes:
+    # What a user's replicas run in. Among training's packages Ray's dozen processes take twice as long to import.
+    with RayNodes(python=ROOT / ".venv" / "bin" / "python") as nodes:
         yield nodes
 
 
