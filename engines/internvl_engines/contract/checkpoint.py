@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 _CHUNK = 1 << 20
 
@@ -66,7 +66,15 @@ class LanguageConfig(_Part):
     attention_bias: bool
     # Published configs of this type say null and false; anything else changes the arithmetic.
     rope_scaling: None = None
+    rope_parameters: dict[str, Any] = Field(default_factory=dict)  # the newer place of both
     use_sliding_window: Literal[False] = False
+
+    @field_validator("rope_parameters")
+    @classmethod
+    def _only_plain_rope(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if value.get("rope_type", "default") != "default" or value.keys() - {"rope_type", "rope_theta"}:
+            raise ValueError(f"only rope_type default is computed, and this one is {value}")
+        return value
 
 
 class FlashConfig(_Part):

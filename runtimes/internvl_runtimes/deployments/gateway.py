@@ -145,12 +145,12 @@ class Gateway:
         deadline = started + DEADLINE_S
         lost = invalid = 0
         while True:
-            first_at: float | None = None
+            began, first_at = self._clock(), None
             try:
                 async with aclosing(self._attempt(admitted, request_id, deadline)) as chunks:
                     async for chunk in chunks:
                         first_at = first_at or self._clock()
-                        yield self._timed(chunk, started, first_at)
+                        yield self._timed(chunk, started, began, first_at)
                 return
             except PictureUnreadable as error:
                 param = admitted.image_params[error.index]
@@ -196,15 +196,18 @@ class Gateway:
             if features is not None:
                 features.cancel()
 
-    def _timed(self, chunk: Chunk, started: float, first_at: float) -> Chunk:
-        """Add to the last chunk what only the gateway can measure."""
+    def _timed(self, chunk: Chunk, started: float, began: float, first_at: float) -> Chunk:
+        """Add to the last chunk what only the gateway can measure.
+
+        Lost attempts before the one that `began` last count in `total` only.
+        """
         if chunk.finished is None:
             return chunk
         seconds = dict(chunk.finished.seconds)
         until_first = ("queue", "decode", "encode", "wait", "prefill")
         # What is left of the time to the first chunk: hops between processes and the hand-over of the rows.
         seconds["transfer"] = max(
-            0.0, first_at - started - sum(seconds.get(stage, 0.0) for stage in until_first)
+            0.0, first_at - began - sum(seconds.get(stage, 0.0) for stage in until_first)
         )
         seconds["total"] = self._clock() - started
         for stage in ("transfer", "total"):

@@ -90,6 +90,7 @@ class GatewayHttp:
     async def _chat(self, exchange: "_Exchange") -> None:
         body = await exchange.body(self._gateway.admission.config.max_body_bytes)
         admitted = await self._gateway.admit(body)
+        del body  # tens of megabytes, and the answer may take minutes
         async with aclosing(self._gateway.answer(admitted, exchange.request_id)) as chunks:
             if admitted.chat.stream:
                 await exchange.stream(_events(chunks, admitted, exchange.request_id))

@@ -79,7 +79,9 @@ class RayLanguage:
             async for chunk in chunks:
                 yield chunk
         except Exception as error:
-            raise translate(error, role="language") from error
+            # Passed on unresolved, the features fail here too, with the vision side's own error.
+            role = "language" if unresolved is None else "vision or language"
+            raise translate(error, role=role) from error
         finally:
             _cancel(chunks)
             if unresolved is not None:

@@ -27,10 +27,9 @@ class Encoded:
     features: RequestFeatures
     queue_s: float
     encode_s: float
-    batch_tiles: int
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Job:
     pixels: Pixels
     done: asyncio.Future[Encoded]
@@ -65,7 +64,12 @@ class TileQueue:
         job = _Job(pixels, asyncio.get_running_loop().create_future(), time.perf_counter())
         self._jobs.append(job)
         self._arrived.set()
-        return await job.done
+        try:
+            return await job.done
+        except asyncio.CancelledError:
+            if job in self._jobs:  # its pixels go now, not when the present batch ends
+                self._jobs.remove(job)
+            raise
 
     def check_health(self) -> None:
         """Raise `EngineFailed` when nothing would be encoded any more."""
@@ -127,7 +131,7 @@ class TileQueue:
         spent = time.perf_counter() - started
         for job, features in zip(batch, results, strict=True):
             if not job.done.done():
-                job.done.set_result(Encoded(features, started - job.submitted_at, spent, sum(sizes)))
+                job.done.set_result(Encoded(features, started - job.submitted_at, spent))
 
     def _call(self, batch: list[_Job], sizes: list[int]) -> list[RequestFeatures]:
         pixels = batch[0].pixels if len(batch) == 1 else np.concatenate([job.pixels for job in batch])

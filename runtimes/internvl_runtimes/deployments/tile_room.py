@@ -16,6 +16,7 @@ from internvl_runtimes.protocol.handover import Overloaded
 @dataclass(slots=True, eq=False)
 class _Waiter:
     tiles: int
+    cost: int
     granted: asyncio.Future[None]
 
 
@@ -32,7 +33,7 @@ class TileRoom:
 
     @property
     def held_tiles(self) -> int:
-        """Tiles that have room."""
+        """Tiles' worth of memory that is taken."""
         return self._held
 
     @property
@@ -46,29 +47,34 @@ class TileRoom:
         self._grant()
 
     @asynccontextmanager
-    async def take(self, tiles: int) -> AsyncIterator[None]:
+    async def take(self, tiles: int, *, source: int = 0) -> AsyncIterator[None]:
         """Wait for room and hold it while the block runs. Cancelling a wait gives the place up.
+
+        Args:
+            tiles: of the request.
+            source: tiles' worth of memory beside them: a small file may decode to hundreds of megabytes.
 
         Raises:
             Overloaded: too many tiles wait already.
         """
-        if self._waiters or not self._fits(tiles):
-            await self._wait(tiles)
+        cost = tiles + source
+        if self._waiters or not self._fits(cost):
+            await self._wait(tiles, cost)
         else:
-            self._held += tiles
+            self._held += cost
         try:
             yield
         finally:
-            self._held -= tiles
+            self._held -= cost
             self._grant()
 
-    async def _wait(self, tiles: int) -> None:
+    async def _wait(self, tiles: int, cost: int) -> None:
         if self.waiting_tiles + tiles > self._waiting:
             raise Overloaded(
                 f"The vision encoder holds {self._held} tiles, {self.waiting_tiles} more wait, "
                 f"and it takes no {tiles} more now."
             )
-        waiter = _Waiter(tiles, asyncio.get_running_loop().create_future())
+        waiter = _Waiter(tiles, cost, asyncio.get_running_loop().create_future())
         self._waiters.append(waiter)
         try:
             await waiter.granted
@@ -76,16 +82,16 @@ class TileRoom:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
             else:  # cancelled between the grant and its news
-                self._held -= tiles
+                self._held -= cost
             self._grant()
             raise
 
-    def _fits(self, tiles: int) -> bool:
-        return self._held == 0 or self._held + tiles <= self._tiles
+    def _fits(self, cost: int) -> bool:
+        return self._held == 0 or self._held + cost <= self._tiles
 
     def _grant(self) -> None:
-        while self._waiters and self._fits(self._waiters[0].tiles):
+        while self._waiters and self._fits(self._waiters[0].cost):
             waiter = self._waiters.popleft()
-            self._held += waiter.tiles
+            self._held += waiter.cost
             if not waiter.granted.done():
                 waiter.granted.set_result(None)

@@ -20,7 +20,7 @@ from internvl_runtimes.deployments.tile_room import TileRoom
 from internvl_runtimes.engines.base import EngineFailed, Pixels, Rows, VisionEngine
 from internvl_runtimes.engines.tile_features import RequestFeatures, encode_tiles
 from internvl_runtimes.preprocess.images import ImageInvalid, decode, read_header
-from internvl_runtimes.preprocess.tiling import TiledImage, count_tiles, tile
+from internvl_runtimes.preprocess.tiling import Grid, TiledImage, count_tiles, tile
 from internvl_runtimes.protocol.handover import (
     EncodeRequest,
     Features,
@@ -32,6 +32,8 @@ from internvl_runtimes.protocol.handover import (
 
 HELD_BATCHES = 16
 """Tiles whose pixels a replica holds at most (decoding, queued and running), in batches of `max_batch_tiles`."""
+PILLOW_BYTES = 4
+"""Of one RGB pixel in memory."""
 WAITING_BATCHES = 128
 """Tiles that wait for that at most, as encoded pictures."""
 
@@ -65,19 +67,24 @@ def load_vision(config: VisionConfig) -> LoadedVision:
 class _BoundedEngine:
     """An engine whose ViT never sees more than `limit` tiles at once: a large request is run in pieces."""
 
-    def __init__(self, engine: VisionEngine, limit: Callable[[], int]) -> None:
+    def __init__(self, engine: VisionEngine, limit: Callable[[], int], recorder: Recorder) -> None:
         self.geometry = engine.geometry
         self.compress_probability = engine.compress_probability
         self._engine = engine
         self._limit = limit
+        self._recorder = recorder
 
     def encode(self, pixels: Pixels) -> Rows:
         limit = self._limit()
         if len(pixels) <= limit:
-            return self._engine.encode(pixels)
+            return self._encode(pixels)
         return np.concatenate(
-            [self._engine.encode(pixels[start : start + limit]) for start in range(0, len(pixels), limit)]
+            [self._encode(pixels[start : start + limit]) for start in range(0, len(pixels), limit)]
         )
+
+    def _encode(self, pixels: Pixels) -> Rows:
+        self._recorder.record(metrics.BATCH_TILES, len(pixels))
+        return self._engine.encode(pixels)
 
     def project(self, patches: Rows, *, compressed: bool) -> Rows:
         limit = self._limit()
@@ -128,7 +135,7 @@ class VisionEncoder:
         """
         if self._running is None or self._config is None or _loads_from(config) != _loads_from(self._config):
             loaded = await asyncio.to_thread(self._load, config)
-            old, self._running = self._running, _run(loaded, config)
+            old, self._running = self._running, _run(loaded, config, self._recorder)
             if old is not None:
                 task = asyncio.get_running_loop().create_task(old.retire())
                 self._retiring.add(task)
@@ -156,14 +163,16 @@ class VisionEncoder:
             raise ValueError("an encode request without pictures")
         if request.revision not in (None, loaded.revision):
             raise FeaturesInvalid(f"{request.revision} was asked for, this replica has {loaded.revision}")
-        tiles = _count_tiles(request, config, loaded.checkpoint)
+        tiles, source = _count_tiles(request, config, loaded.checkpoint)
         try:
             with running.in_flight.one():
-                async with self._room.take(tiles):
+                async with self._room.take(tiles, source=source):
                     began = time.perf_counter()
-                    tiled = await _cut_all(request.images, running.decoders, config, loaded.checkpoint)
+                    shapes, pixels = await _cut_all(
+                        request.images, running.decoders, config, loaded.checkpoint
+                    )
                     decode_s = time.perf_counter() - began
-                    encoded = await running.queue.encode(np.concatenate([image.pixels for image in tiled]))
+                    encoded = await running.queue.encode(pixels)
         finally:
             self.record_load()
         seconds = {
@@ -171,7 +180,7 @@ class VisionEncoder:
             "decode": decode_s,
             "encode": encoded.encode_s,
         }
-        features = _assemble(request, tiled, encoded, loaded.revision, config.generation, seconds)
+        features = _assemble(request, shapes, encoded, loaded.revision, config.generation, seconds)
         self._record(features, encoded)
         return features
 
@@ -191,15 +200,19 @@ class VisionEncoder:
         compressed = encoded.features.compressed_tiles
         self._recorder.record(metrics.TILES, tiles - compressed, rate="keep")
         self._recorder.record(metrics.TILES, compressed, rate="compress")
-        self._recorder.record(metrics.BATCH_TILES, encoded.batch_tiles)
         self._recorder.record(metrics.BYTES_HANDED_OVER, features.rows.nbytes)
         for stage, seconds in features.seconds.items():
             self._recorder.record(metrics.STAGE_SECONDS, seconds, stage=stage)
 
 
-def _count_tiles(request: EncodeRequest, config: VisionConfig, checkpoint: CheckpointConfig) -> int:
-    """The request's tiles, from the headers: before a pixel is decoded."""
-    tiles = 0
+def _count_tiles(
+    request: EncodeRequest, config: VisionConfig, checkpoint: CheckpointConfig
+) -> tuple[int, int]:
+    """The request's tiles, and how many tiles' memory its decoded pictures take before they are cut.
+
+    From the headers: before a pixel is decoded.
+    """
+    tiles = source_bytes = 0
     for index, image in enumerate(request.images):
         try:
             header = read_header(image)
@@ -213,7 +226,8 @@ def _count_tiles(request: EncodeRequest, config: VisionConfig, checkpoint: Check
             tile_size=checkpoint.image_size,
             use_thumbnail=checkpoint.use_thumbnail,
         )
-    return tiles
+        source_bytes += header.width * header.height * PILLOW_BYTES
+    return tiles, source_bytes // (3 * checkpoint.image_size**2 * np.dtype(np.float32).itemsize)
 
 
 def tile_limit(configured: int | None, checkpoint: CheckpointConfig) -> int:
@@ -235,9 +249,9 @@ def _loads_from(config: VisionConfig) -> tuple[object, ...]:
     )
 
 
-def _run(loaded: LoadedVision, config: VisionConfig) -> _Running:
+def _run(loaded: LoadedVision, config: VisionConfig, recorder: Recorder) -> _Running:
     queue: TileQueue
-    engine = _BoundedEngine(loaded.engine, lambda: queue.max_batch_tiles)
+    engine = _BoundedEngine(loaded.engine, lambda: queue.max_batch_tiles, recorder)
 
     def encode(pixels: Pixels, tiles: Sequence[int]) -> list[RequestFeatures]:
         return encode_tiles(engine, pixels, tiles, flash=loaded.checkpoint.flash)
@@ -249,14 +263,23 @@ def _run(loaded: LoadedVision, config: VisionConfig) -> _Running:
 
 async def _cut_all(
     images: Sequence[bytes], decoders: ThreadPoolExecutor, config: VisionConfig, checkpoint: CheckpointConfig
-) -> list[TiledImage]:
+) -> tuple[list[tuple[Grid, int]], Pixels]:
+    """Grid and tiles of each picture, and the pixels of all, float32 [N, 3, S, S]."""
     loop = asyncio.get_running_loop()
-    return await asyncio.gather(
+    cut = await asyncio.gather(
         *(
             loop.run_in_executor(decoders, _cut, index, image, config, checkpoint)
             for index, image in enumerate(images)
-        )
+        ),
+        return_exceptions=True,  # all are waited for: none decodes on without room
     )
+    tiled: list[TiledImage] = []
+    for result in cut:
+        if isinstance(result, BaseException):
+            raise result
+        tiled.append(result)
+    pixels = tiled[0].pixels if len(tiled) == 1 else np.concatenate([image.pixels for image in tiled])
+    return [(image.grid, len(image.pixels)) for image in tiled], pixels
 
 
 def _cut(index: int, data: bytes, config: VisionConfig, checkpoint: CheckpointConfig) -> TiledImage:
@@ -275,7 +298,7 @@ def _cut(index: int, data: bytes, config: VisionConfig, checkpoint: CheckpointCo
 
 def _assemble(
     request: EncodeRequest,
-    tiled: Sequence[TiledImage],
+    shapes: Sequence[tuple[Grid, int]],
     encoded: Encoded,
     revision: str,
     generation: str,
@@ -284,11 +307,11 @@ def _assemble(
     tokens = iter(encoded.features.tokens_per_tile)
     images = tuple(
         ImageFeatures(
-            columns=image.grid.columns,
-            rows=image.grid.rows,
-            tokens_per_tile=tuple(next(tokens) for _ in range(len(image.pixels))),
+            columns=grid.columns,
+            rows=grid.rows,
+            tokens_per_tile=tuple(next(tokens) for _ in range(tiles)),
         )
-        for image in tiled
+        for grid, tiles in shapes
     )
     rows = np.ascontiguousarray(encoded.features.rows, np.float32)
     return Features(

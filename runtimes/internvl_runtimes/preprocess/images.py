@@ -52,6 +52,9 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """
     with _opened(data, max_pixels) as image:
         try:
+            if image.mode == "RGB":  # `convert` would copy it
+                image.load()
+                return image
             return image.convert("RGB")
         except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, zlib.error, ...
             raise ImageInvalid(

@@ -8,6 +8,7 @@ import asyncio
 import itertools
 import threading
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterable
 from functools import partial
 from typing import Self
@@ -53,7 +54,7 @@ class OnnxRuntimeLanguage:
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = False
-        self._failed_steps = 0
+        self._failed_steps: Counter[str] = Counter()
         self._dead: str | None = "the engine has not been started"
         self._decode_steps = 0
         self._decode_s = 0.0
@@ -71,7 +72,8 @@ class OnnxRuntimeLanguage:
     async def __aenter__(self) -> Self:
         """Start the thread; answers are delivered to the running event loop."""
         self._loop = asyncio.get_running_loop()
-        self._dead, self._stopping, self._failed_steps = None, False, 0
+        self._dead, self._stopping = None, False
+        self._failed_steps.clear()
         self._thread = threading.Thread(target=self._work, name="language-engine", daemon=True)
         self._thread.start()
         return self
@@ -95,7 +97,8 @@ class OnnxRuntimeLanguage:
             sampling=sampling,
             stop_token_ids=stop_token_ids,
             submitted_at=self._clock(),
-            generator=np.random.default_rng(sampling.seed),
+            # OpenAI's seeds are signed, numpy's are not.
+            generator=np.random.default_rng(None if sampling.seed is None else sampling.seed % 2**64),
         )
         del prompt  # its rows are let go when they are prefilled, not when the answer ends
         events: asyncio.Queue[_Event] = asyncio.Queue()
@@ -131,11 +134,12 @@ class OnnxRuntimeLanguage:
             )
 
     def check_health(self) -> None:
-        """Raise `EngineFailed` when the loop has ended, or when the last steps all failed."""
+        """Raise `EngineFailed` when the loop has ended, or when the last prefills or decode steps all failed."""
         with self._changed:
             self._refuse_if_dead()
-        if self._failed_steps >= MAX_FAILED_STEPS:
-            raise EngineFailed(f"the last {self._failed_steps} steps of the language engine failed")
+        for part, failed in list(self._failed_steps.items()):
+            if failed >= MAX_FAILED_STEPS:
+                raise EngineFailed(f"the language engine's last {failed} {part} steps failed")
 
     def _refuse_if_dead(self) -> None:
         if self._dead is not None:
@@ -188,24 +192,30 @@ class OnnxRuntimeLanguage:
         events: list[tuple[Sequence, _Event]] = []
         # Decoding first: a sequence that is prefilled in this step has its row in the cache only after it.
         if step.decodes:
-            self._attempt(partial(self._decode, step.decodes), step.decodes, events)
+            self._attempt("decode", partial(self._decode, step.decodes), step.decodes, events)
         for prefill in step.prefills:
-            self._attempt(partial(self._prefill, prefill), (prefill.sequence,), events)
+            self._attempt("prefill", partial(self._prefill, prefill), (prefill.sequence,), events)
         self._deliver(events)
 
     def _attempt(
         self,
+        part: str,
         run: Callable[[], list[tuple[Sequence, _Event]]],
         sequences: tuple[Sequence, ...],
         events: list[tuple[Sequence, _Event]],
     ) -> None:
         """Run a part of a step; when it fails, those that it was for fail, and only those."""
+        # Counted apart: a decode that always fails is not excused by the prefills that go well before it.
         try:
-            events += run()
-            self._failed_steps = 0
+            made = run()
         except Exception as error:
-            self._failed_steps += 1
-            events += [(sequence, self._fail(sequence, error)) for sequence in sequences]
+            made = [(sequence, self._fail(sequence, error)) for sequence in sequences]
+            self._failed_steps[part] += 1
+        else:
+            # Logits of a prefill may be invalid by the request's own rows; those of a whole batch are not.
+            invalid = part == "decode" and made and all(isinstance(event, EngineFailed) for _, event in made)
+            self._failed_steps[part] = self._failed_steps[part] + 1 if invalid else 0
+        events += made
 
     def _fail(self, sequence: Sequence, error: Exception) -> EngineFailed:
         with self._changed:

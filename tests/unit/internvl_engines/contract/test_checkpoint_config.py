@@ -79,6 +79,10 @@ def test_a_path_without_a_checkpoint_is_told_apart_from_a_bad_one(tmp_path: Path
             r"llm_config.model_type is 'llama'; supported is qwen3",
         ),
         (lambda d: d["llm_config"].update(rope_scaling={"type": "dynamic"}), r"llm_config.rope_scaling"),
+        (
+            lambda d: d["llm_config"].update(rope_parameters={"rope_type": "yarn", "rope_theta": 1e6}),
+            r"llm_config.rope_parameters.*only rope_type default",
+        ),
         (lambda d: d["llm_config"].update(use_sliding_window=True), r"llm_config.use_sliding_window is True"),
         (lambda d: d["llm_config"].pop("num_key_value_heads"), r"llm_config.num_key_value_heads is missing"),
         (

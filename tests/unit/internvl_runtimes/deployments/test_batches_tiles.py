@@ -1,8 +1,10 @@
 """The vision encoder: batches, limits, cancellation."""
 
 import asyncio
+import gc
 import io
 import threading
+import weakref
 from typing import Any
 
 import numpy as np
@@ -109,6 +111,8 @@ async def test_what_waits_while_the_engine_works_is_one_batch_up_to_the_limit(se
 async def test_a_request_of_many_tiles_is_run_in_pieces(setting: Setting) -> None:
     made = await setting.encoder.encode(request(png(size=(3 * TILE, 2 * TILE))))
     assert setting.engine.batches == [4, 3]
+    batches = [value for name, value, _ in setting.recorded.values if name == metrics.BATCH_TILES.name]
+    assert batches == [4, 3]
     assert made.rows.shape == (7 * KEPT, HIDDEN)
 
 
@@ -118,8 +122,13 @@ async def test_a_cancelled_request_is_never_encoded(setting: Setting) -> None:
     await until(gate.reached.is_set)
     dropped = asyncio.ensure_future(setting.encoder.encode(request()))
     await until(lambda: setting.encoder._running.queue.waiting_tiles == 1)  # type: ignore[union-attr]
+    queue = setting.encoder._running.queue  # type: ignore[union-attr]
+    pixels = weakref.ref(queue._jobs[0].pixels)
     dropped.cancel()
     await asyncio.wait([dropped])
+    del dropped
+    gc.collect()
+    assert pixels() is None, "a request that was dropped keeps its pixels"
     gate.open()
     await first
     await setting.encoder.encode(request())

@@ -55,6 +55,18 @@ async def test_a_request_larger_than_the_room_gets_it_alone() -> None:
     await large.leave()
 
 
+async def test_what_a_small_file_decodes_to_takes_room_too() -> None:
+    room = TileRoom(tiles=10, waiting=100)
+    async with room.take(2, source=7):
+        assert room.held_tiles == 9
+        second = Guest(room, 2)
+        await settled()
+        assert not second.inside and room.waiting_tiles == 2
+    await settled()
+    assert second.inside
+    await second.leave()
+
+
 async def test_too_many_that_wait_are_refused_and_the_rest_is_served() -> None:
     room = TileRoom(tiles=10, waiting=5)
     first, waiting = Guest(room, 10), Guest(room, 5)

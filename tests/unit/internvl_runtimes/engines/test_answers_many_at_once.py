@@ -198,11 +198,34 @@ async def test_an_engine_whose_steps_all_fail_says_that_it_is_unhealthy(decoder,
             engine.check_health()
             with pytest.raises(EngineFailed, match="division by zero"):
                 await collect(engine, make_prompt(0, 4))
-        with pytest.raises(EngineFailed, match="the last 3 steps"):
+        with pytest.raises(EngineFailed, match="last 3 prefill steps failed"):
             engine.check_health()
         decoder.before_run = healthy
         await collect(engine, make_prompt(0, 4))
         engine.check_health()
+
+
+async def test_a_decode_that_always_fails_is_not_excused_by_its_prefill(decoder, make_prompt):
+    def fail_after_the_prompt(batch: int, tokens: int) -> None:
+        if tokens == 1:
+            raise RuntimeError("out of memory")
+
+    async with engine_of(decoder) as engine:
+        decoder.before_run = fail_after_the_prompt
+        for _ in range(MAX_FAILED_STEPS):
+            engine.check_health()
+            with pytest.raises(EngineFailed, match="out of memory"):
+                await collect(engine, make_prompt(0, 4), 8)
+        with pytest.raises(EngineFailed, match="last 3 decode steps failed"):
+            engine.check_health()
+
+
+async def test_a_negative_seed_is_a_seed(decoder, make_prompt):
+    async with engine_of(decoder) as engine:
+        answers = [
+            await collect(engine, make_prompt(0, 4), 8, temperature=2.0, seed=seed) for seed in (-1, -1, -2)
+        ]
+    assert answers[0] == answers[1] != answers[2]
 
 
 async def test_broken_logits_fail_their_own_request_only(decoder, make_prompt, answer_alone):
