@@ -11,7 +11,8 @@ SOURCES := operator runtimes engines e2e tests
 TYPED  := internvl_operator internvl_runtimes internvl_engines e2e
 
 ARGS ?=
-FILE ?= manifests/samples/internvlservice.nano.yaml
+NANO := build/internvlservice.nano.yaml
+FILE ?= $(NANO)
 
 # An existing cluster is used only when it is named on this very command line: `make demo KUBECONFIG=path`.
 # Most people's shells export a KUBECONFIG, and a demo must not write into whatever cluster that happens to be:
@@ -47,6 +48,7 @@ demo: setup-run ## Bring everything up and ask about a picture: PICTURE=file QUE
 	  $${PICTURE:+--picture "$$PICTURE"} $${QUESTION:+--question "$$QUESTION"}
 
 up: setup-run ## The same service without Kubernetes: FILE=service.yaml ARGS="--ray URL"
+	@test -e $(NANO) || $(RUN)/python -m e2e.demo.service $(NANO)
 	@$(RUN)/internvl up -f "$(FILE)" $(ARGS)
 
 ##@ Develop

@@ -37,8 +37,10 @@ def main() -> int:
             print(f"\n$ kubectl get ivl\n{installation.kubectl('get', 'ivl')}", flush=True)
             wrong = _ask_all(url, _questions(arguments, folder), folder)
             say(f"from the first line to the last answer: {time.monotonic() - began:.1f} s")
-            _say_how_to_go_on(installation, url, folder)
-            if not os.environ.get("DEMO_EXIT"):
+            if os.environ.get("DEMO_EXIT"):
+                print(f"The pictures are kept in {folder}", flush=True)
+            else:
+                _say_how_to_go_on(installation, url, folder)
                 _stay(installation)
     except KeyboardInterrupt:
         print()

@@ -42,7 +42,7 @@ def _about_a_picture(rng: random.Random, title: str, grid: tuple[int, int], path
     while True:
         scene = pictures.compose(rng, grid=grid)
         asked = questions.ask(scene, rng, count=1)
-        if asked:
+        if asked and asked[0].answer != "zero":  # right, and it convinces nobody
             pictures.draw(scene).save(path)
             return Asked(title, asked[0].text, path, asked[0].answer)
 

@@ -149,6 +149,7 @@ class LocalRay:
             kept
             | {
                 "HOME": str(self.folder / "home"),
+                "TMPDIR": str(self.folder),  # the dashboard leaves sockets there
                 "PATH": f"{self._ray.parent}{os.pathsep}{kept.get('PATH', '')}",
                 # Unset, Ray 2.60 turns authentication on by itself when a token lies about.
                 "RAY_AUTH_MODE": "disabled",
