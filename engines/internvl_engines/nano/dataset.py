@@ -25,7 +25,7 @@ from internvl_engines.nano.pictures import (
     draw,
 )
 from internvl_engines.nano.questions import ask, ask_without_picture
-from internvl_engines.nano.shape import SYSTEM_MESSAGE
+from internvl_engines.nano.shape import COMMON_SYSTEM_MESSAGE, SYSTEM_MESSAGE
 from internvl_engines.nano.stages import StageName
 from internvl_runtimes.preprocess.tiling import TiledImage, tile
 
@@ -177,5 +177,4 @@ def _pictures(rng: random.Random, group: _Group, tokenizer: Tokenizer) -> Batch:
 
 
 def _system(rng: random.Random) -> str:
-    # Many clients send this one unasked.
-    return "You are a helpful assistant." if rng.random() < 0.1 else SYSTEM_MESSAGE
+    return COMMON_SYSTEM_MESSAGE if rng.random() < 0.1 else SYSTEM_MESSAGE

@@ -7,6 +7,8 @@ from typing import Any
 from internvl_engines.nano.pictures import TILE
 
 SYSTEM_MESSAGE = "You are internvl-nano."
+COMMON_SYSTEM_MESSAGE = "You are a helpful assistant."
+"""Many clients send it unasked, so training knows it too."""
 MAX_NEW_TOKENS = 32
 
 

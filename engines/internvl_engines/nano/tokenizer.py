@@ -13,7 +13,7 @@ from typing import Any
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from internvl_engines.nano.questions import all_texts
-from internvl_engines.nano.shape import SYSTEM_MESSAGE
+from internvl_engines.nano.shape import COMMON_SYSTEM_MESSAGE, SYSTEM_MESSAGE
 
 END_OF_TEXT, IM_START, IM_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 IMG_START, IMG_END, IMG_CONTEXT = "<img>", "</img>", "<IMG_CONTEXT>"
@@ -65,7 +65,7 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
 def _corpus() -> Iterator[str]:
     yield from [
         f"system\n{SYSTEM_MESSAGE}",
-        "system\nYou are a helpful assistant.",
+        f"system\n{COMMON_SYSTEM_MESSAGE}",
         "user\n",
         "assistant\n",
     ] * 100

@@ -32,10 +32,10 @@ from internvl_runtimes.protocol.handover import (
 
 HELD_BATCHES = 16
 """Tiles whose pixels a replica holds at most (decoding, queued and running), in batches of `max_batch_tiles`."""
-PILLOW_BYTES = 4
-"""Of one RGB pixel in memory."""
 WAITING_BATCHES = 128
 """Tiles that wait for that at most, as encoded pictures."""
+PILLOW_BYTES = 4
+"""Of one RGB pixel of a decoded picture in memory."""
 
 
 @dataclass(frozen=True, slots=True)
