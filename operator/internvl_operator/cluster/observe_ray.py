@@ -64,6 +64,7 @@ def _application(name: str, details: Mapping[str, Any]) -> ApplicationSeen:
 
 
 def _deployment(name: str, details: Mapping[str, Any]) -> DeploymentSeen:
+    config = details.get("deployment_config") or {}
     return DeploymentSeen(
         name=name,
         status=str(details.get("status", "")),
@@ -82,4 +83,5 @@ def _deployment(name: str, details: Mapping[str, Any]) -> DeploymentSeen:
                 key=lambda replica: replica.id,
             )
         ),
+        user_config=config.get("user_config") or {},
     )

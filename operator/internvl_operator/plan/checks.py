@@ -117,6 +117,15 @@ def not_written(given: RoleInput) -> Finding | None:
     return progress(Reason.DEPLOYING, "the configuration is being written to Ray Serve", given.view.role)
 
 
+def not_adopted(given: RoleInput) -> Finding | None:
+    """Serve holds the wanted configuration, but its deployment still acts on the one before."""
+    if given.view.is_adopted:
+        return None
+    return failing_until_shown_otherwise(given) or progress(
+        Reason.DEPLOYING, f"{given.view.role}: Ray Serve is taking up the new configuration", given.view.role
+    )
+
+
 def failure_reported(given: RoleInput) -> Finding | None:
     """A replica or the builder said what is wrong, in a form that we know."""
     view = given.view
@@ -225,7 +234,8 @@ CONDITIONS = {Role.VISION: ConditionType.VISION_READY, Role.LANGUAGE: ConditionT
 _REPORTED_BY_REPLICAS = (*failures.REASONS.values(), Reason.RUNTIME_MISSING, Reason.REPLICA_FAILED)
 
 ROLE_CHECKS: tuple[RoleCheck, ...] = (
-    not_written,  # from here on, what Serve says is about the wanted configuration
+    not_written,
+    not_adopted,  # from here on, what Serve says is about the wanted configuration
     failure_reported,  # the replica's own words are the best
     pool_not_found,  # before Serve's general complaint about resources
     no_room,

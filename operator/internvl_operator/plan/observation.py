@@ -87,6 +87,8 @@ class DeploymentSeen:
     message: str = ""
     target_replicas: int = 0
     replicas: tuple[ReplicaSeen, ...] = ()
+    user_config: Mapping[str, Any]
+    """Of the configuration that status, message and replicas are about: it follows the application's later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,8 @@ from internvl_operator.render.serve_schema import ServeApplication, ServeDeploym
 _RUNNING = (ReplicaState.RUNNING, ReplicaState.PENDING_MIGRATION)
 _MIXED = (DeploymentState.UPDATING, DeploymentState.DEPLOY_FAILED)
 """Running replicas may still be of the configuration before."""
+_IDENTITY = ("generation", "attempt")
+"""Keys of `user_config` by which one configuration of ours is told from another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +35,12 @@ class RoleView:
     deployed_generation: str | None
     """Of the configuration that Serve holds."""
     deployed_attempt: int
+    is_adopted: bool
+    """What Serve says about the deployment is about the configuration that it holds.
+
+    Serve takes a PUT at once, and its deployments turn to it a moment later; until then their states and
+    texts are those of the configuration before.
+    """
 
     @property
     def generation(self) -> str:
@@ -53,7 +61,9 @@ class RoleView:
     @property
     def updated(self) -> int:
         """Running replicas that surely have the wanted configuration."""
-        if self.deployment is None or not self.is_current or self.deployment.status in _MIXED:
+        if self.deployment is None or not self.is_current or not self.is_adopted:
+            return 0
+        if self.deployment.status in _MIXED:
             return 0
         return len(self.running)
 
@@ -74,7 +84,7 @@ class RoleView:
             return False
         if self.deployment is None:
             return self.application.status == ApplicationState.DEPLOY_FAILED
-        return self.deployment.status == DeploymentState.DEPLOY_FAILED
+        return self.is_adopted and self.deployment.status == DeploymentState.DEPLOY_FAILED
 
     @property
     def texts(self) -> str:
@@ -95,15 +105,18 @@ def view_roles(
 def _view(role: Role, wanted: ServeApplication, ray: RaySeen) -> RoleView:
     name = names.DEPLOYMENTS[role]
     application = ray.applications.get(wanted.name)
+    deployment = None if application is None else application.deployments.get(name)
     config = {} if application is None else deployed_user_config(application.config, name)
     generation = config.get("generation")
     return RoleView(
         role=role,
         wanted=wanted.deployment(name),
         application=application,
-        deployment=None if application is None else application.deployments.get(name),
+        deployment=deployment,
         deployed_generation=generation if isinstance(generation, str) else None,
         deployed_attempt=_attempt(config.get("attempt")),
+        is_adopted=deployment is None
+        or all(deployment.user_config.get(key) == config.get(key) for key in _IDENTITY),
     )
 
 

@@ -1,6 +1,6 @@
 """A change touches what it names and nothing else."""
 
-from tests.local.service.world import World
+from tests.local.service.world import Service, World, condition, is_observed
 
 ROLES = ("VisionEncoder", "LanguageModel", "Gateway")
 
@@ -9,13 +9,18 @@ def replicas(world: World, name: str) -> dict[str, frozenset[str]]:
     return {role: world.replicas(name, role) for role in ROLES}
 
 
+def language_is_ready(service: Service) -> bool:
+    return is_observed(service) and condition(service, "LanguageReady")["status"] == "True"
+
+
 def test_a_change_of_the_language_block_restarts_no_vision_replica(world: World, main_service: str) -> None:
     world.wait_ready(main_service)
     before = replicas(world, main_service)
     world.apply(main_service, language={"cpu": "600m"})
-    url = world.wait_ready(main_service)["status"]["url"]
+    world.wait(main_service, language_is_ready, "LanguageReady of the new spec")
     after = replicas(world, main_service)
-    assert after["LanguageModel"].isdisjoint(before["LanguageModel"])
+    url = world.wait_ready(main_service)["status"]["url"]
+    assert after["LanguageModel"].isdisjoint(before["LanguageModel"]), "LanguageReady spoke of the old ones"
     assert after["VisionEncoder"] == before["VisionEncoder"]
     assert after["Gateway"] == before["Gateway"]
     assert world.answers_rightly(url)

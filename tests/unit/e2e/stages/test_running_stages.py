@@ -1,4 +1,6 @@
 import io
+import os
+from pathlib import Path
 
 from e2e.setup.stages import Outcome, render_table, run_stages
 
@@ -15,6 +17,28 @@ def test_the_whole_succeeds_when_every_stage_does() -> None:
     assert run_stages([("first", "true"), ("second", "test 1 -eq 1")], io.StringIO()) == 0
 
 
-def test_the_table_ends_with_the_sum() -> None:
-    table = render_table([Outcome("unit", 61.24, 0), Outcome("local", 100.0, 1)])
-    assert table.splitlines()[-1] == "total    161.2 s"
+def test_a_stage_beside_runs_while_the_others_do_and_its_output_comes_in_one_piece(tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    for pipe in (here, there):
+        os.mkfifo(pipe)
+    out = io.StringIO()
+    # Each waits for a line of the other: one after the other they would never end.
+    stages = [
+        ("& calm", f"echo calm begins; echo x > {here}; read line < {there}; echo calm ends"),
+        ("busy", f"read line < {here}; echo x > {there}"),
+    ]
+    assert run_stages(stages, out) == 0
+    assert "calm begins\ncalm ends\n" in out.getvalue()
+
+
+def test_a_failure_beside_the_others_fails_the_whole() -> None:
+    out = io.StringIO()
+    assert run_stages([("& calm", "exit 4"), ("busy", "true")], out) == 1
+    assert any(
+        line.startswith("calm") and line.endswith("FAILED (status 4)") for line in out.getvalue().splitlines()
+    )
+
+
+def test_the_table_ends_with_the_time_of_the_whole() -> None:
+    table = render_table([Outcome("unit", 61.24, 0), Outcome("local", 100.0, 1)], total_s=120.04)
+    assert table.splitlines()[-1] == "total    120.0 s"

@@ -150,6 +150,7 @@ class World:
                         ReplicaSeen(id=f"{replica}-{item.name}-{i}", state="RUNNING", node_id="node")
                         for i in range(item.num_replicas)
                     ),
+                    user_config=item.user_config,
                 )
                 for item in wanted.deployments
             }
@@ -157,6 +158,13 @@ class World:
                 name=wanted.name, status=status, config=wanted.to_mapping(), deployments=deployments
             )
         return self.change_ray(applications=applications)
+
+    def serve_holds(self, decided: Plan) -> "World":
+        """Serve holds what was planned; its deployments have not turned to it yet."""
+        known = dict(self.ray.applications)
+        for wanted in decided.applications:
+            known[wanted.name] = replace(known[wanted.name], status="DEPLOYING", config=wanted.to_mapping())
+        return self.change_ray(applications=known)
 
     def build(self, role: Role, status: str, message: str = "") -> "World":
         """The role's application has no deployments: it is being built, or its build failed."""

@@ -42,6 +42,7 @@ REPLICAS = st.lists(
 )
 STEPS = (
     "deploy",
+    "hold",
     "fail",
     "build",
     "ray",
@@ -65,6 +66,8 @@ def step(world, data):
     if kind == "deploy" and has_ray:
         decided = world.plan()
         world.serve_takes(decided, replica=data.draw(st.sampled_from("pq")))
+    elif kind == "hold" and is_written:
+        world.serve_holds(world.plan())
     elif kind == "fail" and is_written and all(a.deployments for a in world.ray.applications.values()):
         world.deployment(role, data.draw(STATES), data.draw(TEXTS), *data.draw(REPLICAS))
     elif kind == "build" and is_written:

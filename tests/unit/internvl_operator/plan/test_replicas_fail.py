@@ -43,6 +43,47 @@ def test_each_known_failure_has_its_reason_and_names_the_role(written, role, cod
     assert [event.kind for event in written.plan().events] == [EventKind.WARNING]
 
 
+def changed_language(**language):
+    return {
+        "model": {"uri": "file:///models/nano"},
+        "vision": {"pool": "vision"},
+        "language": {"pool": "language", **language},
+    }
+
+
+def test_replicas_of_the_configuration_before_do_not_speak_for_the_new_one(ready):
+    ready.respec(changed_language(cpu="2"))
+    ready.serve_holds(ready.settle())
+    assert ready.said() == ("False", "Deploying")
+    assert ready.said("LanguageReady") == ("False", "Deploying")
+    assert "taking up the new configuration" in ready.condition("LanguageReady").message
+    assert ready.said("VisionReady") == ("True", "Ready")
+    assert ready.settle().status.roles.language.updated == 0
+    assert ready.plan().probe is None
+    ready.serve_takes(ready.plan(), replica="r2")
+    assert ready.said("LanguageReady") == ("True", "Ready")
+
+
+def test_a_failure_of_the_configuration_before_is_not_told_about_the_new_one(written):
+    message = str(ReplicaFailed(FailureCode.MODEL_NOT_FOUND, "nothing lies at /models/nano"))
+    written.deployment(Role.LANGUAGE, "DEPLOY_FAILED", message).settle()
+    written.respec({**changed_language(), "model": {"uri": "file:///models/right"}})
+    written.serve_holds(written.settle())
+    assert written.said() == ("False", "Deploying")
+    assert written.said("Degraded") == ("False", "AsDesired")
+    assert written.plan().status.roles.language.failed_at is None
+
+
+def test_a_retry_that_serve_has_not_taken_up_yet_does_not_hide_the_failure(written):
+    message = str(ReplicaFailed(FailureCode.MODEL_NOT_FOUND, "nothing lies at /models/nano"))
+    written.deployment(Role.LANGUAGE, "DEPLOY_FAILED", message).settle()
+    retry = written.pass_time(11).settle()
+    written.serve_holds(retry)
+    assert written.plan().status.roles.language.attempt == 1
+    assert written.said() == ("False", "ModelNotFound")
+    assert not written.plan().write
+
+
 def test_a_failure_is_told_while_serve_still_retries(written):
     error = ReplicaFailed(FailureCode.MODEL_NOT_FOUND, "nothing lies at /models/nano")
     message = f"A replica failed to start with exception. Retrying 2 more time(s). Error:\n{error}"

@@ -76,6 +76,7 @@ class World:
                         "name": item["name"],
                         "status": "HEALTHY",
                         "target_num_replicas": item["num_replicas"],
+                        "deployment_config": {"user_config": item["user_config"]},
                         "replicas": [
                             {"replica_id": f"{name}-{item['name']}", "state": "RUNNING", "node_id": "n"}
                         ],
