@@ -83,10 +83,15 @@ check: setup-dev ## Format, lint, types, import contracts, generated files are c
 	  'imports' '$(DEV)/lint-imports' \
 	  'generated' '$(DEV)/python -m e2e.setup.generated'
 
+# Those that mostly wait run beside those that compute.
+CALM  := tests/local/cluster tests/local/operator
+LOCAL := $(patsubst %/conftest.py,%,$(wildcard tests/local/*/conftest.py))
+
 test: setup ## All tests, with stage times: ARGS="-k name -x"
 	@$(STAGES) \
 	  'unit, contract, repo' '$(PYTEST) $(wildcard tests/unit tests/contract tests/repo) $(ARGS) $(NONE_SELECTED)' \
-	  'local' '$(PYTEST) tests/local $(ARGS) $(NONE_SELECTED)' \
+	  '& local: parts alone' '$(PYTEST) $(CALM) $(ARGS) $(NONE_SELECTED)' \
+	  'local: whole path' '$(PYTEST) $(filter-out $(CALM),$(LOCAL)) $(ARGS) $(NONE_SELECTED)' \
 	  'parity' '$(PYTEST) tests/parity $(ARGS) $(NONE_SELECTED)'
 
 bench: setup ## All benchmarks: a table, and build/bench/*.json

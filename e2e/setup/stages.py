@@ -1,16 +1,22 @@
 """Runs the stages of `make check` and `make test`: all of them, whatever fails, with a table of times at the end.
 
-`python3 -m e2e.setup.stages TITLE COMMAND [TITLE COMMAND ...]`; each command is a line for the shell.
+`python3 -m e2e.setup.stages TITLE COMMAND [TITLE COMMAND ...]`; each command is a line for the shell. A stage whose
+title begins with `& ` runs beside all that follow it: for tests that mostly wait. Its output is shown when it has ended.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TextIO
+from typing import IO, TextIO
+
+BESIDE = "& "
+_INTERRUPTED = 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,36 +30,62 @@ class Outcome:
 
 def run_stages(stages: Sequence[tuple[str, str]], out: TextIO) -> int:
     """Run (title, shell command) in order; return 0 when all succeeded, 1 else, 130 after Ctrl-C."""
+    began = time.monotonic()
     outcomes: list[Outcome] = []
-    interrupted = False
-    for title, command in stages:
-        out.write(f"\n=== {title}: {command}\n")
-        out.flush()
-        began = time.monotonic()
+    with ThreadPoolExecutor(max_workers=max(1, len(stages))) as threads:
+        beside: list[tuple[Future[Outcome], IO[str]]] = []
         try:
-            status = subprocess.run(["/bin/sh", "-c", command], check=False).returncode
+            for title, command in stages:
+                if title.startswith(BESIDE):
+                    output = _scratch_file()
+                    beside.append((threads.submit(_run, title.removeprefix(BESIDE), command, output), output))
+                else:
+                    _say(out, f"\n=== {title}: {command}\n")
+                    outcomes.append(_run(title, command, None))
         except KeyboardInterrupt:
-            status, interrupted = 130, True
-        outcomes.append(Outcome(title, time.monotonic() - began, status))
-        if interrupted:
-            break
-    out.write(render_table(outcomes))
-    out.flush()
-    if interrupted:
-        return 130
+            outcomes.append(Outcome(title, 0.0, _INTERRUPTED))
+        # After a Ctrl-C too: the terminal has sent it to those beside as well, and they clean up.
+        for running, output in beside:
+            outcomes.append(running.result())
+            _show(out, outcomes[-1].title, output)
+    _say(out, render_table(outcomes, total_s=time.monotonic() - began))
+    if any(outcome.status == _INTERRUPTED for outcome in outcomes):
+        return _INTERRUPTED
     return 1 if any(outcome.status for outcome in outcomes) else 0
 
 
-def render_table(outcomes: Sequence[Outcome]) -> str:
-    """One line a stage, and the sum."""
+def render_table(outcomes: Sequence[Outcome], *, total_s: float) -> str:
+    """One line a stage, and the time of the whole, which is less than the sum where stages ran beside others."""
     width = max((len(outcome.title) for outcome in outcomes), default=5)
     lines = [
         f"{outcome.title:<{width}}  {outcome.seconds:7.1f} s  "
         + ("ok" if outcome.status == 0 else f"FAILED (status {outcome.status})")
         for outcome in outcomes
     ]
-    total = sum(outcome.seconds for outcome in outcomes)
-    return "\n".join(["", *lines, f"{'total':<{width}}  {total:7.1f} s", ""])
+    return "\n".join(["", *lines, f"{'total':<{width}}  {total_s:7.1f} s", ""])
+
+
+def _run(title: str, command: str, output: IO[str] | None) -> Outcome:
+    began = time.monotonic()
+    status = subprocess.run(
+        ["/bin/sh", "-c", command], check=False, stdout=output, stderr=subprocess.STDOUT if output else None
+    ).returncode
+    return Outcome(title, time.monotonic() - began, status)
+
+
+def _scratch_file() -> IO[str]:
+    return tempfile.TemporaryFile("w+", errors="replace")  # closed when it was shown
+
+
+def _show(out: TextIO, title: str, output: IO[str]) -> None:
+    with output:
+        output.seek(0)
+        _say(out, f"\n=== {title} (ran beside the others):\n{output.read()}")
+
+
+def _say(out: TextIO, text: str) -> None:
+    out.write(text)
+    out.flush()
 
 
 if __name__ == "__main__":
