@@ -14,16 +14,20 @@ import sys
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, NoReturn
 from uuid import uuid4
 
 from internvl_operator import VERSION
 from internvl_operator.api.keys import ServiceKey
+from internvl_operator.api.pods import PodSettings, parse_pod_settings
 from internvl_operator.cluster.fleet import Fleet
 from internvl_operator.cluster.http import AiohttpTransport
 from internvl_operator.cluster.kubernetes import ApiFault, KubeLease, Kubernetes
 from internvl_operator.cluster.lease import Lease, LeaseLost
+from internvl_operator.cluster.object_store import KubeObjectStore
 from internvl_operator.cluster.service_store import KubeServiceStore
+from internvl_operator.cluster.tokens import Tokens
 from internvl_operator.errors import Rejected
 from internvl_operator.handlers.liveness import Liveness
 from internvl_operator.handlers.resync import KindGone, Resync
@@ -31,7 +35,7 @@ from internvl_operator.handlers.watching import Watcher
 from internvl_operator.logs import configure_logging
 from internvl_operator.reconcile.loop import WorkQueue
 from internvl_operator.reconcile.reconciler import Reconciler
-from internvl_operator.settings import Settings
+from internvl_operator.settings import ENV_PREFIX, Settings
 
 log = logging.getLogger("internvl_operator")
 
@@ -73,10 +77,44 @@ def main(arguments: Sequence[str] | None = None, env: Mapping[str, str] | None =
     configure_logging(options.log_level)
     try:
         settings = _with_unique_identity(Settings.from_env(os.environ if env is None else env))
-        return asyncio.run(_run(settings, options))
+        return asyncio.run(_run(settings, read_pods(settings), options))
     except Rejected as fault:
         log.error("%s", fault)
         return EXIT_USAGE
+
+
+@dataclass(frozen=True, slots=True)
+class Pods:
+    """What the administrator gave for Ray clusters of the services' own."""
+
+    offer: PodSettings
+    tokens: Tokens
+
+
+def read_pods(settings: Settings) -> Pods | None:
+    """Read both files; None when no cluster is to be made for services.
+
+    Raises:
+        Rejected: one is missing or wrong; names the setting.
+    """
+    if settings.pods_file is None:
+        return None
+    try:
+        text = Path(settings.pods_file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as fault:
+        raise Rejected(f"cannot be read: {fault}", field=f"{ENV_PREFIX}PODS_FILE") from fault
+    try:
+        offer = parse_pod_settings(text)
+    except Rejected as fault:
+        raise Rejected(str(fault), field=f"{ENV_PREFIX}PODS_FILE {settings.pods_file}") from fault
+    if settings.token_key_file is None:
+        raise Rejected("must name a file beside the pods' file", field=f"{ENV_PREFIX}TOKEN_KEY_FILE")
+    try:
+        return Pods(offer, Tokens(Path(settings.token_key_file).read_bytes()))
+    except OSError as fault:
+        raise Rejected(f"cannot be read: {fault}", field=f"{ENV_PREFIX}TOKEN_KEY_FILE") from fault
+    except Rejected as fault:
+        raise Rejected(fault.message, field=f"{ENV_PREFIX}TOKEN_KEY_FILE") from fault
 
 
 def _with_unique_identity(settings: Settings) -> Settings:
@@ -85,7 +123,7 @@ def _with_unique_identity(settings: Settings) -> Settings:
     return replace(settings, identity=unique)
 
 
-async def _run(settings: Settings, options: Options) -> int:
+async def _run(settings: Settings, pods: Pods | None, options: Options) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -109,7 +147,7 @@ async def _run(settings: Settings, options: Options) -> int:
         if not await _unless(stop, lease.acquire()):
             return 0
         keeper = asyncio.create_task(_keep(lease), name="lease")
-        status = await _operate(settings, kubernetes, lease, liveness, stop)
+        status = await _operate(settings, pods, kubernetes, lease, liveness, stop)
         keeper.cancel()
         await asyncio.gather(keeper, return_exceptions=True)
         return status
@@ -121,15 +159,35 @@ async def _run(settings: Settings, options: Options) -> int:
 
 
 async def _operate(
-    settings: Settings, kubernetes: Kubernetes, lease: Lease, liveness: Liveness | None, stop: asyncio.Event
+    settings: Settings,
+    pods: Pods | None,
+    kubernetes: Kubernetes,
+    lease: Lease,
+    liveness: Liveness | None,
+    stop: asyncio.Event,
 ) -> int:
     """Reconcile until `stop`, or until a part of the process ends that should not."""
     loop = asyncio.get_running_loop()
     async with AiohttpTransport() as transport:
         queue: WorkQueue[ServiceKey] = WorkQueue(lambda key: reconciler.reconcile(key), clock=loop)
-        fleet = Fleet(transport, settings, wake=queue.add, now=_now, fence=lease.check)
+        fleet = Fleet(
+            transport,
+            settings,
+            wake=queue.add,
+            now=_now,
+            fence=lease.check,
+            tokens=None if pods is None else pods.tokens,
+        )
         store = KubeServiceStore(kubernetes, identity=settings.identity, monotonic=loop.time)
-        reconciler = Reconciler(store, fleet, settings, now=_now, fence=lease.check)
+        reconciler = Reconciler(
+            store,
+            fleet,
+            settings,
+            now=_now,
+            objects=None if pods is None else KubeObjectStore(kubernetes, pods.tokens),
+            offer=None if pods is None else pods.offer,
+            fence=lease.check,
+        )
         resync = Resync(
             lambda: _list_all(kubernetes, settings),
             add=queue.add,

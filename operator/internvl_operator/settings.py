@@ -19,6 +19,10 @@ class Settings:
 
     ray_address: str | None = None
     """Ray dashboard (`http://host:8265`) for services that name none in `spec.backend`."""
+    pods_file: str | None = None
+    """File (YAML) that says how pods are made: image, pools, head. Without it no Ray cluster is made for a service."""
+    token_key_file: str | None = None
+    """File with the secret that those Ray clusters' tokens are derived from: 32 random bytes or more."""
     artifact_stores: tuple[str, ...] = ()
     """Folders (`file:///...`), as seen from the Ray nodes, searched before a checkpoint's own `artifacts/`."""
     namespaces: tuple[str, ...] = ()
@@ -27,7 +31,7 @@ class Settings:
     lease_name: str = "internvl-operator"
     """Name of the Lease; `manifests/rbac` allows this one."""
     lease_namespace: str = "internvl-system"
-    """Namespace of the Lease; it must exist."""
+    """Namespace of the Lease; it must exist. Also the one that the operator calls its Ray clusters from."""
     lease_duration_s: float = 15.0
     """How long the Lease of a process that died holds others up. Renewed after a third of it."""
     identity: str = "internvl-operator"

@@ -18,6 +18,7 @@ What Serve does with it (Ray 2.60, seen on a real cluster):
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
@@ -25,7 +26,7 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
-from internvl_runtimes.contract import CONTRACT_VERSION, metrics
+from internvl_runtimes.contract import CONTRACT_VERSION, metrics, pods
 from internvl_runtimes.contract.failures import FailureCode, ReplicaFailed
 from internvl_runtimes.contract.serve_args import (
     GATEWAY_DEPLOYMENT,
@@ -117,12 +118,24 @@ class GatewayReplica:
 
         self._recorder = RayRecorder(metrics.ALL)
         self._gateway = Gateway(vision=RayVision, language=RayLanguage(language), recorder=self._recorder)
+        self._readiness: asyncio.Task[None] | None = None
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Apply the operator's configuration."""
         from internvl_runtimes.deployments.loading import parse_config
 
         await self._gateway.reconfigure(parse_config(GatewayConfig, user_config))
+        self._readiness = self._readiness or self._serve_readiness()
+
+    def _serve_readiness(self) -> asyncio.Task[None] | None:
+        """In a pod of the operator's: tell the kubelet whether this replica takes requests."""
+        from internvl_runtimes.deployments.readiness import ReadinessServer
+
+        port = os.environ.get(pods.READY_PORT_VARIABLE)
+        if not port:
+            return None
+        server = ReadinessServer(lambda: self._gateway.is_ready, host="0.0.0.0", port=int(port))  # noqa: S104
+        return asyncio.get_running_loop().create_task(server.run())
 
     def __serve_build_asgi_app__(self) -> Any:  # Serve's name
         """The HTTP side; Serve calls this once after the constructor."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.spec import parse_spec
-from internvl_operator.render.serve_config import render_applications
+from internvl_operator.render.serve_config import render_applications, shared_site
 from internvl_operator.render.serve_schema import HttpOptions, ServeConfig
 from internvl_runtimes.contract.serve_args import (
     ApplicationArgs,
@@ -42,7 +42,8 @@ SPECS = st.fixed_dictionaries(
 
 
 def render(spec):
-    return render_applications(ServiceKey("team", "nano"), parse_spec(spec), artifact_stores=("file:///s",))
+    key, parsed = ServiceKey("team", "nano"), parse_spec(spec)
+    return render_applications(key, parsed, shared_site(key, parsed), artifact_stores=("file:///s",))
 
 
 @settings(max_examples=50, deadline=None)

@@ -93,7 +93,9 @@ class Reason(StrEnum):
     RAY_UNAUTHORIZED = (
         "RayUnauthorized",
         "The Ray dashboard asks for a token that the operator does not have.",
-        "Give the operator a Ray cluster without token authentication; a token cannot be configured yet.",
+        "Start an existing Ray cluster with RAY_AUTH_MODE=disabled, because a token cannot be given for it yet; "
+        "a service's own cluster was made with another token key: delete its RayCluster and its Secret, and "
+        "they are made anew.",
     )
     NOT_RAY = (
         "NotRay",
@@ -109,6 +111,39 @@ class Reason(StrEnum):
         "HttpProxyMissing",
         "Serve has no running HTTP proxy, so the service has no URL.",
         "Start Serve with `proxy_location` HeadOnly or EveryNode and look at the proxy's log.",
+    )
+
+    # pods of the service's own
+    KUBERAY_MISSING = (
+        "KubeRayMissing",
+        "The cluster does not know the kind RayCluster.",
+        "Install KubeRay 1.5 to 1.7, or name an existing Ray cluster in `spec.backend.ray.address`.",
+    )
+    KUBERAY_SILENT = (
+        "KubeRaySilent",
+        "KubeRay does nothing about the service's RayCluster.",
+        "Look whether KubeRay's operator runs and watches this namespace.",
+    )
+    KUBERNETES_REFUSED = (
+        "KubernetesRefused",
+        "The API server refuses what the service needs, often for a missing right or a quota.",
+        "See the message; install the chart's roles, or correct what it names.",
+    )
+    OBJECT_NOT_OURS = (
+        "ObjectNotOurs",
+        "An object with a name that the service needs belongs to somebody else.",
+        "Delete or rename the object that the message names, or give the service another name.",
+    )
+    CLUSTER_STARTING = "ClusterStarting", "The service's Ray cluster is being started.", "Wait."
+    IMAGE_UNAVAILABLE = (
+        "ImageUnavailable",
+        "A pod's image cannot be pulled.",
+        "Correct the image in the chart's values, or add the pull secret that the registry wants.",
+    )
+    POD_FAILED = (
+        "PodFailed",
+        "A pod does not start or ends again and again.",
+        "See the message, `kubectl describe pod` and the pod's log.",
     )
 
     # writing to Serve

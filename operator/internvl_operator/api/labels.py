@@ -19,3 +19,15 @@ EVENT_COMPONENT = "internvl-operator"
 
 POOL = serve_args.POOL_LABEL
 """Ray node label that names a node's pool."""
+
+GROUP_OF_PODS = f"{GROUP}/group"
+"""Label of Ray nodes and pods that names their worker group: one form of pod, of one role."""
+SERVICE = f"{GROUP}/service"
+"""Label of every object that belongs to a service."""
+ROLE = f"{GROUP}/role"
+"""Label of a service's pods: vision, language, gateway or head."""
+MANAGED_BY = "app.kubernetes.io/managed-by"
+COMPONENT = FIELD_MANAGER
+"""Value of `MANAGED_BY` on what this operator makes."""
+REPLICA_RESOURCE = "internvl_replica"
+"""Ray resource of which each pod has one and each replica takes one: one replica a pod."""

@@ -1,4 +1,4 @@
-"""Names in Ray Serve that belong to one service. Nobody else builds such a name."""
+"""Names in Ray Serve and in Kubernetes that belong to one service. Nobody else builds such a name."""
 
 from enum import StrEnum
 
@@ -20,6 +20,32 @@ DEPLOYMENTS = {
     Role.GATEWAY: serve_args.GATEWAY_DEPLOYMENT,
 }
 """The Serve deployment that holds a role's replicas."""
+
+
+DASHBOARD_PORT = 8265
+"""Of Ray's dashboard on the head."""
+LONGEST_CLUSTER_NAME = 53
+"""KubeRay refuses a longer RayCluster."""
+
+
+def ray_cluster(key: ServiceKey) -> str:
+    """Name of the service's RayCluster, and of the Secret with its token, as KubeRay wants it."""
+    return f"{key.name}-ray"
+
+
+def head_address(key: ServiceKey) -> str:
+    """Address of the dashboard of the service's own Ray cluster; KubeRay names the Service."""
+    return f"http://{ray_cluster(key)}-head-svc.{key.namespace}.svc:{DASHBOARD_PORT}"
+
+
+def front(key: ServiceKey) -> str:
+    """Name of the Kubernetes Service that clients call."""
+    return key.name
+
+
+def front_url(key: ServiceKey) -> str:
+    """Where clients inside the cluster call the service; the port is the scheme's own."""
+    return f"http://{front(key)}.{key.namespace}.svc"
 
 
 def vision_application(key: ServiceKey) -> str:

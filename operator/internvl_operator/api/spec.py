@@ -21,6 +21,7 @@ from pydantic_core import ErrorDetails
 
 from internvl_operator.addresses import parse_ray_address
 from internvl_operator.api import quantities
+from internvl_operator.api.names import Role
 from internvl_operator.api.wire import Wire, cel_rules
 from internvl_operator.errors import Rejected
 from internvl_runtimes.contract.serve_args import LanguageEngineName, VisionEngineName
@@ -83,19 +84,26 @@ Memory = Annotated[
     ),
 ]
 
-URI_PATTERN = r"^file:///[^\s?#]*[^\s?#/]/*$"
+URI_PATTERN = r"^(file:///[^\s?#]*[^\s?#/]/*|pvc://[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(/[^\s?#]*)?)$"
 REVISION_PATTERN = r"^sha256:[0-9a-f]{12,64}$"
 MODEL_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$"
 ADDRESS_PATTERN = r"^https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?/?$"
 POOL_PATTERN = r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
 PATTERN_MESSAGES = {
-    URI_PATTERN: "must be file:///absolute/path of a checkpoint folder on the Ray nodes (no other scheme works yet)",
+    URI_PATTERN: (
+        "must be file:///absolute/path of a checkpoint folder on the Ray nodes, or pvc://claim/path in a "
+        "PersistentVolumeClaim beside the service (no other scheme works yet)"
+    ),
     REVISION_PATTERN: "must be 'sha256:' and the first 12 to 64 hex digits of the checkpoint's digest",
     MODEL_NAME_PATTERN: "must begin with a letter or digit and go on with letters, digits and . _ : / -",
     ADDRESS_PATTERN: "must be http://host:port of the Ray dashboard, without path, user or query",
     POOL_PATTERN: "must begin and end with a letter or digit, with letters, digits and - _ . between",
 }
 """What is wrong when a field does not match its pattern: the same words from the API server and from us."""
+
+CLAIM_SCHEME = "pvc://"
+CLAIMS_FOLDER = "/models"
+"""Where pods have their claims: `pvc://claim/path` is `/models/claim/path` there."""
 
 Pool = Annotated[str, Field(max_length=63, pattern=POOL_PATTERN)]
 Replicas = Annotated[int, Field(ge=1, le=256, strict=True)]
@@ -115,6 +123,13 @@ BACKEND_MESSAGE = (
 )
 
 
+CLAIM_RULE = "!self.model.uri.startsWith('pvc://') || !has(self.backend)"
+CLAIM_MESSAGE = (
+    "model.uri pvc:// needs pods of the service's own, which an existing Ray cluster does not have; "
+    "leave backend out, or mount the claim on its nodes and write file:///path"
+)
+
+
 class ModelSpec(Wire):
     """Which checkpoint is served."""
 
@@ -125,7 +140,9 @@ class ModelSpec(Wire):
             pattern=URI_PATTERN,
             description=(
                 "Where the checkpoint folder lies: file:///absolute/path, as seen on each Ray node of both "
-                "pools. The folder has InternVL's published layout: config.json, safetensors, a tokenizer."
+                "pools, or pvc://claim/path in a PersistentVolumeClaim of the service's namespace, mounted "
+                "read-only into its pods. The folder has InternVL's published layout: config.json, "
+                "safetensors, a tokenizer."
             ),
         ),
     ]
@@ -153,6 +170,22 @@ class ModelSpec(Wire):
     def served_name(self) -> str:
         """`name`, or the last part of `uri`."""
         return self.name or self.uri.rstrip("/").rpartition("/")[2]
+
+    @property
+    def claim(self) -> str | None:
+        """The PersistentVolumeClaim that the checkpoint lies in, if it lies in one."""
+        return (
+            self.uri.removeprefix(CLAIM_SCHEME).partition("/")[0]
+            if self.uri.startswith(CLAIM_SCHEME)
+            else None
+        )
+
+    @property
+    def seen_uri(self) -> str:
+        """`file:///...` as a replica sees it: a claim is mounted below `CLAIMS_FOLDER`."""
+        if self.claim is None:
+            return self.uri
+        return f"file://{CLAIMS_FOLDER}/{self.uri.removeprefix(CLAIM_SCHEME).rstrip('/')}"
 
 
 def _normal_address(text: str) -> str:
@@ -191,9 +224,19 @@ class RoleSpec(Wire):
         Pool | None,
         Field(
             description=(
-                "Run replicas only on Ray nodes with the label serving.internvl.io/pool of this value "
-                "(ray start --labels=serving.internvl.io/pool=<pool>). Left out: on any node."
+                "Where replicas run. On Kubernetes: a pool that the administrator offers (the chart's value "
+                "pools). On an existing Ray cluster: nodes with the label serving.internvl.io/pool of this "
+                "value (ray start --labels=serving.internvl.io/pool=<pool>); left out, any node."
             )
+        ),
+    ] = None
+    gpus: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            le=64,
+            strict=True,
+            description="GPUs that one replica reserves. Left out: what the pool says, else none.",
         ),
     ] = None
     min_replicas: Annotated[Replicas, Field(description="Replicas that always run.")] = 1
@@ -273,15 +316,31 @@ class LanguageSpec(RoleSpec):
     ] = None
 
 
+class GatewaySpec(Wire):
+    """What answers HTTP."""
+
+    replicas: Annotated[
+        Replicas,
+        Field(description="Gateways. Two on Kubernetes survive the loss of a node without an outage."),
+    ] = 1
+
+
 class InternVLServiceSpec(Wire):
     """One InternVL model, served with its two sides apart."""
 
-    model_config = ConfigDict(json_schema_extra=cel_rules((BACKEND_RULE, BACKEND_MESSAGE)))
+    model_config = ConfigDict(
+        json_schema_extra=cel_rules((BACKEND_RULE, BACKEND_MESSAGE), (CLAIM_RULE, CLAIM_MESSAGE))
+    )
 
     model: Annotated[ModelSpec, Field(description="Which checkpoint is served.")]
     backend: Annotated[
         BackendSpec | None,
-        Field(description="What places the replicas. Left out: the Ray cluster of the operator's settings."),
+        Field(
+            description=(
+                "What places the replicas. Left out: the Ray cluster of the operator's settings, or, where "
+                "they name none, a Ray cluster of the service's own in pods made by KubeRay."
+            )
+        ),
     ] = None
     vision: Annotated[VisionSpec, Field(description="The vision encoders: their pool, number and size.")] = (
         VisionSpec()
@@ -289,6 +348,21 @@ class InternVLServiceSpec(Wire):
     language: Annotated[
         LanguageSpec, Field(description="The language models: their pool, number and size.")
     ] = LanguageSpec()
+    gateway: Annotated[GatewaySpec, Field(description="The HTTP side: how many of it.")] = GatewaySpec()
+
+    @model_validator(mode="after")
+    def _claim_in_pods(self) -> Self:
+        if self.model.claim is not None and self.backend is not None:
+            raise ValueError(CLAIM_MESSAGE)
+        return self
+
+    def role(self, role: Role) -> RoleSpec:
+        """The block of a role that has one (the gateway has another form)."""
+        return {Role.VISION: self.vision, Role.LANGUAGE: self.language}[role]
+
+    def replicas(self, role: Role) -> int:
+        """Replicas that are wanted of a role."""
+        return self.gateway.replicas if role is Role.GATEWAY else self.role(role).min_replicas
 
 
 def parse_spec(mapping: Mapping[str, Any] | None) -> InternVLServiceSpec:

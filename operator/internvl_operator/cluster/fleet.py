@@ -18,8 +18,11 @@ from internvl_operator.cluster.ray import RayClient, ServeApi
 from internvl_operator.cluster.ray_watch import RayWatch
 from internvl_operator.cluster.ray_writer import RayWriter
 from internvl_operator.cluster.serve_merge import Submission
+from internvl_operator.cluster.tokens import Tokens
+from internvl_operator.plan.backend import RayHome
 from internvl_operator.plan.decision import ProbeRequest
 from internvl_operator.plan.observation import ProbeSeen, RaySeen, RayUnavailable, WriteSeen
+from internvl_operator.render.groups import HTTP_PORT
 from internvl_operator.render.serve_schema import HttpOptions, ServeApplication
 from internvl_operator.settings import Settings
 
@@ -46,7 +49,8 @@ class Fleet:
         wake: Callable[[ServiceKey], None],
         now: Callable[[], datetime],
         fence: Callable[[], None] = lambda: None,  # raises NotYet when this process may not write
-        connect: Callable[[str], ServeApi] | None = None,  # tests give a fake Serve
+        connect: Callable[[RayHome], ServeApi] | None = None,  # tests give a fake Serve
+        tokens: Tokens | None = None,  # of the Ray clusters that we make
     ) -> None:
         self._transport = transport
         self._settings = settings
@@ -54,20 +58,21 @@ class Fleet:
         self._now = now
         self._fence = fence
         self._connect = connect or self._client
+        self._tokens = tokens
         self._sites: dict[str, _Site] = {}
         self._home: dict[ServiceKey, str] = {}
         self._probes: dict[ServiceKey, ProbeSeen] = {}
         self._probing: dict[ServiceKey, tuple[str, asyncio.Task[None]]] = {}
 
-    def snapshot(self, key: ServiceKey, address: str) -> RaySeen | RayUnavailable | None:
+    def snapshot(self, key: ServiceKey, home: RayHome) -> RaySeen | RayUnavailable | None:
         """What is known of the address; from now on the service is woken when its part changes.
 
         None: the address was not asked yet; the service is woken by the first answer.
         """
-        if self._home.get(key) != address:
+        if self._home.get(key) != home.address:
             self._leave(key)
-            self._home[key] = address
-        site = self._site(address)
+            self._home[key] = home.address
+        site = self._site(home)
         site.watch.subscribe(key)
         return site.watch.seen
 
@@ -149,18 +154,19 @@ class Fleet:
             for task in site.tasks:
                 task.cancel()
 
-    def _client(self, address: str) -> ServeApi:
-        return RayClient(address, self._transport, timeout_s=self._settings.ray_timeout_s)
+    def _client(self, home: RayHome) -> ServeApi:
+        token = None if home.owner is None or self._tokens is None else self._tokens.token_of(home.owner)
+        return RayClient(home.address, self._transport, timeout_s=self._settings.ray_timeout_s, token=token)
 
-    def _site(self, address: str) -> _Site:
-        site = self._sites.get(address)
+    def _site(self, home: RayHome) -> _Site:
+        site = self._sites.get(home.address)
         if site is None:
-            site = self._sites[address] = self._open(address)
+            site = self._sites[home.address] = self._open(home)
         return site
 
-    def _open(self, address: str) -> _Site:
+    def _open(self, home: RayHome) -> _Site:
         loop = asyncio.get_running_loop()
-        api = self._connect(address)
+        api = self._connect(home)
         watch = RayWatch(
             api,
             interval_s=self._settings.poll_interval_s,
@@ -175,16 +181,23 @@ class Fleet:
             on_outcome=self._wake,
             fence=self._fence,
             build_wait_s=self._settings.build_wait_s,
-            initial_options=_initial_options(self._settings),
+            initial_options=_initial_options(self._settings) if home.owner is None else _OWN_CLUSTER,
         )
         return _Site(
             watch,
             writer,
             (
-                loop.create_task(watch.run(), name=f"watch {address}"),
-                loop.create_task(writer.run(), name=f"write {address}"),
+                loop.create_task(watch.run(), name=f"watch {home.address}"),
+                loop.create_task(writer.run(), name=f"write {home.address}"),
             ),
         )
+
+
+_OWN_CLUSTER: dict[str, Any] = {
+    "proxy_location": "EveryNode",
+    "http_options": {"host": "0.0.0.0", "port": HTTP_PORT},  # noqa: S104 - inside pods, behind a Service
+}
+"""How Serve is started in a cluster of the service's own."""
 
 
 def _initial_options(settings: Settings) -> dict[str, Any]:

@@ -25,6 +25,20 @@ Service = create_namespaced_resource(labels.GROUP, labels.VERSION, labels.KIND, 
 Event = create_namespaced_resource("events.k8s.io", "v1", "Event", "events")
 LeaseObject = create_namespaced_resource("coordination.k8s.io", "v1", "Lease", "leases")
 
+OBJECTS = {
+    "RayCluster": create_namespaced_resource("ray.io", "v1", "RayCluster", "rayclusters"),
+    "Service": create_namespaced_resource("", "v1", "Service", "services"),
+    "PodDisruptionBudget": create_namespaced_resource(
+        "policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets"
+    ),
+    "NetworkPolicy": create_namespaced_resource(
+        "networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"
+    ),
+    "Pod": create_namespaced_resource("", "v1", "Pod", "pods"),
+    "Secret": create_namespaced_resource("", "v1", "Secret", "secrets"),
+}
+"""Kinds that a service's own Ray cluster is made of."""
+
 T = TypeVar("T")
 
 
@@ -150,6 +164,43 @@ class Kubernetes:
                 return False
             raise
         return True
+
+    async def list_objects(self, kind: str, namespace: str, selector: dict[str, str]) -> list[dict[str, Any]]:
+        """All objects of one of `OBJECTS` with these labels."""
+
+        async def collect() -> list[dict[str, Any]]:
+            found = self._client.list(OBJECTS[kind], namespace=namespace, labels=dict(selector))
+            return [dict(item) async for item in found]
+
+        return await _call(collect())
+
+    async def get_object(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
+        """One object, or None."""
+        try:
+            return dict(await _call(self._client.get(OBJECTS[kind], name, namespace=namespace)))
+        except ApiFault as fault:
+            if fault.is_gone:
+                return None
+            raise
+
+    async def apply_object(self, manifest: dict[str, Any]) -> None:
+        """Server-side apply of the whole manifest; what others wrote into our fields is written over."""
+        meta = manifest["metadata"]
+        await _call(
+            self._client.patch(
+                OBJECTS[manifest["kind"]],
+                meta["name"],
+                manifest,
+                namespace=meta["namespace"],
+                patch_type=PatchType.APPLY,
+                field_manager=labels.FIELD_MANAGER,
+                force=True,
+            )
+        )
+
+    async def create_object(self, manifest: dict[str, Any]) -> None:
+        """Create it; a conflict when there is one of that name."""
+        await _call(self._client.create(OBJECTS[manifest["kind"]](**manifest)))
 
     async def read_lease(self, namespace: str, name: str) -> dict[str, Any]:
         """Read the Lease."""

@@ -77,6 +77,7 @@ def _deployment(name: str, details: Mapping[str, Any]) -> DeploymentSeen:
                         id=str(replica.get("replica_id", "")),
                         state=str(replica.get("state", "")),
                         node_id=replica.get("node_id"),
+                        node_ip=replica.get("node_ip"),
                     )
                     for replica in details.get("replicas") or ()
                 ),

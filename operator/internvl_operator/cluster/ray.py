@@ -76,11 +76,16 @@ class ServeApi(Protocol):
 class RayClient:
     """The real `ServeApi`, over a shared transport. Holds no connection of its own."""
 
-    def __init__(self, address: str, transport: HttpTransport, *, timeout_s: float) -> None:
+    def __init__(
+        self, address: str, transport: HttpTransport, *, timeout_s: float, token: str | None = None
+    ) -> None:
         self.address = parse_ray_address(address)
         self._transport = transport
         self._timeout_s = timeout_s
         self._headers = {"Accept": "application/json"}
+        if token is not None:
+            # As KubeRay sends it: proxies eat `Authorization`.
+            self._headers["X-Ray-Authorization"] = f"Bearer {token}"
 
     async def fetch(self) -> ServeState:
         """Read all applications, declarative and imperative, in one request."""
@@ -139,7 +144,7 @@ class RayClient:
             case 401 | 403:
                 return RayFault(
                     Reason.RAY_UNAUTHORIZED,
-                    f"Ray at {self.address} wants a token ({reply.status}); start it with RAY_AUTH_MODE=disabled",
+                    f"Ray at {self.address} wants another token ({reply.status})",
                 )
             case 400:
                 return RayFault(

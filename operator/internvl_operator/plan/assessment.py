@@ -6,15 +6,17 @@ from typing import Any
 
 from internvl_operator.api import names
 from internvl_operator.api.conditions import ConditionStatus, ConditionType, Reason
+from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.names import Role
 from internvl_operator.api.status import RolesStatus
 from internvl_operator.plan import checks, probing
 from internvl_operator.plan.findings import Finding, progress
 from internvl_operator.plan.observation import Observation, RaySeen
+from internvl_operator.plan.placing import ground_of
 from internvl_operator.plan.probing import Outcome, Verdict
 from internvl_operator.plan.retry import Retry, plan_retries
 from internvl_operator.plan.serving import RoleView, probe_subject, view_roles
-from internvl_operator.render.serve_config import render_applications
+from internvl_operator.render.serve_config import render_applications, shared_site
 from internvl_operator.render.serve_schema import ServeApplication
 from internvl_operator.settings import Settings
 
@@ -85,16 +87,18 @@ def assess(observation: Observation, ray: RaySeen, settings: Settings) -> Assess
     spec, status, key = service.spec, service.status, service.key
     assert spec is not None  # `spec_invalid` speaks before
     stores = settings.artifact_stores
-    fresh = render_applications(key, spec, artifact_stores=stores)
+    ground = ground_of(observation)
+    site = shared_site(key, spec) if ground is None else ground.site
+    fresh = render_applications(key, spec, site, artifact_stores=stores)
     views = view_roles({role: names.application(key, role) for role in Role}, fresh, ray)
     stored = RolesStatus() if status is None else status.roles
     retries = plan_retries(views, stored, now=observation.now, settings=settings)
     attempts = {role: retry.attempt for role, retry in retries.items()}
-    wanted = render_applications(key, spec, artifact_stores=stores, attempts=attempts)
+    wanted = render_applications(key, spec, site, artifact_stores=stores, attempts=attempts)
     differs = tuple(item.name for item in wanted if not item.matches(_config(ray, item.name)))
     inputs = [checks.RoleInput(view=view, ray=ray, observation=observation) for view in views]
     found = {given.view.role: checks.role_finding(given) for given in inputs}
-    url = None if ray.http_address is None else ray.http_address.rstrip("/") + names.route_prefix(key)
+    url = _url(key, ray, has_front=ground is not None)
     can_probe = url is not None and all(view.is_serving for view in views)
     subject = probe_subject(views) if can_probe else None
     verdict = (
@@ -117,6 +121,12 @@ def assess(observation: Observation, ray: RaySeen, settings: Settings) -> Assess
         and _was_ready(observation)
         and probing.same_generations(views, status),
     )
+
+
+def _url(key: ServiceKey, ray: RaySeen, *, has_front: bool) -> str | None:
+    if ray.http_address is None:
+        return None
+    return names.front_url(key) if has_front else ray.http_address.rstrip("/") + names.route_prefix(key)
 
 
 def _config(ray: RaySeen, name: str) -> Mapping[str, Any] | None:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from internvl_operator.api import labels, names
 from internvl_operator.api.conditions import ConditionType, Reason
 from internvl_operator.api.names import Role
-from internvl_operator.plan import failures
-from internvl_operator.plan.address import ray_address
+from internvl_operator.api.spec import CLAIM_MESSAGE
+from internvl_operator.plan import cluster_checks, failures
+from internvl_operator.plan.backend import ray_home
 from internvl_operator.plan.findings import Finding, progress
 from internvl_operator.plan.observation import (
     DeploymentState,
@@ -56,21 +57,46 @@ def spec_invalid(observation: Observation, settings: Settings) -> Finding | None
 
 def address_missing(observation: Observation, settings: Settings) -> Finding | None:
     """Nobody names a Ray cluster."""
-    if ray_address(observation.service, settings) is not None:
+    if ray_home(observation.service, settings) is not None:
         return None
     return Finding(
         reason=Reason.BACKEND_ADDRESS_MISSING,
-        message="no Ray cluster is known: set spec.backend.ray.address, or "
-        "INTERNVL_OPERATOR_RAY_ADDRESS of the operator",
+        message="no Ray cluster is known: set spec.backend.ray.address, or of the operator "
+        "INTERNVL_OPERATOR_RAY_ADDRESS, or INTERNVL_OPERATOR_PODS_FILE for a cluster of the service's own",
+    )
+
+
+def claim_without_pods(observation: Observation, settings: Settings) -> Finding | None:
+    """The model lies in a claim, and the Ray cluster is not ours to mount it."""
+    del settings
+    spec = observation.service.spec
+    if spec is None or spec.model.claim is None or observation.cluster is not None:
+        return None
+    return Finding(reason=Reason.SPEC_INVALID, message=f"spec: {CLAIM_MESSAGE}")
+
+
+def cluster_unfit(observation: Observation, settings: Settings) -> Finding | None:
+    """What stands before the service's own Ray cluster, until it has a head that can be asked."""
+    del settings
+    cluster = observation.cluster
+    if cluster is None:
+        return None
+    return (
+        cluster_checks.name_too_long(observation)
+        or cluster_checks.pool_unknown(observation)
+        or cluster_checks.kubernetes_trouble(cluster)
+        or cluster_checks.object_not_ours(observation, cluster)
+        or cluster_checks.head_not_ready(observation, cluster)
     )
 
 
 def not_observed(observation: Observation, settings: Settings) -> Finding | None:
     """This process has not asked the service's Ray address yet."""
-    address = ray_address(observation.service, settings)
-    if observation.ray is not None and observation.ray.address == address:
+    home = ray_home(observation.service, settings)
+    assert home is not None  # `address_missing` speaks before
+    if observation.ray is not None and observation.ray.address == home.address:
         return None
-    return progress(Reason.NOT_OBSERVED, f"Ray at {address} was not asked yet")
+    return progress(Reason.NOT_OBSERVED, f"Ray at {home.address} was not asked yet")
 
 
 def ray_unavailable(observation: Observation, settings: Settings) -> Finding | None:
@@ -101,6 +127,8 @@ def application_not_ours(observation: Observation, settings: Settings) -> Findin
 WORLD_CHECKS: tuple[WorldCheck, ...] = (
     spec_invalid,
     address_missing,
+    claim_without_pods,
+    cluster_unfit,  # before Ray's own silence, which it explains
     not_observed,
     ray_unavailable,
     application_not_ours,
@@ -136,11 +164,24 @@ def failure_reported(given: RoleInput) -> Finding | None:
     return Finding(reason=reason, message=f"{view.role}: {message}", role=view.role)
 
 
+def pods_in_trouble(given: RoleInput) -> Finding | None:
+    """Kubernetes cannot start a pod of the role."""
+    view, cluster = given.view, given.observation.cluster
+    selector = view.wanted.ray_actor_options.label_selector or {}
+    if cluster is None or view.is_complete or labels.GROUP_OF_PODS not in selector:
+        return None
+    group, key = selector[labels.GROUP_OF_PODS], given.observation.service.key
+    found = cluster_checks.role_pods_in_trouble(cluster, group, view.role)
+    if found is None and not any(pod.group == group for pod in cluster.pods):
+        found = cluster_checks.pods_refused(cluster, key, view.role)
+    return found
+
+
 def pool_not_found(given: RoleInput) -> Finding | None:
     """No living node has the label of the role's pool."""
     view, pools = given.view, given.ray.node_pools
-    selector = view.wanted.ray_actor_options.label_selector
-    if selector is None or pools is None or selector[labels.POOL] in pools or view.is_complete:
+    selector = view.wanted.ray_actor_options.label_selector or {}
+    if labels.POOL not in selector or pools is None or selector[labels.POOL] in pools or view.is_complete:
         return None
     pool = selector[labels.POOL]
     offered = ", ".join(sorted(pools)) or "none"
@@ -162,7 +203,7 @@ def no_room(given: RoleInput) -> Finding | None:
         for replica in view.deployment.replicas
     )
     wanted = failures.unscheduled(view.deployment.message)
-    if not waiting or wanted is None:
+    if not waiting or wanted is None or given.observation.cluster is not None:
         return None
     return Finding(
         reason=Reason.INSUFFICIENT_RESOURCES,
@@ -237,6 +278,7 @@ ROLE_CHECKS: tuple[RoleCheck, ...] = (
     not_written,
     not_adopted,  # from here on, what Serve says is about the wanted configuration
     failure_reported,  # the replica's own words are the best
+    pods_in_trouble,  # Kubernetes' words before Ray's
     pool_not_found,  # before Serve's general complaint about resources
     no_room,
     start_failed,

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from internvl_operator.api.conditions import Reason
 from internvl_operator.api.status import Status
+from internvl_operator.render.cluster_objects import Manifest
 from internvl_operator.render.serve_schema import ServeApplication
 
 
@@ -46,8 +47,12 @@ class ProbeRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Order of execution: finalizer ADD, write, status, events, probe, finalizer REMOVE."""
+    """Order of execution: objects, finalizer ADD, write, status, events, probe, finalizer REMOVE."""
 
+    objects: tuple[Manifest, ...] = ()
+    """Kubernetes objects to apply, because they are missing or differ."""
+    create_token: bool = False
+    """Before them: create the Secret with the Ray cluster's token, unless there is one."""
     applications: tuple[ServeApplication, ...] = ()
     """What must stand in Serve for this service. Empty: nothing is known to be right, so nothing is touched."""
     remove: tuple[str, ...] = ()

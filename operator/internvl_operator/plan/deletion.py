@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from internvl_operator.api import names
 from internvl_operator.api.conditions import Reason
-from internvl_operator.plan.address import ray_address
+from internvl_operator.plan.backend import ray_home
 from internvl_operator.plan.decision import EventKind, EventNote, FinalizerChange, Plan
 from internvl_operator.plan.events import events_between
 from internvl_operator.plan.observation import ApplicationState, Observation, RaySeen, RayUnavailable
@@ -32,9 +32,14 @@ def plan_deletion(observation: Observation, deleting_since: datetime, settings: 
     service = observation.service
     if not service.has_finalizer:
         return _done(observation, "the service is being deleted and nothing of it is ours", release=False)
-    address = ray_address(service, settings)
-    if address is None:
+    home = ray_home(service, settings)
+    if home is None:
         return _done(observation, "no Ray cluster is known, so nothing can be left there")
+    if home.owner is not None:
+        return _done(
+            observation, "what the service had in Kubernetes goes with it, as its owner references say"
+        )
+    address = home.address
     remains = _remains(observation, address)
     if remains.known and not remains.names:
         return _done(observation, "no application of this service is left in Ray Serve")

@@ -11,8 +11,10 @@ from typing import Any
 
 from internvl_operator.api.conditions import Reason
 from internvl_operator.api.keys import ServiceKey
+from internvl_operator.api.pods import PodSettings
 from internvl_operator.api.spec import InternVLServiceSpec
 from internvl_operator.api.status import Status
+from internvl_operator.render.cluster_objects import Manifest, ObjectId
 from internvl_runtimes.contract.probes import ProbeAnswer
 
 
@@ -75,6 +77,8 @@ class ReplicaSeen:
     """A `ReplicaState`."""
     node_id: str | None = None
     """None while no node was found for it yet."""
+    node_ip: str | None = None
+    """Address of that node: in pods, the pod's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +137,45 @@ class RayUnavailable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PodSeen:
+    """One pod of the service's own Ray cluster."""
+
+    name: str
+    group: str
+    """Of its worker group; `headgroup` for the head."""
+    phase: str
+    ready: bool = False
+    node: str | None = None
+    address: str | None = None
+    """Its IP, by which Serve's replicas are found on it."""
+    trouble: str = ""
+    """Why it does not run, in a word of Kubernetes (`Unschedulable`, `ImagePullBackOff`); empty while all is well."""
+    detail: str = ""
+    """Kubernetes' sentence about the trouble."""
+    deleting: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterSeen:
+    """What stands in Kubernetes for a service with a Ray cluster of its own."""
+
+    objects: Mapping[ObjectId, Manifest]
+    """Objects with the service's label or one of its names, as the API server has them; never Secrets."""
+    pods: tuple[PodSeen, ...] = ()
+    trouble: tuple[Reason, str] | None = None
+    """Why nothing can be read or written: KubeRay's kind is missing, or a right is."""
+
+    @property
+    def head(self) -> PodSeen | None:
+        """The living head pod."""
+        return next((pod for pod in self.pods if pod.group == HEAD_GROUP and not pod.deleting), None)
+
+
+HEAD_GROUP = "headgroup"
+"""KubeRay's name for the group of the head."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeSeen:
     """The last probe of this service in this process. Exactly one of `answer` and `error` is set."""
 
@@ -163,7 +206,11 @@ class Observation:
 
     service: ServiceSeen
     ray: RaySeen | RayUnavailable | None
-    """None: no address is known (`plan.address.ray_address`), or it was not asked yet."""
+    """None: no address is known (`plan.backend.ray_home`), or it was not asked yet."""
     probe: ProbeSeen | None = None
     write: WriteSeen | None = None
+    cluster: ClusterSeen | None = None
+    """None: the service lives on a Ray cluster that somebody else makes."""
+    offer: PodSettings | None = None
+    """How the administrator has pods made."""
     now: datetime

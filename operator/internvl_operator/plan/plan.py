@@ -4,7 +4,9 @@ Called by `reconcile.reconciler`, which gathers the observation and carries the 
 plan and a reason; the order of the checks is in `checks.py` and `assessment.py`.
 """
 
-from internvl_operator.plan import checks
+from collections.abc import Sequence
+
+from internvl_operator.plan import checks, cluster_checks, placing
 from internvl_operator.plan.assessment import Assessment, assess
 from internvl_operator.plan.decision import (
     EventKind,
@@ -19,7 +21,9 @@ from internvl_operator.plan.findings import Finding
 from internvl_operator.plan.observation import Observation, RaySeen
 from internvl_operator.plan.pauses import WRITE_AGAIN_S, left_of_pause_s, write_pause_s
 from internvl_operator.plan.probing import Outcome
+from internvl_operator.plan.serving import RoleView
 from internvl_operator.plan.status import status_with_ray, status_without_ray
+from internvl_operator.render.cluster_objects import Manifest
 from internvl_operator.settings import Settings
 from internvl_runtimes.contract import routes
 
@@ -40,10 +44,15 @@ def plan(observation: Observation, settings: Settings) -> Plan:
 def _plan_without_ray(observation: Observation, finding: Finding | None, settings: Settings) -> Plan:
     assert finding is not None  # anything but RaySeen is a finding
     status = status_without_ray(observation, finding)
+    objects = _objects(observation, (), settings)
     return Plan(
+        objects=objects,
+        create_token=_creates_token(observation, objects),
         status=status,
         events=events_between(observation.service.status, status),
-        requeue_after_s=None if finding.is_failure else settings.poll_interval_s,
+        requeue_after_s=_look_again_s(observation, settings)
+        if finding.is_failure
+        else settings.poll_interval_s,
         why=(f"{finding.reason}: {finding.message}",),
     )
 
@@ -56,16 +65,49 @@ def _plan_with_ray(observation: Observation, ray: RaySeen, settings: Settings) -
     held_s = write_pause_s(observation.write, now=observation.now)
     timers = [retry.due_in_s for retry in assessment.retries.values()]
     timers += [probe_in_s, (held_s or WRITE_AGAIN_S) if assessment.differs else None]
+    objects = _objects(observation, assessment.views, settings)
+    if _has_moving_pods(observation) or objects or assessment.blocker is not None:
+        timers.append(_look_again_s(observation, settings))
+    keeps = service.has_finalizer or observation.cluster is not None  # owner references need none
     return Plan(
+        objects=objects,
+        create_token=_creates_token(observation, objects),
         applications=assessment.applications,
         write=bool(assessment.differs) and not held_s,
-        finalizer=FinalizerChange.KEEP if service.has_finalizer else FinalizerChange.ADD,
+        finalizer=FinalizerChange.KEEP if keeps else FinalizerChange.ADD,
         probe=probe,
         status=status,
         events=events_between(service.status, status),
         requeue_after_s=min((timer for timer in timers if timer is not None), default=None),
         why=_why(assessment, probe),
     )
+
+
+def _objects(observation: Observation, views: Sequence[RoleView], settings: Settings) -> tuple[Manifest, ...]:
+    """Kubernetes objects to apply; none where something stands in the way that they cannot cure."""
+    ground, cluster = placing.ground_of(observation), observation.cluster
+    if ground is None or cluster is None or cluster_checks.object_not_ours(observation, cluster) is not None:
+        return ()
+    if cluster_checks.name_too_long(observation) is not None:
+        return ()
+    return placing.differing(placing.wanted_objects(observation, ground, views, settings), cluster)
+
+
+def _creates_token(observation: Observation, objects: Sequence[Manifest]) -> bool:
+    cluster = observation.cluster
+    if cluster is None or not (objects or cluster.pods):
+        return False
+    return placing.is_secret_wanted(observation, cluster)
+
+
+def _has_moving_pods(observation: Observation) -> bool:
+    ground = placing.ground_of(observation)
+    return ground is not None and placing.is_moving(ground, observation.service.key)
+
+
+def _look_again_s(observation: Observation, settings: Settings) -> float | None:
+    """Pods tell nothing by themselves: while something is not well with them they are looked at again."""
+    return None if observation.cluster is None else settings.poll_interval_s
 
 
 def _probe(

@@ -170,7 +170,7 @@ def _seen(
 
 
 def _unseen(old: RoleStatus, role: Role, spec: InternVLServiceSpec | None) -> RoleStatus:
-    desired = old.desired if spec is None else _desired(role, spec)
+    desired = old.desired if spec is None else spec.replicas(role)
     return old.model_copy(
         update={
             "engine": old.engine if spec is None else _engine(role, spec),
@@ -186,11 +186,6 @@ def _engine(role: Role, spec: InternVLServiceSpec | None) -> str | None:
     if spec is None or role is Role.GATEWAY:
         return None
     return (spec.vision if role is Role.VISION else spec.language).engine.value
-
-
-def _desired(role: Role, spec: InternVLServiceSpec) -> int:
-    replicas = {Role.VISION: spec.vision.min_replicas, Role.LANGUAGE: spec.language.min_replicas}
-    return replicas.get(role, 1)
 
 
 def _model(spec: InternVLServiceSpec | None, old: Status, revision: str | None) -> ModelStatus | None:

@@ -4,18 +4,22 @@ Implemented by `cluster.service_store.KubeServiceStore`, `standalone.file_store.
 `cluster.fleet.Fleet`; tests have their own.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.status import Status
+from internvl_operator.plan.backend import RayHome
 from internvl_operator.plan.decision import EventNote, FinalizerChange, ProbeRequest
 from internvl_operator.plan.observation import (
+    ClusterSeen,
     ProbeSeen,
     RaySeen,
     RayUnavailable,
     ServiceSeen,
     WriteSeen,
 )
+from internvl_operator.render.cluster_objects import Manifest
 from internvl_operator.render.serve_schema import ServeApplication
 
 
@@ -39,10 +43,30 @@ class ServiceStore(Protocol):
         ...
 
 
+class ObjectStore(Protocol):
+    """The Kubernetes objects of services that have a Ray cluster of their own. Faults are `NotYet`."""
+
+    async def observe(self, key: ServiceKey) -> ClusterSeen:
+        """What stands now."""
+        ...
+
+    async def apply(self, key: ServiceKey, seen: ClusterSeen, objects: Sequence[Manifest]) -> None:
+        """Make them stand. What the API server refuses for good is told by the next `observe`."""
+        ...
+
+    async def create_token(self, service: ServiceSeen) -> None:
+        """Create the Secret with the token of the service's Ray cluster, unless there is one."""
+        ...
+
+    def forget(self, key: ServiceKey) -> None:
+        """The service is gone."""
+        ...
+
+
 class RayFleet(Protocol):
     """The Ray side. Nothing here waits for Ray: what takes long wakes the service when it is done."""
 
-    def snapshot(self, key: ServiceKey, address: str) -> RaySeen | RayUnavailable | None:
+    def snapshot(self, key: ServiceKey, home: RayHome) -> RaySeen | RayUnavailable | None:
         """The last answer; None while the address was never asked (the first answer wakes the service)."""
         ...
 

@@ -11,12 +11,13 @@ from datetime import datetime
 
 from internvl_operator.api import names
 from internvl_operator.api.keys import ServiceKey
+from internvl_operator.api.pods import PodSettings
 from internvl_operator.errors import NotYet, Rejected
-from internvl_operator.plan.address import ray_address
+from internvl_operator.plan.backend import Backend, ray_home
 from internvl_operator.plan.decision import FinalizerChange, Plan
 from internvl_operator.plan.observation import Observation, RaySeen, ServiceSeen
 from internvl_operator.plan.plan import plan
-from internvl_operator.reconcile.ports import RayFleet, ServiceStore
+from internvl_operator.reconcile.ports import ObjectStore, RayFleet, ServiceStore
 from internvl_operator.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -38,12 +39,16 @@ class Reconciler:
         settings: Settings,
         *,
         now: Callable[[], datetime],
+        objects: ObjectStore | None = None,
+        offer: PodSettings | None = None,
         fence: Callable[[], None] = lambda: None,  # raises NotYet when this process may not write
     ) -> None:
         self._store = store
         self._fleet = fleet
         self._settings = settings
         self._now = now
+        self._objects = objects
+        self._offer = offer
         self._fence = fence
         self._said: dict[ServiceKey, tuple[str, ...]] = {}
 
@@ -63,7 +68,7 @@ class Reconciler:
         if service is None:
             self._forget(key)
             return None
-        observation = self._observe(service)
+        observation = await self._observe(service)
         if observation is None:
             return None
         decided = plan(observation, self._settings)
@@ -71,25 +76,37 @@ class Reconciler:
         self._fence()
         return await self._apply(observation, decided)
 
-    def _observe(self, service: ServiceSeen) -> Observation | None:
-        """Everything that is known, or None while Ray was never asked: the first answer wakes us."""
+    async def _observe(self, service: ServiceSeen) -> Observation | None:
+        """Everything that is known, or None while Ray was never asked: the first answer wakes us.
+
+        A Ray cluster of the service's own must be made before it can answer.
+        """
         key = service.key
-        address = ray_address(service, self._settings)
-        ray = None
-        if address is not None:
-            ray = self._fleet.snapshot(key, address)
-            if ray is None:
+        home = ray_home(service, self._settings)
+        ray = cluster = None
+        if home is not None:
+            ray = self._fleet.snapshot(key, home)
+            if home.backend is Backend.KUBERAY and self._objects is not None:
+                cluster = await self._objects.observe(key)
+            elif ray is None:
                 return None
         return Observation(
             service=service,
             ray=ray,
             probe=self._fleet.probe_seen(key),
             write=self._fleet.write_seen(key),
+            cluster=cluster,
+            offer=self._offer,
             now=self._now(),
         )
 
     async def _apply(self, observation: Observation, decided: Plan) -> float | None:
         service, key = observation.service, observation.service.key
+        if self._objects is not None and observation.cluster is not None:
+            if decided.create_token:
+                await self._objects.create_token(service)
+            if decided.objects:
+                await self._objects.apply(key, observation.cluster, decided.objects)
         if decided.finalizer is FinalizerChange.ADD:
             await self._store.change_finalizer(service, decided.finalizer)
         if decided.write:
@@ -131,3 +148,5 @@ class Reconciler:
     def _forget(self, key: ServiceKey) -> None:
         self._said.pop(key, None)
         self._fleet.release(key)
+        if self._objects is not None:
+            self._objects.forget(key)

@@ -7,6 +7,7 @@ its own `user_config`, which Serve applies in place.
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from internvl_operator.api import labels, names
@@ -49,9 +50,40 @@ GATEWAY_CPUS = 0.0
 _UNHASHED = ("generation", "attempt")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """Where Ray puts the replicas of one role."""
+
+    label_selector: Mapping[str, str] | None = None
+    resources: Mapping[str, float] | None = None
+    gpus: int | None = None
+    max_surge_percent: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """What a backend decides about the Serve configuration."""
+
+    slots: Mapping[Role, Slot]
+    route_prefix: str
+    """Path of the service below Serve's HTTP address."""
+
+
+def shared_site(key: ServiceKey, spec: InternVLServiceSpec) -> Site:
+    """A Ray cluster that others use too: nodes by their pool's label, the service below its own path."""
+    slots = {role: _pool_slot(spec.role(role)) for role in (Role.VISION, Role.LANGUAGE)}
+    return Site(slots={**slots, Role.GATEWAY: Slot()}, route_prefix=names.route_prefix(key))
+
+
+def _pool_slot(role: RoleSpec) -> Slot:
+    selector = None if role.pool is None else {labels.POOL: role.pool}
+    return Slot(label_selector=selector, gpus=role.gpus)
+
+
 def render_applications(
     key: ServiceKey,
     spec: InternVLServiceSpec,
+    site: Site,
     *,
     artifact_stores: tuple[str, ...] = (),
     attempts: Mapping[Role, int] | None = None,
@@ -61,11 +93,11 @@ def render_applications(
     `attempts` raises a role's `attempt`; it enters neither the generation nor the other roles.
     """
     wanted = attempts or {}
-    model = ModelSource(uri=spec.model.uri, revision=spec.model.revision, name=spec.model.served_name)
+    model = ModelSource(uri=spec.model.seen_uri, revision=spec.model.revision, name=spec.model.served_name)
     shared = {"generation": "", "model": model, "artifact_stores": artifact_stores}
-    vision = _vision(spec, shared)
-    language = _language(spec, shared)
-    gateway = _gateway(key, spec, shared)
+    vision = _vision(spec, shared, site.slots[Role.VISION])
+    language = _language(spec, shared, site.slots[Role.LANGUAGE])
+    gateway = _gateway(key, spec, shared, site.slots[Role.GATEWAY])
     args = ApplicationArgs(service=str(key)).model_dump(mode="json")
     return (
         ServeApplication(
@@ -77,7 +109,7 @@ def render_applications(
         ),
         ServeApplication(
             name=names.main_application(key),
-            route_prefix=names.route_prefix(key),
+            route_prefix=site.route_prefix,
             import_path=serve_args.BUILD_SERVICE,
             args=args,
             deployments=(
@@ -88,7 +120,7 @@ def render_applications(
     )
 
 
-def _vision(spec: InternVLServiceSpec, shared: dict[str, Any]) -> ServeDeployment:
+def _vision(spec: InternVLServiceSpec, shared: dict[str, Any], slot: Slot) -> ServeDeployment:
     config = VisionConfig(
         **shared,
         engine=spec.vision.engine,
@@ -100,11 +132,12 @@ def _vision(spec: InternVLServiceSpec, shared: dict[str, Any]) -> ServeDeploymen
         config,
         replicas=spec.vision.min_replicas,
         ongoing=VISION_ONGOING,
-        options=_actor_options(spec.vision),
+        options=_actor_options(spec.vision, slot),
+        slot=slot,
     )
 
 
-def _language(spec: InternVLServiceSpec, shared: dict[str, Any]) -> ServeDeployment:
+def _language(spec: InternVLServiceSpec, shared: dict[str, Any], slot: Slot) -> ServeDeployment:
     config = LanguageConfig(
         **shared,
         engine=spec.language.engine,
@@ -116,11 +149,14 @@ def _language(spec: InternVLServiceSpec, shared: dict[str, Any]) -> ServeDeploym
         config,
         replicas=spec.language.min_replicas,
         ongoing=config.max_sequences + config.max_waiting + SPARE_ONGOING,
-        options=_actor_options(spec.language),
+        options=_actor_options(spec.language, slot),
+        slot=slot,
     )
 
 
-def _gateway(key: ServiceKey, spec: InternVLServiceSpec, shared: dict[str, Any]) -> ServeDeployment:
+def _gateway(
+    key: ServiceKey, spec: InternVLServiceSpec, shared: dict[str, Any], slot: Slot
+) -> ServeDeployment:
     config = GatewayConfig(
         **shared,
         vision_application=names.vision_application(key),
@@ -130,22 +166,31 @@ def _gateway(key: ServiceKey, spec: InternVLServiceSpec, shared: dict[str, Any])
     return _deployment(
         Role.GATEWAY,
         config,
-        replicas=1,
+        replicas=spec.gateway.replicas,
         ongoing=GATEWAY_ONGOING,
-        options=RayActorOptions(num_cpus=GATEWAY_CPUS),
+        options=_options(slot, cpus=GATEWAY_CPUS),
+        slot=slot,
     )
 
 
-def _actor_options(role: RoleSpec) -> RayActorOptions:
+def _actor_options(role: RoleSpec, slot: Slot) -> RayActorOptions:
+    # A pod's memory is Kubernetes' matter; Ray would count less of it than the pod has.
+    memory = None if slot.resources else role.memory_bytes
+    return _options(slot, cpus=float(role.cores), memory=memory)
+
+
+def _options(slot: Slot, *, cpus: float, memory: int | None = None) -> RayActorOptions:
     return RayActorOptions(
-        num_cpus=float(role.cores),
-        memory=role.memory_bytes,
-        label_selector=None if role.pool is None else {labels.POOL: role.pool},
+        num_cpus=cpus,
+        num_gpus=float(slot.gpus) if slot.gpus else None,
+        memory=memory,
+        resources=None if slot.resources is None else dict(slot.resources),
+        label_selector=None if slot.label_selector is None else dict(slot.label_selector),
     )
 
 
 def _deployment(
-    role: Role, config: RoleConfig, *, replicas: int, ongoing: int, options: RayActorOptions
+    role: Role, config: RoleConfig, *, replicas: int, ongoing: int, options: RayActorOptions, slot: Slot
 ) -> ServeDeployment:
     return ServeDeployment(
         name=names.DEPLOYMENTS[role],
@@ -158,6 +203,7 @@ def _deployment(
         health_check_period_s=HEALTH_CHECK_PERIOD_S,
         health_check_timeout_s=HEALTH_CHECK_TIMEOUT_S,
         ray_actor_options=options,
+        max_surge_percent=slot.max_surge_percent,
     )
 
 

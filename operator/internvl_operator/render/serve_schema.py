@@ -30,8 +30,10 @@ class RayActorOptions(ServeValue):
     """Where a replica may run and what it reserves. A change replaces all replicas of the deployment."""
 
     num_cpus: float
+    num_gpus: float | None = None
     memory: int | None = None
     """Bytes."""
+    resources: dict[str, float] | None = None
     label_selector: dict[str, str] | None = None
 
 
@@ -49,6 +51,8 @@ class ServeDeployment(ServeValue):
     health_check_period_s: float
     health_check_timeout_s: float
     ray_actor_options: RayActorOptions
+    max_surge_percent: int | None = None
+    """Replicas, in percent, that a rolling update may start before it stops old ones. Left out: none."""
 
 
 class ServeApplication(ServeValue):

@@ -15,13 +15,16 @@ from internvl_operator.api import names
 from internvl_operator.api.conditions import ConditionType
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.names import Role
+from internvl_operator.api.pods import parse_pod_settings
 from internvl_operator.api.spec import parse_spec
 from internvl_operator.api.status import Condition
 from internvl_operator.plan.decision import FinalizerChange, Plan
 from internvl_operator.plan.observation import (
     ApplicationSeen,
+    ClusterSeen,
     DeploymentSeen,
     Observation,
+    PodSeen,
     ProbeSeen,
     RaySeen,
     RayUnavailable,
@@ -29,6 +32,7 @@ from internvl_operator.plan.observation import (
     ServiceSeen,
 )
 from internvl_operator.plan.plan import plan
+from internvl_operator.render.cluster_objects import ObjectId
 from internvl_operator.settings import Settings
 from internvl_runtimes.contract.probes import ProbeAnswer, RoleAnswer
 
@@ -41,6 +45,17 @@ SPEC = {
     "vision": {"pool": "vision"},
     "language": {"pool": "language"},
 }
+
+
+OFFER = parse_pod_settings(
+    """
+image: example.test/internvl-runtime:1
+pools:
+  vision: {nodeSelector: {pool: vision}, gpus: 1, tolerations: [{key: gpu, operator: Exists}]}
+  language: {nodeSelector: {pool: language}, gpus: 1}
+  other: {nodeSelector: {pool: other}}
+"""
+)
 
 
 def check_possible(observation: Observation) -> None:
@@ -219,6 +234,95 @@ class World:
         self.probed(self.answer()).settle()
         return self
 
+    # --- pods of its own
+
+    def without_ray(self) -> "World":
+        """Nobody runs a Ray: the operator is to make one in pods, and Ray cannot be asked yet."""
+        self.settings = Settings(pods_file="/etc/pods.yaml")
+        self.change(ray=None, offer=OFFER, cluster=ClusterSeen(objects={}))
+        return self
+
+    @property
+    def cluster(self) -> ClusterSeen:
+        assert self.observation.cluster is not None
+        return self.observation.cluster
+
+    def kubernetes_takes(self, decided: Plan) -> "World":
+        """The API server holds what was applied."""
+        objects = {**self.cluster.objects, **{ObjectId.of(item): item for item in decided.objects}}
+        return self.change(cluster=replace(self.cluster, objects=objects))
+
+    @property
+    def ray_cluster(self) -> dict[str, Any]:
+        return self.cluster.objects[ObjectId("RayCluster", f"{KEY.name}-ray")]
+
+    def groups(self) -> dict[str, int]:
+        """Replicas by the name of the worker group, as they stand."""
+        return {item["groupName"]: item["replicas"] for item in self.ray_cluster["spec"]["workerGroupSpecs"]}
+
+    def group(self, role: Role) -> str:
+        """The newest group of a role."""
+        return [name for name in self.groups() if name.startswith(f"{role}-")][-1]
+
+    def kuberay_acts(self) -> "World":
+        """One ready pod for each replica of each group, and a ready head whose dashboard answers."""
+        wanted = {name: count for name, count in self.groups().items()}
+        pods = [PodSeen(name="head", group="headgroup", phase="Running", ready=True, address="10.0.0.1")]
+        for number, (group, count) in enumerate(wanted.items()):
+            pods += [
+                PodSeen(
+                    name=f"{group}-{i}",
+                    group=group,
+                    phase="Running",
+                    ready=True,
+                    address=f"10.1.{number}.{i}",
+                )
+                for i in range(count)
+            ]
+        ray = self.observation.ray
+        if not isinstance(ray, RaySeen):
+            address = f"http://{KEY.name}-ray-head-svc.{KEY.namespace}.svc:8265"
+            ray = RaySeen(
+                address=address,
+                at=START,
+                applications={},
+                node_pools=frozenset(),
+                http_address="http://head:8000",
+            )
+        return self.change(cluster=replace(self.cluster, pods=tuple(pods)), ray=ray)
+
+    def replicas_on(self, role: Role, *pods: PodSeen, stopping: PodSeen | None = None) -> "World":
+        """Serve shows the role's replicas running on these pods, and one being stopped."""
+        name, deployment = names.application(KEY, role), names.DEPLOYMENTS[role]
+        known = self.ray.applications[name]
+        replicas = tuple(
+            ReplicaSeen(id=f"on-{pod.name}", state="RUNNING", node_id=f"n-{pod.name}", node_ip=pod.address)
+            for pod in pods
+        )
+        if stopping is not None:
+            replicas += (ReplicaSeen(id="old", state="STOPPING", node_id="n-old", node_ip=stopping.address),)
+        shown = replace(known.deployments[deployment], replicas=replicas)
+        changed = replace(known, deployments={**known.deployments, deployment: shown})
+        return self.change_ray(applications={**self.ray.applications, name: changed})
+
+    def pods_of(self, group: str) -> list[PodSeen]:
+        return [pod for pod in self.cluster.pods if pod.group == group]
+
+    def trouble(self, pod_name: str, trouble: str, detail: str = "") -> "World":
+        """Kubernetes cannot start that pod."""
+        pods = tuple(
+            replace(pod, ready=False, phase="Pending", trouble=trouble, detail=detail)
+            if pod.name == pod_name
+            else pod
+            for pod in self.cluster.pods
+        )
+        return self.change(cluster=replace(self.cluster, pods=pods))
+
+    def loses_pods(self, group: str) -> "World":
+        """The group's pods are gone."""
+        pods = tuple(pod for pod in self.cluster.pods if pod.group != group)
+        return self.change(cluster=replace(self.cluster, pods=pods))
+
     # --- what is said
 
     def condition(self, kind: str = "Ready") -> Condition:
@@ -241,6 +345,20 @@ def world() -> World:
 def ready() -> World:
     """A service that is Ready and settled."""
     return World().made_ready()
+
+
+@pytest.fixture
+def podless() -> World:
+    """A service that was just created where the operator makes the Ray cluster itself."""
+    return World().without_ray()
+
+
+@pytest.fixture
+def ready_in_pods() -> World:
+    """A service that is Ready in pods of its own."""
+    world = World().without_ray()
+    world.kubernetes_takes(world.settle()).kuberay_acts()
+    return world.made_ready()
 
 
 @pytest.fixture(scope="session")

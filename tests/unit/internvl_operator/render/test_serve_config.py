@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.names import Role
 from internvl_operator.api.spec import parse_spec
-from internvl_operator.render.serve_config import render_applications
+from internvl_operator.render.serve_config import render_applications, shared_site
 from internvl_operator.render.serve_schema import HttpOptions, RayActorOptions, ServeConfig
 
 KEY = ServiceKey("team", "nano")
@@ -30,7 +30,8 @@ LANGUAGE = optional(**SIDE, maxModelLen=st.integers(16, 4096))
 
 
 def render(spec, **options):
-    return render_applications(KEY, parse_spec(spec), **options)
+    parsed = parse_spec(spec)
+    return render_applications(KEY, parsed, shared_site(KEY, parsed), **options)
 
 
 def entries(spec, **options):

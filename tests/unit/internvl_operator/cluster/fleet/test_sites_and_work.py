@@ -11,10 +11,11 @@ from internvl_operator.api.spec import parse_spec
 from internvl_operator.cluster.fleet import Fleet
 from internvl_operator.cluster.http import HttpReply
 from internvl_operator.cluster.ray import RayFault
+from internvl_operator.plan.backend import Backend, RayHome
 from internvl_operator.plan.decision import ProbeRequest
 from internvl_operator.plan.observation import RaySeen, ServiceSeen
 from internvl_operator.reconcile.reconciler import Reconciler
-from internvl_operator.render.serve_config import render_applications
+from internvl_operator.render.serve_config import render_applications, shared_site
 from internvl_operator.settings import Settings
 
 A, B = ServiceKey("ns", "a"), ServiceKey("ns", "b")
@@ -55,10 +56,18 @@ async def fleet(serve, gateway, clock, woken, monkeypatch):
         "internvl_operator.cluster.ray_watch.RayWatch.run", lambda self: asyncio.Event().wait()
     )
     fleet = Fleet(
-        gateway, Settings(), wake=woken.append, now=clock.now, connect=lambda address: opened(serve, address)
+        gateway,
+        Settings(),
+        wake=woken.append,
+        now=clock.now,
+        connect=lambda home: opened(serve, home.address),
     )
     yield fleet
     await fleet.close()
+
+
+def home(address):
+    return RayHome(Backend.RAY, address)
 
 
 def opened(serve, address):
@@ -76,9 +85,9 @@ async def settle() -> None:
 
 
 async def test_services_on_one_address_share_its_poller_and_writer_and_the_last_one_ends_them(fleet):
-    fleet.snapshot(A, HERE)
-    fleet.snapshot(B, HERE)
-    fleet.snapshot(A, HERE)
+    fleet.snapshot(A, home(HERE))
+    fleet.snapshot(B, home(HERE))
+    fleet.snapshot(A, home(HERE))
     assert sorted(tasks_named(HERE)) == [f"watch {HERE}", f"write {HERE}"]
 
     fleet.release(A)
@@ -92,8 +101,8 @@ async def test_services_on_one_address_share_its_poller_and_writer_and_the_last_
 
 
 async def test_a_service_that_moves_leaves_its_old_address(fleet):
-    fleet.snapshot(A, HERE)
-    fleet.snapshot(A, THERE)
+    fleet.snapshot(A, home(HERE))
+    fleet.snapshot(A, home(THERE))
     await settle()
 
     assert tasks_named(HERE) == []
@@ -101,22 +110,22 @@ async def test_a_service_that_moves_leaves_its_old_address(fleet):
 
 
 async def test_what_was_written_wakes_the_service_and_is_seen_at_once(fleet, serve, woken):
-    fleet.snapshot(A, HERE)
-    fleet.submit(A, render_applications(A, SPEC), ())
+    fleet.snapshot(A, home(HERE))
+    fleet.submit(A, render_applications(A, SPEC, shared_site(A, SPEC)), ())
     assert fleet.is_writing(A)
     await settle()
 
     assert set(serve.applications) == set(names.applications(A))
     assert not fleet.is_writing(A)
     assert fleet.write_seen(A).error is None
-    seen = fleet.snapshot(A, HERE)
+    seen = fleet.snapshot(A, home(HERE))
     assert isinstance(seen, RaySeen)
     assert set(seen.applications) == set(names.applications(A))
     assert A in woken
 
 
 async def test_a_probe_is_asked_once_a_subject_and_wakes_the_service(fleet, gateway, woken):
-    fleet.snapshot(A, HERE)
+    fleet.snapshot(A, home(HERE))
     gateway.hold.clear()
     fleet.probe(A, PROBE)
     fleet.probe(A, PROBE)
@@ -130,7 +139,7 @@ async def test_a_probe_is_asked_once_a_subject_and_wakes_the_service(fleet, gate
 
 
 async def test_a_newer_subject_replaces_a_probe_that_is_under_way(fleet, gateway):
-    fleet.snapshot(A, HERE)
+    fleet.snapshot(A, home(HERE))
     gateway.hold.clear()
     fleet.probe(A, PROBE)
     await settle()
@@ -147,7 +156,7 @@ async def test_a_probe_that_breaks_in_an_unknown_way_is_an_answer_and_can_be_ask
     def burst() -> HttpReply:
         raise KeyError("nobody expected this")
 
-    fleet.snapshot(A, HERE)
+    fleet.snapshot(A, home(HERE))
     gateway.answer = burst
     fleet.probe(A, PROBE)
     await settle()
@@ -161,7 +170,7 @@ async def test_a_probe_that_breaks_in_an_unknown_way_is_an_answer_and_can_be_ask
 
 
 async def test_nothing_is_known_of_a_service_that_is_gone(fleet, gateway, woken):
-    fleet.snapshot(A, HERE)
+    fleet.snapshot(A, home(HERE))
     gateway.hold.clear()
     fleet.probe(A, PROBE)
     await settle()
@@ -177,11 +186,11 @@ async def test_nothing_is_known_of_a_service_that_is_gone(fleet, gateway, woken)
 
 
 async def test_what_waits_for_a_service_that_is_gone_is_not_written_any_more(fleet, serve):
-    fleet.snapshot(A, HERE)
-    fleet.snapshot(B, HERE)
-    fleet.submit(A, render_applications(A, SPEC), ())
+    fleet.snapshot(A, home(HERE))
+    fleet.snapshot(B, home(HERE))
+    fleet.submit(A, render_applications(A, SPEC, shared_site(A, SPEC)), ())
     fleet.release(A)
-    fleet.submit(B, render_applications(B, SPEC), ())
+    fleet.submit(B, render_applications(B, SPEC, shared_site(B, SPEC)), ())
     await settle()
 
     assert set(serve.applications) == set(names.applications(B))
@@ -204,7 +213,7 @@ async def test_a_write_that_serve_refuses_is_tried_again_after_a_pause_and_not_a
     fleet = Fleet(gateway, Settings(ray_address=HERE), wake=due.add, now=clock.now, connect=lambda _: serve)
     store = OneService()
     reconciler = Reconciler(store, fleet, Settings(ray_address=HERE), now=clock.now)
-    fleet.snapshot(A, HERE)
+    fleet.snapshot(A, home(HERE))
     fleet._sites[HERE].watch.offer(await serve.fetch())
     for _ in range(30):
         if due:

@@ -122,8 +122,8 @@ class Fleet:
         self.writes: dict[ServiceKey, WriteSeen] = {}
         self.probes: dict[ServiceKey, ProbeSeen] = {}
 
-    def snapshot(self, key, address):
-        return see_ray(address, self.world.serve_state(), at=self.world.now(), node_pools=frozenset())
+    def snapshot(self, key, home):
+        return see_ray(home.address, self.world.serve_state(), at=self.world.now(), node_pools=frozenset())
 
     def submit(self, key, applications, remove):
         self.world.step()
@@ -239,7 +239,7 @@ async def test_a_restart_writes_nothing_when_all_is_well():
 async def test_while_ray_was_never_asked_nothing_is_said_or_written():
     world = World()
     fleet = Fleet(world)
-    fleet.snapshot = lambda key, address: None
+    fleet.snapshot = lambda key, home: None
 
     again = await Reconciler(world, fleet, Settings(ray_address=RAY), now=world.now).reconcile(KEY)
 
@@ -275,7 +275,7 @@ async def test_a_deleted_service_is_let_go_at_the_deadline_when_ray_is_gone_for_
     await run_process(world)
     delete(world)
     fleet = Fleet(world)
-    fleet.snapshot = lambda key, address: RayUnavailable(
+    fleet.snapshot = lambda key, home: RayUnavailable(
         address=RAY, since=world.now(), reason="RayUnreachable", message="refused"
     )
     reconciler = Reconciler(world, fleet, Settings(ray_address=RAY), now=world.now)

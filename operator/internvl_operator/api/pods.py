@@ -1,0 +1,85 @@
+"""How pods are made: the file that an administrator gives the operator (the chart's `kuberay` values).
+
+Users name a pool; what that means on this cluster (nodes, tolerations, GPU resource) stands here and nowhere else.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import yaml
+from pydantic import Field, ValidationError
+
+from internvl_operator.api import quantities
+from internvl_operator.api.spec import Cpu, Memory
+from internvl_operator.api.wire import Wire
+from internvl_operator.errors import Rejected
+
+Toleration = dict[str, str | int]
+
+
+class Placement(Wire):
+    """Where pods may run, in Kubernetes' own words."""
+
+    node_selector: Annotated[
+        dict[str, str], Field(default_factory=dict, description="Labels that a node must have.")
+    ]
+    tolerations: Annotated[tuple[Toleration, ...], Field(description="Taints that are tolerated.")] = ()
+    affinity: Annotated[dict[str, Any], Field(default_factory=dict, description="Node and pod affinity.")]
+    priority_class_name: Annotated[str | None, Field(description="Priority class of the pods.")] = None
+    runtime_class_name: Annotated[str | None, Field(description="Runtime class, for example nvidia.")] = None
+
+
+class PoolSettings(Placement):
+    """One pool that users may name in `spec.vision.pool` and `spec.language.pool`."""
+
+    gpu_resource: Annotated[str, Field(description="What its device plugin calls a GPU.")] = "nvidia.com/gpu"
+    gpus: Annotated[int, Field(ge=0, le=64, description="GPUs of a replica that asks for none itself.")] = 0
+    memory: Annotated[Memory, Field(description="Memory of a replica that asks for none itself.")] = "4Gi"
+
+
+class SizedPods(Placement):
+    """Pods whose size users do not choose."""
+
+    cpu: Annotated[Cpu, Field(description="CPU of one pod.")] = "1"
+    memory: Annotated[Memory, Field(description="Memory of one pod.")] = "3Gi"
+
+    @property
+    def memory_bytes(self) -> int:
+        """`memory` as a number."""
+        return quantities.parse_memory(self.memory)
+
+
+class PodSettings(Wire):
+    """The whole file."""
+
+    image: Annotated[str, Field(min_length=1, description="Image of the runtime, for all pods of Ray.")]
+    image_pull_policy: Annotated[str, Field(pattern="^(Always|IfNotPresent|Never)$")] = "IfNotPresent"
+    image_pull_secrets: Annotated[
+        tuple[str, ...], Field(description="Names of Secrets beside the service.")
+    ] = ()
+    pools: Annotated[
+        dict[str, PoolSettings], Field(default_factory=dict, description="Pools by the name that users give.")
+    ]
+    head: Annotated[SizedPods, Field(description="Ray's head: no replica runs there.")] = SizedPods()
+    gateway: Annotated[SizedPods, Field(description="Pods of the gateway: CPU nodes.")] = SizedPods(
+        cpu="500m", memory="2Gi"
+    )
+
+
+def parse_pod_settings(text: str) -> PodSettings:
+    """Parse the file.
+
+    Raises:
+        Rejected: names the first wrong field.
+    """
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as fault:
+        raise Rejected(f"not YAML: {fault}") from fault
+    if not isinstance(document, Mapping):
+        raise Rejected("must be a mapping with at least `image` and `pools`")
+    try:
+        return PodSettings.model_validate(document, by_name=False)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise Rejected(first["msg"], field=".".join(str(part) for part in first["loc"])) from error

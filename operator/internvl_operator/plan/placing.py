@@ -1,0 +1,144 @@
+"""Pods for a service with a Ray cluster of its own: which objects must stand, and in which order groups change.
+
+A changed pod is a new worker group: it is appended, Serve moves the role's replicas there, the old group is emptied
+when no replica is left on it, and leaves the list when its pods are gone. (Taking a group off the list while a pod
+of it lives would leave that pod behind.)
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from internvl_operator.api import names
+from internvl_operator.api.keys import ServiceKey
+from internvl_operator.api.names import Role
+from internvl_operator.plan.observation import ClusterSeen, Observation, ReplicaState
+from internvl_operator.plan.serving import RoleView
+from internvl_operator.render import cluster_objects
+from internvl_operator.render.cluster_objects import Manifest, ObjectId, Owner
+from internvl_operator.render.groups import PodShape, pod_shapes, pod_site, render_group
+from internvl_operator.render.serve_config import Site
+from internvl_operator.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What a service's pods are to be, before anything is known of Ray."""
+
+    shapes: dict[Role, PodShape]
+    site: Site
+    cluster: ClusterSeen
+
+
+def ground_of(observation: Observation) -> Ground | None:
+    """The pods of a service with a cluster of its own, whose spec and pools are good; else None."""
+    spec, offer, cluster = observation.service.spec, observation.offer, observation.cluster
+    if spec is None or offer is None or cluster is None or cluster.trouble is not None:
+        return None
+    if any(spec.role(role).pool not in offer.pools for role in (Role.VISION, Role.LANGUAGE)):
+        return None
+    shapes = pod_shapes(spec, offer)
+    return Ground(shapes=shapes, site=pod_site(shapes), cluster=cluster)
+
+
+def wanted_objects(
+    observation: Observation, ground: Ground, views: Sequence[RoleView], settings: Settings
+) -> tuple[Manifest, ...]:
+    """Every object as it should be now. `views` is empty while Ray cannot be asked: then no group is emptied."""
+    service, offer = observation.service, observation.offer
+    assert service.spec is not None and offer is not None  # `ground_of` saw to it
+    owner = Owner(service.key, service.uid)
+    groups = _groups(observation, ground, {view.role: view for view in views})
+    return (
+        cluster_objects.render_network_policy(owner, operator_namespace=settings.lease_namespace),
+        cluster_objects.render_gateway_policy(owner),
+        cluster_objects.render_ray_cluster(owner, offer, groups),
+        cluster_objects.render_front(owner),
+        *cluster_objects.render_budgets(owner),
+    )
+
+
+def differing(wanted: Sequence[Manifest], cluster: ClusterSeen) -> tuple[Manifest, ...]:
+    """Those that are missing or hold something else."""
+    return tuple(
+        manifest
+        for manifest in wanted
+        if not cluster_objects.matches(manifest, cluster.objects.get(ObjectId.of(manifest)))
+    )
+
+
+def is_moving(ground: Ground, key: ServiceKey) -> bool:
+    """Whether pods come or go: a group leaves, or a pod is not ready or being deleted."""
+    wanted = {shape.group for shape in ground.shapes.values()}
+    leaves = any(
+        live.get("groupName") not in wanted for live in live_groups(ground.cluster, names.ray_cluster(key))
+    )
+    return leaves or any(pod.deleting or not pod.ready for pod in ground.cluster.pods)
+
+
+def is_secret_wanted(observation: Observation, cluster: ClusterSeen) -> bool:
+    """Whether the Secret with the token may be missing: it is never read, only created."""
+    is_new = ObjectId("RayCluster", names.ray_cluster(observation.service.key)) not in cluster.objects
+    return is_new or any(pod.trouble == "CreateContainerConfigError" for pod in cluster.pods)
+
+
+def live_groups(cluster: ClusterSeen, name: str) -> list[Mapping[str, Any]]:
+    """Worker groups of the RayCluster as it stands."""
+    found = cluster.objects.get(ObjectId("RayCluster", name), {})
+    return list(found.get("spec", {}).get("workerGroupSpecs") or ())
+
+
+def _groups(observation: Observation, ground: Ground, views: Mapping[Role, RoleView]) -> list[dict[str, Any]]:
+    key, spec = observation.service.key, observation.service.spec
+    assert spec is not None
+    wanted = {shape.group: role for role, shape in ground.shapes.items()}
+    standing: list[dict[str, Any]] = []
+    for live in live_groups(ground.cluster, names.ray_cluster(key)):
+        name = str(live.get("groupName"))
+        if name in wanted:
+            role = wanted.pop(name)
+            standing.append(_sized(observation, ground, role, live, views.get(role)))
+        elif not _is_gone(ground.cluster, live):
+            standing.append(_leaving(live, views.get(_role_of(name))))
+    appended = (render_group(key, ground.shapes[role], spec.replicas(role)) for role in wanted.values())
+    return [*standing, *appended]
+
+
+def _sized(
+    observation: Observation, ground: Ground, role: Role, live: Mapping[str, Any], view: RoleView | None
+) -> dict[str, Any]:
+    """A group that stays. It shrinks when Serve has drained the replicas, and then by just their pods."""
+    spec = observation.service.spec
+    assert spec is not None
+    shape, replicas, before = ground.shapes[role], spec.replicas(role), int(live.get("replicas") or 0)
+    if replicas >= before:
+        return render_group(observation.service.key, shape, replicas)
+    free = _free_pods(ground.cluster, shape.group, view)
+    leaving = free[: before - replicas]
+    entry = render_group(observation.service.key, shape, before - len(leaving))
+    return {**entry, "scaleStrategy": {"workersToDelete": leaving}} if leaving else entry
+
+
+def _free_pods(cluster: ClusterSeen, group: str, view: RoleView | None) -> list[str]:
+    """Names of the group's pods that Serve uses no more; none while that is not sure."""
+    if view is None or not view.is_complete or view.deployment is None:
+        return []
+    used = {item.node_ip for item in view.deployment.replicas if item.state != ReplicaState.STOPPED}
+    pods = (pod for pod in cluster.pods if pod.group == group and not pod.deleting)
+    return sorted(pod.name for pod in pods if pod.address not in used)
+
+
+def _leaving(live: Mapping[str, Any], view: RoleView | None) -> dict[str, Any]:
+    """A group that nothing is wanted of: emptied once the role runs elsewhere and nothing of it is left there."""
+    is_free = view is not None and view.is_complete and view.deployment is not None
+    if is_free and view is not None and view.deployment is not None:
+        is_free = len(view.deployment.replicas) == view.wanted.num_replicas
+    return {**live, "replicas": 0 if is_free else live.get("replicas", 0)}
+
+
+def _is_gone(cluster: ClusterSeen, live: Mapping[str, Any]) -> bool:
+    return not live.get("replicas") and not any(pod.group == live.get("groupName") for pod in cluster.pods)
+
+
+def _role_of(group: str) -> Role:
+    return Role(group.rpartition("-")[0])

@@ -1,0 +1,163 @@
+"""Everything in Kubernetes that makes up one service: RayCluster, Service, disruption budgets, network policy.
+
+All of it belongs to the InternVLService by an owner reference, so deleting the service needs no finalizer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from internvl_operator.api import labels, names
+from internvl_operator.api.keys import ServiceKey
+from internvl_operator.api.names import Role
+from internvl_operator.api.pods import PodSettings
+from internvl_operator.render.groups import HTTP_PORT, pod_labels, render_head
+from internvl_runtimes.contract import pods
+
+METRICS_PORT = 8080
+"""Of Ray's exporter in each pod; KubeRay's choice."""
+
+Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ObjectId:
+    """Kind and name of an object in the service's namespace."""
+
+    kind: str
+    name: str
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> "ObjectId":
+        """The identity of a manifest."""
+        return cls(manifest["kind"], manifest["metadata"]["name"])
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The InternVLService that the objects belong to."""
+
+    key: ServiceKey
+    uid: str
+
+    def metadata(self, name: str) -> dict[str, Any]:
+        """Metadata of one of its objects."""
+        return {
+            "name": name,
+            "namespace": self.key.namespace,
+            "labels": {labels.SERVICE: self.key.name, labels.MANAGED_BY: labels.COMPONENT},
+            "ownerReferences": [
+                {
+                    "apiVersion": labels.API_VERSION,
+                    "kind": labels.KIND,
+                    "name": self.key.name,
+                    "uid": self.uid,
+                    "controller": True,
+                    "blockOwnerDeletion": False,
+                }
+            ],
+        }
+
+
+def render_ray_cluster(owner: Owner, settings: PodSettings, groups: Sequence[dict[str, Any]]) -> Manifest:
+    """The RayCluster: no autoscaler, token authentication, the groups in the order given."""
+    return {
+        "apiVersion": "ray.io/v1",
+        "kind": "RayCluster",
+        "metadata": owner.metadata(names.ray_cluster(owner.key)),
+        "spec": {
+            "rayVersion": pods.RAY_VERSION,
+            "enableInTreeAutoscaling": False,
+            "authOptions": {"mode": "token"},
+            "headGroupSpec": render_head(owner.key, settings),
+            "workerGroupSpecs": list(groups),
+        },
+    }
+
+
+def render_front(owner: Owner) -> Manifest:
+    """The Service of the gateway pods: port 80 to Serve's proxy in a pod whose own gateway is ready."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": owner.metadata(names.front(owner.key)),
+        "spec": {
+            "selector": _selector(owner.key, Role.GATEWAY),
+            "ports": [{"name": "http", "port": 80, "targetPort": HTTP_PORT, "protocol": "TCP"}],
+        },
+    }
+
+
+def render_budgets(owner: Owner) -> tuple[Manifest, ...]:
+    """One disruption budget a role: a drain takes one pod at a time."""
+    return tuple(
+        {
+            "apiVersion": "policy/v1",
+            "kind": "PodDisruptionBudget",
+            "metadata": owner.metadata(f"{owner.key.name}-{role}"),
+            "spec": {"maxUnavailable": 1, "selector": {"matchLabels": _selector(owner.key, role)}},
+        }
+        for role in Role
+    )
+
+
+def render_network_policy(owner: Owner, *, operator_namespace: str) -> Manifest:
+    """Who may call the service's pods: each other, clients the gateway, the operator the head, anybody the metrics.
+
+    Nothing is said about what they may call themselves.
+    """
+    cluster = {"matchLabels": {"ray.io/cluster": names.ray_cluster(owner.key)}}
+    from_operator = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": operator_namespace}}
+    }
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": owner.metadata(names.ray_cluster(owner.key)),
+        "spec": {
+            "podSelector": cluster,
+            "policyTypes": ["Ingress"],
+            "ingress": [
+                {"from": [{"podSelector": cluster}]},
+                {"from": [from_operator], "ports": [_port(names.DASHBOARD_PORT)]},
+                {"ports": [_port(METRICS_PORT)]},
+            ],
+        },
+    }
+
+
+def render_gateway_policy(owner: Owner) -> Manifest:
+    """Everybody may call the gateway's HTTP port."""
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": owner.metadata(f"{owner.key.name}-gateway"),
+        "spec": {
+            "podSelector": {"matchLabels": _selector(owner.key, Role.GATEWAY)},
+            "policyTypes": ["Ingress"],
+            "ingress": [{"ports": [_port(HTTP_PORT)]}],
+        },
+    }
+
+
+def _selector(key: ServiceKey, role: Role) -> dict[str, str]:
+    return {"ray.io/cluster": names.ray_cluster(key), **pod_labels(key, role)}
+
+
+def _port(number: int) -> dict[str, Any]:
+    return {"port": number, "protocol": "TCP"}
+
+
+def matches(wanted: object, live: object) -> bool:
+    """Whether every value of `wanted` is in `live`: what others or the API server added does not count."""
+    if isinstance(wanted, dict):
+        return isinstance(live, dict) and all(
+            key in live and matches(value, live[key]) for key, value in wanted.items()
+        )
+    if isinstance(wanted, list):
+        return (
+            isinstance(live, list)
+            and len(wanted) == len(live)
+            and all(matches(one, other) for one, other in zip(wanted, live, strict=True))
+        )
+    return wanted == live

@@ -1,0 +1,21 @@
+"""What pods of the runtime's image promise: user, folders, environment, the gateway's readiness port."""
+
+RAY_VERSION = "2.60.0"
+"""The Ray of the runtime; `constraints.txt` pins the same (tested)."""
+
+USER_ID = 1000
+HOME = "/tmp"  # noqa: S108 - the one folder that a pod with a read-only root may write to
+
+ENVIRONMENT = {
+    "HOME": HOME,
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_metrics_report_interval_ms": "1000",
+    # The dashboard imports nine modules in as many processes; on a busy node 30 s are too short.
+    "RAY_DASHBOARD_SUBPROCESS_MODULE_WAIT_READY_TIMEOUT": "120",
+}
+"""Variables of every Ray process in a pod."""
+
+READY_PORT = 8001
+READY_PATH = "/readyz"
+READY_PORT_VARIABLE = "INTERNVL_GATEWAY_READY_PORT"
+"""Set in gateway pods: the gateway replica of that pod answers there whether it takes requests."""

@@ -1,0 +1,214 @@
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from internvl_operator.api.conditions import Reason
+from internvl_operator.api.names import Role
+from internvl_operator.plan.decision import FinalizerChange
+from internvl_operator.plan.observation import ClusterSeen
+from internvl_operator.render.cluster_objects import ObjectId
+
+SPEC = {
+    "model": {"uri": "pvc://models/nano"},
+    "vision": {"pool": "vision"},
+    "language": {"pool": "language"},
+}
+
+
+def spec(**changes):
+    return {**SPEC, **changes}
+
+
+def test_everything_is_made_at_once_before_ray_can_be_asked(podless):
+    decided = podless.plan()
+    kinds = [item["kind"] for item in decided.objects]
+    assert kinds.index("NetworkPolicy") < kinds.index("RayCluster"), "guarded before it runs"
+    assert sorted(set(kinds)) == ["NetworkPolicy", "PodDisruptionBudget", "RayCluster", "Service"]
+    assert decided.create_token
+    assert podless.said() == ("Unknown", "ClusterStarting") or podless.said() == ("False", "ClusterStarting")
+    assert decided.finalizer is FinalizerChange.KEEP, "owner references do"
+    assert decided.requeue_after_s is not None
+    assert not decided.write
+
+
+def test_what_stands_is_not_applied_again(podless):
+    podless.kubernetes_takes(podless.settle())
+    assert podless.plan().objects == ()
+    assert not podless.plan().create_token
+
+
+def test_what_somebody_changed_is_applied_again(podless):
+    podless.kubernetes_takes(podless.settle())
+    live = podless.ray_cluster
+    changed = {**live, "spec": {**live["spec"], "enableInTreeAutoscaling": True}}
+    podless.kubernetes_takes(replace(podless.plan(), objects=(changed,)))
+    assert [item["kind"] for item in podless.plan().objects] == ["RayCluster"]
+
+
+def test_the_service_is_written_and_ready_once_the_head_answers(podless):
+    podless.kubernetes_takes(podless.settle()).kuberay_acts()
+    decided = podless.settle()
+    assert decided.write
+    (vision, main) = decided.applications
+    assert main.route_prefix == "/"
+    options = vision.deployments[0].ray_actor_options
+    assert options.label_selector == {"serving.internvl.io/group": podless.group(Role.VISION)}
+    assert options.resources == {"internvl_replica": 1.0}
+    assert options.num_gpus == 1.0
+    podless.made_ready()
+    assert podless.said() == ("True", "Ready")
+    assert podless.plan().status.url == "http://nano.team.svc"
+    assert podless.plan().requeue_after_s is None, "at rest nothing is looked at"
+
+
+def test_a_role_pod_has_its_pool_and_gpu(podless):
+    podless.kubernetes_takes(podless.settle())
+    group = next(
+        item
+        for item in podless.ray_cluster["spec"]["workerGroupSpecs"]
+        if item["groupName"].startswith("vision-")
+    )
+    pod = group["template"]["spec"]
+    assert pod["nodeSelector"] == {"pool": "vision"}
+    assert pod["tolerations"] == [{"key": "gpu", "operator": "Exists"}]
+    assert pod["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 1
+    assert pod["automountServiceAccountToken"] is False
+
+
+@pytest.mark.parametrize("pool", [None, "typo"])
+def test_a_pool_that_is_not_offered_is_named_with_those_that_are(podless, pool):
+    podless.respec(spec(model={"uri": "file:///m"}, vision={} if pool is None else {"pool": pool}))
+    assert podless.said() == ("False", "PoolNotFound")
+    assert "language, other, vision" in podless.condition().message
+    assert "spec.vision.pool" in podless.condition().message
+    assert podless.plan().objects == ()
+
+
+def test_without_kuberay_it_says_how_to_get_it(podless):
+    podless.change(cluster=ClusterSeen(objects={}, trouble=(Reason.KUBERAY_MISSING, "no RayCluster")))
+    assert podless.said() == ("False", "KubeRayMissing")
+    assert "Install KubeRay" in podless.condition().message
+    assert podless.plan().requeue_after_s, "it heals by itself"
+
+
+def test_a_kuberay_that_does_nothing_is_named_after_thirty_seconds(podless):
+    podless.kubernetes_takes(podless.settle())
+    live = podless.ray_cluster
+    live["metadata"] = {**live["metadata"], "creationTimestamp": podless.observation.now.isoformat()}
+    assert podless.pass_time(29).said()[1] == "ClusterStarting"
+    assert podless.pass_time(2).said() == ("False", "KubeRaySilent")
+
+
+def test_somebody_elses_object_under_our_name_is_not_touched(podless):
+    theirs = {"kind": "Service", "metadata": {"name": "nano", "labels": {"app": "theirs"}}}
+    podless.change(cluster=ClusterSeen(objects={ObjectId("Service", "nano"): theirs}))
+    assert podless.said() == ("False", "ObjectNotOurs")
+    assert "Service nano" in podless.condition().message
+    assert podless.plan().objects == ()
+
+
+@pytest.mark.parametrize(
+    ("trouble", "detail", "reason"),
+    [
+        ("Unschedulable", "0/3 nodes are available: 3 Insufficient nvidia.com/gpu.", "InsufficientResources"),
+        ("ImagePullBackOff", "Back-off pulling image", "ImageUnavailable"),
+        ("CrashLoopBackOff", "back-off 40s restarting failed container", "PodFailed"),
+    ],
+)
+def test_a_pod_in_trouble_is_told_in_kubernetes_own_words(ready_in_pods, trouble, detail, reason):
+    world = ready_in_pods
+    world.deployment(Role.VISION, "UPDATING")
+    world.trouble(f"{world.group(Role.VISION)}-0", trouble, detail)
+    assert world.said() == ("False", reason)
+    assert world.said("VisionReady") == ("False", reason)
+    assert detail in world.condition().message
+
+
+def test_a_missing_secret_is_created_again(ready_in_pods):
+    world = ready_in_pods
+    world.trouble(f"{world.group(Role.VISION)}-0", "CreateContainerConfigError", "secret not found")
+    assert world.plan().create_token
+
+
+def test_settings_of_an_engine_change_no_pod(ready_in_pods):
+    world = ready_in_pods
+    world.respec(
+        spec(model={"uri": "file:///models/nano"}, language={"pool": "language", "maxModelLen": 512})
+    )
+    assert world.plan().objects == ()
+    assert world.plan().write
+
+
+def test_a_changed_pod_of_one_role_rolls_only_that_pool(ready_in_pods):
+    world = ready_in_pods
+    old = {role: world.group(role) for role in Role}
+    world.respec(spec(model={"uri": "file:///models/nano"}, vision={"pool": "other"}))
+    decided = world.settle()
+    assert [item["kind"] for item in decided.objects] == ["RayCluster"]
+    world.kubernetes_takes(decided)
+    new = world.group(Role.VISION)
+    assert new != old[Role.VISION]
+    assert world.groups() == {old[Role.VISION]: 1, old[Role.LANGUAGE]: 1, old[Role.GATEWAY]: 1, new: 1}
+    # Serve holds the new selector, the old replica still serves: the old pod stays.
+    world.kuberay_acts().serve_holds(world.plan())
+    assert world.plan().objects == ()
+    # The new replica runs, the old one is being stopped.
+    world.serve_takes(world.plan(), replica="new")
+    world.replicas_on(Role.VISION, *world.pods_of(new), stopping=world.pods_of(old[Role.VISION])[0])
+    assert world.plan().objects == ()
+    # Only now the old group is emptied, and it leaves the list when its pods are gone.
+    world.replicas_on(Role.VISION, *world.pods_of(new))
+    world.kubernetes_takes(world.settle())
+    assert world.groups()[old[Role.VISION]] == 0
+    assert world.plan().objects == ()
+    assert world.plan().requeue_after_s is not None, "pods tell nothing by themselves"
+    world.loses_pods(old[Role.VISION])
+    world.kubernetes_takes(world.settle())
+    assert old[Role.VISION] not in world.groups()
+    assert set(world.groups()) == {old[Role.LANGUAGE], old[Role.GATEWAY], new}
+
+
+def test_a_revert_in_the_middle_takes_the_old_group_again(ready_in_pods):
+    world = ready_in_pods
+    before = world.groups()
+    world.respec(spec(model={"uri": "file:///models/nano"}, vision={"pool": "other"}))
+    world.kubernetes_takes(world.settle()).kuberay_acts()
+    half = world.group(Role.VISION)
+    world.respec(spec(model={"uri": "file:///models/nano"}))
+    world.serve_takes(world.settle())
+    world.kubernetes_takes(world.settle())
+    assert world.groups() == {**before, half: 0}
+    world.loses_pods(half)
+    world.kubernetes_takes(world.settle())
+    assert world.groups() == before
+
+
+def test_scaling_down_takes_exactly_the_pod_that_serve_left(ready_in_pods):
+    world = ready_in_pods
+    group = world.group(Role.VISION)
+    two = spec(model={"uri": "file:///models/nano"}, vision={"pool": "vision", "minReplicas": 2})
+    world.respec(two).kubernetes_takes(world.settle())
+    assert world.groups()[group] == 2
+    world.kuberay_acts().serve_takes(world.plan())
+    kept, left = world.pods_of(group)[1], world.pods_of(group)[0]
+    world.respec(spec(model={"uri": "file:///models/nano"}))
+    assert world.plan().objects == (), "not before Serve has drained a replica"
+    world.serve_takes(world.plan()).replicas_on(Role.VISION, kept)
+    world.kubernetes_takes(world.settle())
+    entry = next(i for i in world.ray_cluster["spec"]["workerGroupSpecs"] if i["groupName"] == group)
+    assert entry["replicas"] == 1
+    assert entry["scaleStrategy"] == {"workersToDelete": [left.name]}
+
+
+def test_deleting_needs_no_finalizer(ready_in_pods):
+    world = ready_in_pods
+    world.see(deleting_since=world.observation.now + timedelta(seconds=0))
+    decided = world.plan()
+    assert decided.objects == () and not decided.write
+
+
+def test_a_claim_needs_pods_of_its_own(world):
+    world.respec({"model": {"uri": "pvc://models/nano"}})
+    assert world.said() == ("False", "SpecInvalid")
+    assert "pvc://" in world.condition().message
