@@ -27,7 +27,7 @@ from internvl_operator.cluster.kubernetes import ApiFault, KubeLease, Kubernetes
 from internvl_operator.cluster.lease import Lease, LeaseLost
 from internvl_operator.cluster.object_store import KubeObjectStore
 from internvl_operator.cluster.service_store import KubeServiceStore
-from internvl_operator.cluster.tokens import Tokens
+from internvl_operator.cluster.tokens import Tokens, ensure_token_key
 from internvl_operator.errors import Rejected
 from internvl_operator.handlers.liveness import Liveness
 from internvl_operator.handlers.resync import KindGone, Resync
@@ -77,44 +77,26 @@ def main(arguments: Sequence[str] | None = None, env: Mapping[str, str] | None =
     configure_logging(options.log_level)
     try:
         settings = _with_unique_identity(Settings.from_env(os.environ if env is None else env))
-        return asyncio.run(_run(settings, read_pods(settings), options))
+        return asyncio.run(_run(settings, read_offer(settings), options))
     except Rejected as fault:
         log.error("%s", fault)
         return EXIT_USAGE
 
 
-@dataclass(frozen=True, slots=True)
-class Pods:
-    """What the administrator gave for Ray clusters of the services' own."""
-
-    offer: PodSettings
-    tokens: Tokens
-
-
-def read_pods(settings: Settings) -> Pods | None:
-    """Read both files; None when no cluster is to be made for services.
+def read_offer(settings: Settings) -> PodSettings | None:
+    """Read the pods' file; None when no Ray cluster is to be made for services.
 
     Raises:
-        Rejected: one is missing or wrong; names the setting.
+        Rejected: it is missing or wrong; names the setting.
     """
     if settings.pods_file is None:
         return None
     try:
-        text = Path(settings.pods_file).read_text(encoding="utf-8")
+        return parse_pod_settings(Path(settings.pods_file).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as fault:
         raise Rejected(f"cannot be read: {fault}", field=f"{ENV_PREFIX}PODS_FILE") from fault
-    try:
-        offer = parse_pod_settings(text)
     except Rejected as fault:
         raise Rejected(str(fault), field=f"{ENV_PREFIX}PODS_FILE {settings.pods_file}") from fault
-    if settings.token_key_file is None:
-        raise Rejected("must name a file beside the pods' file", field=f"{ENV_PREFIX}TOKEN_KEY_FILE")
-    try:
-        return Pods(offer, Tokens(Path(settings.token_key_file).read_bytes()))
-    except OSError as fault:
-        raise Rejected(f"cannot be read: {fault}", field=f"{ENV_PREFIX}TOKEN_KEY_FILE") from fault
-    except Rejected as fault:
-        raise Rejected(fault.message, field=f"{ENV_PREFIX}TOKEN_KEY_FILE") from fault
 
 
 def _with_unique_identity(settings: Settings) -> Settings:
@@ -123,7 +105,15 @@ def _with_unique_identity(settings: Settings) -> Settings:
     return replace(settings, identity=unique)
 
 
-async def _run(settings: Settings, pods: Pods | None, options: Options) -> int:
+@dataclass(frozen=True, slots=True)
+class Pods:
+    """What is needed where Ray clusters are made for services."""
+
+    offer: PodSettings
+    tokens: Tokens
+
+
+async def _run(settings: Settings, offer: PodSettings | None, options: Options) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -147,6 +137,10 @@ async def _run(settings: Settings, pods: Pods | None, options: Options) -> int:
         if not await _unless(stop, lease.acquire()):
             return 0
         keeper = asyncio.create_task(_keep(lease), name="lease")
+        pods = None
+        if offer is not None:
+            key = await ensure_token_key(kubernetes, settings.lease_namespace, settings.token_key_secret)
+            pods = Pods(offer, Tokens(key))
         status = await _operate(settings, pods, kubernetes, lease, liveness, stop)
         keeper.cancel()
         await asyncio.gather(keeper, return_exceptions=True)

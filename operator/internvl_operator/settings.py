@@ -21,8 +21,8 @@ class Settings:
     """Ray dashboard (`http://host:8265`) for services that name none in `spec.backend`."""
     pods_file: str | None = None
     """File (YAML) that says how pods are made: image, pools, head. Without it no Ray cluster is made for a service."""
-    token_key_file: str | None = None
-    """File with the secret that those Ray clusters' tokens are derived from: 32 random bytes or more."""
+    token_key_secret: str = "internvl-operator-token-key"  # noqa: S105 - a name
+    """Secret in the Lease's namespace that those Ray clusters' tokens are derived from; made when missing."""
     artifact_stores: tuple[str, ...] = ()
     """Folders (`file:///...`), as seen from the Ray nodes, searched before a checkpoint's own `artifacts/`."""
     namespaces: tuple[str, ...] = ()
