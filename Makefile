@@ -56,10 +56,11 @@ up: setup-run ## The same service without Kubernetes: FILE=service.yaml ARGS="--
 setup: ## Make both environments and the control plane's binaries (cold: minutes; warm: under a second)
 	@$(SETUP) run dev cluster
 
-generate: ## Write the generated files (manifests/crds, docs/{reference,conditions,settings}.md)
+generate: ## Write the generated files (manifests/crds, docs/{reference,conditions,settings}.md, the chart's schema and CRD)
 	@$(SETUP) run
 	@$(RUN)/python -m internvl_operator.api.crd manifests/crds
 	@$(RUN)/python -m internvl_operator.api.reference docs
+	@$(RUN)/python -m internvl_operator.api.chart charts/internvl-operator
 
 lock: ## Resolve the dependencies again and rewrite constraints.txt
 	@$(SETUP) lock

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from internvl_operator.api import crd, reference
+from internvl_operator.api import chart, crd, reference
 
 ROOT = Path(__file__).parents[2]
 
@@ -16,11 +16,12 @@ def main() -> int:
     """Generate into a folder of its own and compare; prints a diff of each stale file, exit status 1."""
     stale = 0
     with tempfile.TemporaryDirectory() as name:
-        for kept, generate in (("manifests/crds", crd.main), ("docs", reference.main)):
+        folders = {"manifests/crds": crd.main, "docs": reference.main, "charts/internvl-operator": chart.main}
+        for kept, generate in folders.items():
             fresh = Path(name, kept)
             generate([str(fresh)])
-            for path in sorted(fresh.iterdir()):
-                stale += _show_difference(ROOT / kept / path.name, path)
+            for path in sorted(path for path in fresh.rglob("*") if path.is_file()):
+                stale += _show_difference(ROOT / kept / path.relative_to(fresh), path)
     if stale:
         print("Run: make generate", file=sys.stderr)
     return 1 if stale else 0

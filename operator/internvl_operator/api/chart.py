@@ -1,0 +1,97 @@
+"""The generated files of the chart: the schema of its values, and its copy of the CRD.
+
+`python -m internvl_operator.api.chart DIR` writes them. What stands below `kuberay` in the values becomes the pods'
+file of the operator, so a mistake in it is refused by Helm already, and not by an operator that does not start.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from internvl_operator.api import crd
+from internvl_operator.api.pods import PoolSettings, SizedPods
+
+_TEXT = {"type": "string"}
+_TEXTS = {"type": "array", "items": _TEXT}
+_MAP = {"type": "object"}
+
+
+def render_values_schema() -> dict[str, Any]:
+    """JSON Schema of the chart's values: unknown keys are refused."""
+    pool, pods = _inline(PoolSettings), _inline(SizedPods)
+    image = _closed(
+        {"repository": _TEXT, "tag": _TEXT, "pullPolicy": {"enum": ["Always", "IfNotPresent", "Never"]}}
+    )
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        **_closed(
+            {
+                "imageRegistry": _TEXT,
+                "imagePullSecrets": _TEXTS,
+                "operator": _closed(
+                    {
+                        "image": image,
+                        "replicas": {"type": "integer", "minimum": 1},
+                        "logLevel": {"enum": ["DEBUG", "INFO", "WARNING", "ERROR"]},
+                        "resources": _MAP,
+                        "nodeSelector": _MAP,
+                        "tolerations": {"type": "array"},
+                        "affinity": _MAP,
+                        "settings": {
+                            "type": "object",
+                            "propertyNames": {"pattern": "^[A-Z_]+$"},
+                            "additionalProperties": {"type": ["string", "number"]},
+                        },
+                    }
+                ),
+                "namespaces": _TEXTS,
+                "rayAddress": _TEXT,
+                "kuberay": _closed(
+                    {
+                        "enabled": {"type": "boolean"},
+                        "runtime": _closed({"image": image}),
+                        "pools": {"type": "object", "additionalProperties": pool},
+                        "head": pods,
+                        "gateway": pods,
+                    }
+                ),
+                "global": _MAP,  # Helm's own
+            }
+        ),
+    }
+
+
+def _closed(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "additionalProperties": False, "properties": properties}
+
+
+def _inline(model: type[PoolSettings] | type[SizedPods]) -> dict[str, Any]:
+    """A model's schema without what only the API server understands."""
+    schema = crd.structural(model.model_json_schema(by_alias=True))
+    return {**_without_extensions(schema), "additionalProperties": False}
+
+
+def _without_extensions(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {
+            key: _without_extensions(value)
+            for key, value in node.items()
+            if not key.startswith("x-kubernetes-") and key != "default"
+        }
+    return [_without_extensions(item) for item in node] if isinstance(node, list) else node
+
+
+def main(arguments: list[str]) -> None:
+    """Write into the chart's folder."""
+    (folder,) = arguments
+    path = Path(folder)
+    (path / "files").mkdir(parents=True, exist_ok=True)
+    (path / "values.schema.json").write_text(
+        json.dumps(render_values_schema(), indent=2) + "\n", encoding="utf-8"
+    )
+    (path / "files" / crd.FILE_NAME).write_text(crd.encode_crd(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,72 @@
+import asyncio
+import contextlib
+
+from internvl_runtimes.deployments.readiness import ReadinessServer
+
+
+class Pipe:
+    """Both ends of a connection, without a socket."""
+
+    def __init__(self, request: bytes) -> None:
+        self.reader = asyncio.StreamReader(limit=8192)
+        self.reader.feed_data(request)
+        self.reader.feed_eof()
+        self.written = b""
+        self.closed = False
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    async def drain(self) -> None: ...
+
+    def close(self) -> None:
+        self.closed = True
+
+
+async def ask(is_ready: bool, request: bytes = b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n") -> Pipe:
+    pipe = Pipe(request)
+    await ReadinessServer(lambda: is_ready, host="h", port=1)._answer(pipe.reader, pipe)
+    return pipe
+
+
+async def test_a_configured_gateway_is_ready():
+    assert (await ask(True)).written.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_one_that_is_not_configured_is_not():
+    assert (await ask(False)).written.startswith(b"HTTP/1.1 503 ")
+
+
+async def test_rubbish_is_dropped():
+    for request in (b"", b"no end", b"x" * 20_000):
+        pipe = await ask(True, request)
+        assert pipe.written == b"" and pipe.closed
+
+
+async def test_a_port_that_is_still_held_is_tried_again(monkeypatch):
+    tries = []
+
+    class Server:
+        async def __aenter__(self):
+            return self
+
+        async def __aexit__(self, *_):
+            return None
+
+        async def serve_forever(self):
+            raise asyncio.CancelledError
+
+    async def start_server(*_, **__):
+        tries.append(1)
+        if len(tries) < 3:
+            raise OSError("address already in use")
+        return Server()
+
+    async def at_once(seconds):
+        return None
+
+    monkeypatch.setattr(asyncio, "start_server", start_server)
+    monkeypatch.setattr(asyncio, "sleep", at_once)
+    with contextlib.suppress(asyncio.CancelledError):
+        await ReadinessServer(lambda: True, host="h", port=1).run()
+    assert len(tries) == 3
