@@ -112,3 +112,9 @@ def test_no_registry_or_download_address_is_committed() -> None:
         and words.search((ROOT / p).read_text(errors="ignore"))
     ]
     assert found == []
+
+
+def test_the_contract_names_the_ray_that_is_pinned() -> None:
+    from internvl_runtimes.contract.pods import RAY_VERSION
+
+    assert f"ray=={RAY_VERSION}" in (ROOT / "constraints.txt").read_text().splitlines()

@@ -1,0 +1,156 @@
+"""The objects of a service in pods, against the Pod Security Standard `restricted` and a table of flows."""
+
+import pytest
+
+from internvl_operator.api.keys import ServiceKey
+from internvl_operator.api.names import Role
+from internvl_operator.api.pods import parse_pod_settings
+from internvl_operator.api.spec import parse_spec
+from internvl_operator.render.cluster_objects import (
+    Owner,
+    render_gateway_policy,
+    render_network_policy,
+    render_ray_cluster,
+)
+from internvl_operator.render.groups import pod_shapes, render_group
+
+KEY = ServiceKey("team", "nano")
+OWNER = Owner(KEY, "uid-1")
+OFFER = parse_pod_settings(
+    "{image: 'r:1', imagePullSecrets: [reg], pools: {a: {gpus: 1, runtimeClassName: nvidia}, b: {}}}"
+)
+SPEC = {"model": {"uri": "pvc://models/x"}, "vision": {"pool": "a"}, "language": {"pool": "b"}}
+
+
+def ray_cluster():
+    shapes = pod_shapes(parse_spec(SPEC), OFFER)
+    return render_ray_cluster(OWNER, OFFER, [render_group(KEY, shape, 1) for shape in shapes.values()])
+
+
+def pods():
+    spec = ray_cluster()["spec"]
+    yield "head", spec["headGroupSpec"]["template"]
+    for group in spec["workerGroupSpecs"]:
+        yield group["groupName"], group["template"]
+
+
+def test_every_pod_fulfils_the_restricted_standard():
+    for name, template in pods():
+        pod = template["spec"]
+        context = pod["securityContext"]
+        assert context["runAsNonRoot"] is True and context["runAsUser"] > 0, name
+        assert context["seccompProfile"]["type"] == "RuntimeDefault", name
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod), name
+        for volume in pod["volumes"]:
+            assert {"emptyDir", "persistentVolumeClaim"} & set(volume), volume
+        for container in pod["containers"]:
+            security = container["securityContext"]
+            assert security["allowPrivilegeEscalation"] is False, name
+            assert security["capabilities"] == {"drop": ["ALL"]}, name
+            assert "hostPort" not in str(container.get("ports")), name
+
+
+def test_no_pod_has_rights_or_a_writable_root():
+    for name, template in pods():
+        assert template["spec"]["automountServiceAccountToken"] is False, name
+        assert template["spec"]["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True, name
+
+
+def test_no_secret_stands_in_the_cluster():
+    assert "token" not in str(ray_cluster()["spec"]).replace("'mode': 'token'", "").replace(
+        "automountServiceAccountToken", ""
+    )
+
+
+def test_the_model_is_mounted_read_only_on_every_worker():
+    for name, template in list(pods())[1:]:
+        mounts = {mount["name"]: mount for mount in template["spec"]["containers"][0]["volumeMounts"]}
+        assert mounts["model"] == {"name": "model", "mountPath": "/models/models", "readOnly": True}, name
+
+
+def test_only_gateway_pods_are_asked_for_their_own_gateway():
+    asked = {name for name, t in pods() if "readinessProbe" in t["spec"]["containers"][0]}
+    assert {name.partition("-")[0] for name in asked} == {"gateway"}
+
+
+@pytest.mark.parametrize(
+    ("change", "renamed"),
+    [
+        ({"vision": {"pool": "b"}}, {Role.VISION}),
+        ({"vision": {"pool": "a", "memory": "8Gi"}}, {Role.VISION}),
+        ({"language": {"pool": "b", "cpu": "2"}}, {Role.LANGUAGE}),
+        ({"language": {"pool": "b", "gpus": 2}}, {Role.LANGUAGE}),
+        ({"vision": {"pool": "a", "minReplicas": 3}}, set()),
+        ({"vision": {"pool": "a", "maxTilesPerImage": 3}}, set()),
+        ({"gateway": {"replicas": 3}}, set()),
+        ({"model": {"uri": "pvc://models/y"}}, set()),
+        ({"model": {"uri": "pvc://other/x"}}, set(Role)),
+    ],
+)
+def test_only_what_is_of_the_pod_makes_a_new_group(change, renamed):
+    before = pod_shapes(parse_spec(SPEC), OFFER)
+    after = pod_shapes(parse_spec({**SPEC, **change}), OFFER)
+    assert {role for role in Role if before[role].group != after[role].group} == renamed
+
+
+def test_a_new_image_rolls_every_pool():
+    other = parse_pod_settings("{image: 'r:2', pools: {a: {}, b: {}}}")
+    before, after = pod_shapes(parse_spec(SPEC), OFFER), pod_shapes(parse_spec(SPEC), other)
+    assert all(before[role].group != after[role].group for role in Role)
+
+
+# --- who may call whom: an evaluator of NetworkPolicies as far as ours go
+
+POLICIES = [render_network_policy(OWNER, operator_namespace="internvl-system"), render_gateway_policy(OWNER)]
+OURS = {"ray.io/cluster": "nano-ray"}
+GATEWAY = {**OURS, "serving.internvl.io/service": "nano", "serving.internvl.io/role": "gateway"}
+VISION = {**OURS, "serving.internvl.io/service": "nano", "serving.internvl.io/role": "vision"}
+HEAD = {**OURS, "serving.internvl.io/role": "head"}
+STRANGER = {"app": "curl"}
+OTHER = {"ray.io/cluster": "other-ray", "serving.internvl.io/role": "gateway"}
+
+
+def allows(caller: tuple[str, dict], called: dict, port: int) -> bool:
+    """Whether a pod (namespace, labels) may open a connection to a pod of the namespace `team`."""
+    selected = [p for p in POLICIES if selects(p["spec"]["podSelector"], called)]
+    return not selected or any(
+        rule_allows(rule, caller, port) for policy in selected for rule in policy["spec"]["ingress"]
+    )
+
+
+def rule_allows(rule, caller, port):
+    namespace, labels = caller
+    if "ports" in rule and port not in [item["port"] for item in rule["ports"]]:
+        return False
+    return "from" not in rule or any(
+        selects(peer["podSelector"], labels) and namespace == "team"
+        if "podSelector" in peer
+        else selects(peer["namespaceSelector"], {"kubernetes.io/metadata.name": namespace})
+        for peer in rule["from"]
+    )
+
+
+def selects(selector, labels):
+    return selector.get("matchLabels", {}).items() <= labels.items()
+
+
+@pytest.mark.parametrize(
+    ("caller", "called", "port", "allowed"),
+    [
+        (("team", STRANGER), GATEWAY, 8000, True),
+        (("elsewhere", STRANGER), GATEWAY, 8000, True),
+        (("team", STRANGER), VISION, 8000, False),
+        (("team", STRANGER), HEAD, 8265, False),
+        (("team", STRANGER), HEAD, 6379, False),
+        (("team", STRANGER), GATEWAY, 6379, False),
+        (("internvl-system", {}), HEAD, 8265, True),
+        (("internvl-system", {}), HEAD, 6379, False),
+        (("team", VISION), HEAD, 6379, True),
+        (("team", HEAD), VISION, 10002, True),
+        (("team", OTHER), VISION, 10002, False),
+        (("elsewhere", VISION), HEAD, 6379, False),
+        (("monitoring", {}), VISION, 8080, True),
+    ],
+)
+def test_who_may_call_whom(caller, called, port, allowed):
+    assert allows(caller, called, port) is allowed
