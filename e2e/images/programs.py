@@ -18,6 +18,8 @@ def ensure_program_image(program: Path, *, cache: Cache) -> Image:
     layout = image_layout(cache)
     # The folder of the cache says what the program is made of; this file says what the image is.
     image = Image(program.name, digest_of(program.parent.name, Path(__file__)))
+    if layout.has(image):
+        return image
     with cache.lock("images"):
         if not layout.has(image):
             layout.add_from_files(image, {f"/{program.name}": program}, entrypoint=[f"/{program.name}"])

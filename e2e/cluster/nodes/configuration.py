@@ -91,14 +91,10 @@ def pod_network(node: NodePlan) -> dict[str, Any]:
             {
                 "type": "bridge",
                 "bridge": "cni0",
-                "isDefaultGateway": True,
+                "isDefaultGateway": True,  # adds the default route; a second one is refused
                 "hairpinMode": True,
                 "ipMasq": False,
-                "ipam": {
-                    "type": "host-local",
-                    "ranges": [[{"subnet": node.pod_addresses}]],
-                    "routes": [{"dst": "0.0.0.0/0"}],
-                },
+                "ipam": {"type": "host-local", "ranges": [[{"subnet": node.pod_addresses}]]},
             },
             {"type": "portmap", "capabilities": {"portMappings": True}},
         ],

@@ -48,9 +48,8 @@ class Host:
             ClusterFailed: It cannot have nodes, or another cluster has it.
         """
         require_capable_host()
-        _STATE.mkdir(exist_ok=True)
+        self.undo_leftovers()
         self._lock = self._take_lock()
-        remove_leftovers()
         settings = {name: Path("/proc/sys", name).read_text() for name in _SETTINGS}
         self.record = guardian.Record(
             owner=os.getpid(),
@@ -67,6 +66,21 @@ class Host:
             start_new_session=True,
             pass_fds=[self._lock.fileno()],  # the host is free when the guardian is done, not before
         )
+
+    def undo_leftovers(self) -> None:
+        """Undo what a killed cluster with a killed guardian left; waits for a guardian that still works.
+
+        Raises:
+            ClusterFailed: A cluster runs, or something could not be undone.
+        """
+        with self._take_lock():
+            if _RECORD.exists():
+                remaining = guardian.undo(guardian.Record.read(_RECORD))
+                if remaining:
+                    raise ClusterFailed(
+                        "an earlier cluster left what cannot be undone: " + "; ".join(remaining)
+                    )
+                _RECORD.unlink()
 
     def release(self) -> None:
         """Undo everything and wait until that is done. May be called twice.
@@ -116,17 +130,19 @@ class Host:
         return folders
 
     def _take_lock(self) -> IO[str]:
+        _STATE.mkdir(exist_ok=True)
         handle = (_STATE / "lock").open("w")
         deadline = time.monotonic() + _WAIT_FOR_EARLIER_S
         while True:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                owner = running_owner()
-                if owner is not None or time.monotonic() > deadline:
+                record = running_record()
+                if record is not None or time.monotonic() > deadline:
                     handle.close()
+                    owner = f"of process {record.owner}" if record else "whose end takes too long"
                     raise ClusterFailed(
-                        f"this host has a cluster with nodes already, of process {owner}; "
+                        f"this host has a cluster with nodes already, {owner}; "
                         "end it (make cluster-down) or use it (make cluster-status)"
                     ) from None
                 time.sleep(_POLL_S)  # the guardian of an earlier one is still undoing
@@ -151,22 +167,13 @@ def cgroup_controllers() -> list[Path]:
     return sorted(path for path in folders if path.name != "unified")
 
 
-def running_owner() -> int | None:
-    """The process that runs a cluster on this host, when there is one."""
+def running_record() -> guardian.Record | None:
+    """What the cluster that runs on this host has changed; None when none runs."""
     try:
-        owner = guardian.Record.read(_RECORD).owner
+        record = guardian.Record.read(_RECORD)
     except (OSError, ValueError, TypeError):
         return None
-    return owner if Path(f"/proc/{owner}").is_dir() else None
-
-
-def remove_leftovers() -> list[str]:
-    """Undo what a killed cluster with a killed guardian left; returns what could not be undone."""
-    if not _RECORD.exists():
-        return []
-    remaining = guardian.undo(guardian.Record.read(_RECORD))
-    _RECORD.unlink()
-    return remaining
+    return record if Path(f"/proc/{record.owner}").is_dir() else None
 
 
 def _ip(*words: str) -> None:
