@@ -34,14 +34,15 @@ ifneq ($(strip $(ARGS)),)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-run setup-dev lock generate check test demo up bench nano nano-eval cluster clean
+.PHONY: help setup setup-run setup-dev lock generate check test e2e demo up bench nano nano-eval cluster clean \
+  cluster-up cluster-down cluster-status cluster-shell
 
 ##@ Start here
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} \
 	  /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-	  /^[a-z-]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	  /^[a-z0-9-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: setup-run ## Bring everything up and ask about a picture: PICTURE=file QUESTION="..." KUBECONFIG=file DEMO_EXIT=1
 	@$(RUN)/python -m e2e.demo $(KUBECONFIG_OPTION) \
@@ -73,6 +74,20 @@ clean: ## Remove what the checkout holds beside the sources; the cache stays and
 	@find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
 	@echo "kept: $${INTERNVL_CACHE:-$$HOME/.cache/internvl-operator} (rm -rf it to begin from nothing)"
 
+##@ A cluster with nodes (root, Linux)
+
+cluster-up: setup-run ## Start three Kubernetes nodes and KubeRay on this machine; they stay when the command returns
+	@$(RUN)/python -m e2e.cluster.nodes up $(KUBECONFIG_OPTION)
+
+cluster-down: setup-run ## End them; nothing stays
+	@$(RUN)/python -m e2e.cluster.nodes down $(KUBECONFIG_OPTION)
+
+cluster-status: setup-run ## Show nodes and pods: KUBECONFIG=file for another cluster
+	@$(RUN)/python -m e2e.cluster.nodes status $(KUBECONFIG_OPTION)
+
+cluster-shell: setup-run ## A shell with kubectl and helm for them: KUBECONFIG=file for another cluster
+	@$(RUN)/python -m e2e.cluster.nodes shell $(KUBECONFIG_OPTION)
+
 ##@ Prove
 
 # mypy takes third-party types from the environment below the thin one, where our own folders are not on the path.
@@ -94,6 +109,11 @@ test: setup ## All tests, with stage times: ARGS="-k name -x"
 	  '& local: parts alone' '$(PYTEST) $(CALM) $(ARGS) $(NONE_SELECTED)' \
 	  'local: whole path' '$(PYTEST) $(filter-out $(CALM),$(LOCAL)) $(ARGS) $(NONE_SELECTED)' \
 	  'parity' '$(PYTEST) tests/parity $(ARGS) $(NONE_SELECTED)'
+
+e2e: setup ## The tests on a cluster with nodes (root, Linux): ARGS="-k name -x"
+	@$(STAGES) \
+	  'programs and images' '$(RUN)/python -m e2e.cluster.nodes prepare' \
+	  'cluster' '$(PYTEST) tests/cluster $(ARGS) $(NONE_SELECTED)'
 
 bench: setup ## All benchmarks: a table, and build/bench/*.json
 	@$(DEV)/python -m e2e.bench $(ARGS)

@@ -30,30 +30,50 @@ class Answer:
 class ApiClient:
     """One connection a request: it must notice a server that came back under the same port."""
 
-    def __init__(self, *, port: int, authority: Path, certificate: Path, key: Path) -> None:
+    def __init__(
+        self, *, port: int, authority: Path, certificate: Path, key: Path, address: str = "127.0.0.1"
+    ) -> None:
+        self._address = address
         self._port = port
         self._trust = ssl.create_default_context(cafile=str(authority))
         self._trust.load_cert_chain(certificate, key)
 
-    def request(self, method: str, path: str, body: object | None = None) -> Answer:
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: object | None = None,
+        *,
+        content_type: str = "application/json",
+        timeout_s: float = _TIMEOUT_S,
+    ) -> Answer:
         """Send one request.
+
+        Args:
+            method: `GET`, `PATCH`, ...
+            path: With its query, from the slash on.
+            body: Sent as JSON.
+            content_type: Says which kind of patch the body is.
+            timeout_s: For each step of the exchange.
 
         Raises:
             OSError: The server cannot be reached.
         """
         connection = http.client.HTTPSConnection(
-            "127.0.0.1", self._port, context=self._trust, timeout=_TIMEOUT_S
+            self._address, self._port, context=self._trust, timeout=timeout_s
         )
         try:
             connection.request(
                 method,
                 path,
                 body=None if body is None else json.dumps(body),
-                headers={"Content-Type": "application/json", "Accept": "application/json"},
+                headers={"Content-Type": content_type, "Accept": "application/json"},
             )
             response = connection.getresponse()
             return Answer(response.status, response.read().decode(errors="replace"))
         except http.client.HTTPException as error:
-            raise ConnectionError(f"the server at port {self._port} broke off: {error!r}") from error
+            raise ConnectionError(
+                f"the server at {self._address}:{self._port} broke off: {error!r}"
+            ) from error
         finally:
             connection.close()

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from e2e.setup import progress, tools
@@ -19,7 +21,7 @@ from e2e.setup.errors import SetupFailed
 _MODULES = Path(__file__).parent / "modules"
 
 Build = Callable[["GoGroup", str, Path], None]
-"""Builds one program: (group, its name, the file to write)."""
+"""Builds one program or copies what is kept beside it: (group, its name, the file or folder to write)."""
 
 
 class BinaryMissing(SetupFailed):
@@ -32,11 +34,14 @@ class GoGroup:
 
     name: str
     requirement: str
-    """The module whose version is the version of the group; its go.mod is the one place that says which."""
+    """The module whose version is the version of the group; its go.mod is the one place that says which.
+    Empty for a program of our own that requires none."""
     packages: Mapping[str, str]
     """Program -> Go package."""
     stamped: Sequence[str] = ()
     """Go packages whose version variables are set when linking."""
+    kept: Mapping[str, str] = field(default_factory=dict)
+    """Name beside the programs -> file or folder of the required module that is copied there."""
     modules: Path = _MODULES
 
     @property
@@ -46,7 +51,9 @@ class GoGroup:
 
     @property
     def version(self) -> str:
-        """`v1.36.4`, as go.mod requires it."""
+        """`v1.36.4`, as go.mod requires it; `own` for a program of ours."""
+        if not self.requirement:
+            return "own"
         found = re.search(
             rf"^(?:require )?\s*{re.escape(self.requirement)} (v\S+)",
             (self.folder / "go.mod").read_text(),
@@ -59,6 +66,8 @@ class GoGroup:
     @property
     def linker_flags(self) -> str:
         """No symbol tables; and the version, without which the server calls itself v0.0.0-master."""
+        if not self.stamped:
+            return "-s -w"
         major, minor = self.version.removeprefix("v").split(".")[:2]
         values = {"gitVersion": self.version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
         stamps = [f"-X {package}.{key}={value}" for package in self.stamped for key, value in values.items()]
@@ -66,9 +75,11 @@ class GoGroup:
 
     @property
     def folder_name(self) -> str:
-        """`kubernetes-v1.36.4-<digest>`: another go.sum or another flag is another folder."""
-        lock_files = (self.folder / "go.mod", self.folder / "go.sum")
-        return f"{self.name}-{self.version}-{digest_of(*lock_files, self.linker_flags, dict(self.packages))}"
+        """`kubernetes-v1.36.4-<digest>`: another go.sum, another flag or another main is another folder."""
+        lock_files = [path for name in ("go.mod", "go.sum") if (path := self.folder / name).exists()]
+        parts: list[object] = [*lock_files, self.linker_flags, dict(self.packages)]
+        parts += [dict(self.kept)] if self.kept else []
+        return f"{self.name}-{self.version}-{digest_of(*parts, *sorted(self.folder.glob('*.go')))}"
 
 
 ETCD = GoGroup(
@@ -134,7 +145,7 @@ def ensure_group(group: GoGroup, *, cache: Cache, build: Build) -> Path:
     """Return the folder with the programs of a group; either all of them are in it or it is not there."""
 
     def fill(aside: Path) -> None:
-        for name in group.packages:
+        for name in (*group.packages, *group.kept):
             build(group, name, aside / name)
 
     return cache.publish_folder(cache.path("bin", group.folder_name), fill)
@@ -148,8 +159,11 @@ class GoBuild:
         self._built = False
 
     def __call__(self, group: GoGroup, name: str, output: Path) -> None:
-        """Build one program into `output`."""
+        """Build one program, or copy one kept thing, into `output`."""
         go = tools.ensure_go(self._cache)
+        if name in group.kept:
+            self._copy_kept(go, group, name, output)
+            return
         self._built = True
         progress.run_command(
             [
@@ -170,6 +184,21 @@ class GoBuild:
             folder=group.folder,
             describe_line=_describe_go_line,
         )
+
+    def _copy_kept(self, go: Path, group: GoGroup, name: str, output: Path) -> None:
+        module = subprocess.run(
+            [str(go), "list", "-m", "-f", "{{.Dir}}", group.requirement],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=group.folder,
+            env=self._environment(),
+        ).stdout.strip()
+        source = Path(module, group.kept[name])
+        if source.is_dir():
+            shutil.copytree(source, output)
+        else:
+            shutil.copyfile(source, output)
 
     def say_what_stays(self) -> None:
         """After a build: how much Go's own caches take, which only another build needs."""

@@ -7,10 +7,13 @@ from pathlib import Path
 
 from e2e.cluster.binaries import Binaries
 
-# Service addresses that nothing routes: without nodes nobody dials them.
+# Without nodes nothing routes them, and nobody dials them.
 SERVICE_ADDRESSES = "10.211.0.0/16"
 FIRST_SERVICE_ADDRESS = "10.211.0.1"
 ISSUER = "https://kubernetes.default.svc.cluster.local"
+LOOPBACK = "127.0.0.1"
+KUBELET_CLIENT = "kube-apiserver-kubelet-client"
+"""The certificate that the API server shows to kubelets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +63,20 @@ def etcd_command(binaries: Binaries, layout: Layout) -> list[str]:
     ]
 
 
-def kube_apiserver_command(binaries: Binaries, layout: Layout, *, port: int) -> list[str]:
-    """kube-apiserver on loopback, with RBAC and the default admission plugins, ServiceAccount among them."""
+def kube_apiserver_command(
+    binaries: Binaries, layout: Layout, *, port: int, address: str = LOOPBACK
+) -> list[str]:
+    """kube-apiserver with RBAC and the default admission plugins, ServiceAccount among them.
+
+    On another address than loopback it has nodes: kubelets may do what concerns their own node, and it calls them.
+    """
     return [
         str(binaries.kube_apiserver),
         f"--etcd-servers=unix://{layout.etcd_socket}",
-        "--bind-address=127.0.0.1",
-        "--advertise-address=127.0.0.1",
+        f"--bind-address={address}",
+        f"--advertise-address={address}",
         f"--secure-port={port}",
-        # The service `kubernetes` would get the loopback address as an endpoint, which validation refuses.
-        "--endpoint-reconciler-type=none",
-        "--authorization-mode=RBAC",
+        *(_WITHOUT_NODES if address == LOOPBACK else _with_nodes(layout)),
         f"--client-ca-file={layout.certificate('authority')}",
         f"--tls-cert-file={layout.certificate('kube-apiserver')}",
         f"--tls-private-key-file={layout.key('kube-apiserver')}",
@@ -81,6 +87,21 @@ def kube_apiserver_command(binaries: Binaries, layout: Layout, *, port: int) -> 
         "--allow-privileged=true",
         # Without it a stop sometimes waits half a minute for open watches.
         "--shutdown-watch-termination-grace-period=1s",
+    ]
+
+
+# The service `kubernetes` would get the loopback address as an endpoint, which validation refuses.
+_WITHOUT_NODES = ("--endpoint-reconciler-type=none", "--authorization-mode=RBAC")
+
+
+def _with_nodes(layout: Layout) -> list[str]:
+    return [
+        "--authorization-mode=Node,RBAC",
+        "--enable-admission-plugins=NodeRestriction",
+        "--kubelet-preferred-address-types=InternalIP",
+        f"--kubelet-certificate-authority={layout.certificate('authority')}",
+        f"--kubelet-client-certificate={layout.certificate(KUBELET_CLIENT)}",
+        f"--kubelet-client-key={layout.key(KUBELET_CLIENT)}",
     ]
 
 

@@ -1,4 +1,4 @@
-"""`ControlPlane`: etcd, kube-apiserver and kube-controller-manager on loopback, as a context manager.
+"""`ControlPlane`: etcd, kube-apiserver and kube-controller-manager, as a context manager.
 
 Everything about it lies in one temporary directory that only its owner may enter, and goes with it: at the end
 of the block, and also when this process is killed.
@@ -39,6 +39,12 @@ _TAIL_LINES = 15
 _PORTS = range(21_000, 30_000)
 # A Unix socket's path has at most 107 bytes.
 _LONGEST_DIRECTORY = 90
+_KUBERNETES_SERVICE = (
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+    "kubernetes.default.svc.cluster.local",
+)
 
 
 class Component(StrEnum):
@@ -52,13 +58,23 @@ class Component(StrEnum):
 class ControlPlane:
     """One control plane. Several run side by side; each has its own directory, port and authority."""
 
-    def __init__(self, *, binaries: Binaries | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        binaries: Binaries | None = None,
+        address: str = commands.LOOPBACK,
+        parent: Path | None = None,
+    ) -> None:
         """Nothing starts here.
 
         Args:
             binaries: The programs; when None, those of the cache or of `KUBEBUILDER_ASSETS`, built if need be.
+            address: Where the API server listens; on another than loopback it expects nodes there.
+            parent: Folder that the temporary directory is made in; the system's when None.
         """
         self._binaries = binaries
+        self._address = address
+        self._parent = parent
         self._keeper: ProcessKeeper | None = None
         self._layout: commands.Layout | None = None
         self._authority = CertificateAuthority.create("internvl-local-authority")
@@ -85,7 +101,7 @@ class ControlPlane:
         binaries = self._binaries or ensure_binaries(Cache.from_environment())
         self._binaries = binaries
         began = time.monotonic()
-        directory = Path(tempfile.mkdtemp(prefix="internvl-cluster-"))
+        directory = Path(tempfile.mkdtemp(prefix="internvl-cluster-", dir=self._parent))
         if len(os.fsencode(directory)) > _LONGEST_DIRECTORY:
             directory.rmdir()
             raise StartFailed(
@@ -116,7 +132,22 @@ class ControlPlane:
     @property
     def server(self) -> str:
         """The address of the API server."""
-        return f"https://127.0.0.1:{self._port}"
+        return f"https://{self._address}:{self._port}"
+
+    @property
+    def keeper(self) -> ProcessKeeper:
+        """Keeps the parts; whoever adds a part of their own starts it here, and it goes with the others."""
+        return self._running_keeper
+
+    @property
+    def layout(self) -> commands.Layout:
+        """Where the files lie."""
+        return self._running_layout
+
+    @property
+    def authority(self) -> CertificateAuthority:
+        """Whom every part and every user trusts."""
+        return self._authority
 
     @property
     def client(self) -> ApiClient:
@@ -230,12 +261,19 @@ class ControlPlane:
             folder.mkdir(mode=0o700)
         serving = self._authority.issue_server(
             Component.API_SERVER,
-            hosts=["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"],
-            addresses=["127.0.0.1", commands.FIRST_SERVICE_ADDRESS],
+            hosts=["localhost", *_KUBERNETES_SERVICE],
+            addresses=sorted({commands.LOOPBACK, self._address, commands.FIRST_SERVICE_ADDRESS}),
         )
         admin = self._authority.issue_client(ADMIN, groups=ADMIN_GROUPS)
         layout.certificate("authority").write_bytes(self._authority.certificate)
-        pairs = {Component.API_SERVER: serving, ADMIN: admin, "service-accounts": create_signing_key()}
+        pairs = {
+            Component.API_SERVER: serving,
+            ADMIN: admin,
+            commands.KUBELET_CLIENT: self._authority.issue_client(
+                commands.KUBELET_CLIENT, groups=ADMIN_GROUPS
+            ),
+            "service-accounts": create_signing_key(),
+        }
         for name, pair in pairs.items():
             layout.certificate(name).write_bytes(pair.certificate)
             layout.key(name).write_bytes(pair.key)
@@ -255,8 +293,9 @@ class ControlPlane:
     def _start_api_server_on_free_port(self) -> None:
         layout = self._running_layout
         for attempt in range(1, _PORT_ATTEMPTS + 1):
-            self._port = find_free_port()
+            self._port = find_free_port(self._address)
             self._client = ApiClient(
+                address=self._address,
                 port=self._port,
                 authority=layout.certificate("authority"),
                 certificate=layout.certificate(ADMIN),
@@ -276,7 +315,9 @@ class ControlPlane:
         # A GOMEMLIMIT would instead make it collect without end.
         self._launch(
             Component.API_SERVER,
-            commands.kube_apiserver_command(self._started_binaries, self._running_layout, port=self._port),
+            commands.kube_apiserver_command(
+                self._started_binaries, self._running_layout, port=self._port, address=self._address
+            ),
             extra_environment={"GOGC": "50"},
         )
 
@@ -320,16 +361,16 @@ class ControlPlane:
         return self.client.request("GET", path).status == 200
 
 
-def find_free_port() -> int:
-    """A port of loopback that nobody listens on at this moment."""
+def find_free_port(address: str = commands.LOOPBACK) -> int:
+    """A port of this address that nobody listens on at this moment."""
     for port in random.sample(_PORTS, k=len(_PORTS)):
         with socket.socket() as probe:
             try:
-                probe.bind(("127.0.0.1", port))
+                probe.bind((address, port))
             except OSError:
                 continue
             return port
-    raise StartFailed(f"every port of 127.0.0.1 from {_PORTS.start} to {_PORTS.stop - 1} is taken")
+    raise StartFailed(f"every port of {address} from {_PORTS.start} to {_PORTS.stop - 1} is taken")
 
 
 def _file_name(user: str, groups: Sequence[str]) -> str:

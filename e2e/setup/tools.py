@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib import util
 from pathlib import Path
 
@@ -101,7 +102,7 @@ def ensure_curl(cache: Cache) -> None:
         ToolMissing: it is not there and cannot be installed; the message has the command that would.
     """
     if shutil.which("curl") is None:
-        _install_package("curl", missing="curl is not on PATH", remedy="", cache=cache)
+        install_packages(["curl"], missing="curl is not on PATH", remedy="", cache=cache)
 
 
 def _require_ensurepip(cache: Cache) -> None:
@@ -110,7 +111,7 @@ def _require_ensurepip(cache: Cache) -> None:
         return
     missing = f"{sys.executable} cannot make environments with pip: its module ensurepip is missing"
     package, remedy = "python3-venv", "   (or pass another interpreter: make PYTHON=...)"
-    _install_package(package, missing=missing, remedy=remedy, cache=cache)
+    install_packages([package], missing=missing, remedy=remedy, cache=cache)
     if util.find_spec("ensurepip") is None:
         raise ToolMissing(
             f"{package} was installed, but {sys.executable} still has no ensurepip: it is not Debian's python3. "
@@ -118,13 +119,19 @@ def _require_ensurepip(cache: Cache) -> None:
         )
 
 
-def _install_package(package: str, *, missing: str, remedy: str, cache: Cache) -> None:
+def install_packages(packages: Sequence[str], *, missing: str, remedy: str, cache: Cache) -> None:
+    """Install Debian packages as root, saying so.
+
+    Raises:
+        ToolMissing: We are not root, or this is no Debian; the message has the command that would do it.
+    """
+    names = " ".join(packages)
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise ToolMissing(f"{missing}. Run: sudo apt-get install -y {package}{remedy}")
-    progress.say(f"{missing}; installing Debian's {package}, as root")
+        raise ToolMissing(f"{missing}. Run: sudo apt-get install -y {names}{remedy}")
+    progress.say(f"{missing}; installing Debian's {names}, as root")
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     log = cache.path("logs", "apt.log")
-    for arguments in (["update"], ["install", "-y", "--no-install-recommends", package]):
+    for arguments in (["update"], ["install", "-y", "--no-install-recommends", *packages]):
         progress.run_command(
             ["apt-get", *arguments], title=f"apt-get {arguments[0]}", log=log, environment=environment
         )

@@ -1,11 +1,13 @@
 import dataclasses
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
 from e2e.cluster import binaries
 from e2e.cluster.binaries import ETCD, KUBERNETES, BinaryMissing, GoGroup
+from e2e.cluster.nodes.programs import COREDNS, HELM, KUBERAY, NODE_KUBERNETES, PAUSE
 from e2e.setup.cache import Cache
 
 
@@ -56,19 +58,45 @@ def test_the_version_is_stamped_where_the_server_and_its_client_read_it() -> Non
         assert f"-X {package}.gitMinor=36" in KUBERNETES.linker_flags
 
 
-def test_every_staging_module_is_paired_with_the_version_of_kubernetes() -> None:
-    replaced = re.findall(
-        r"^\s+(\S+) => (\S+) (v\S+)$", (KUBERNETES.folder / "go.mod").read_text(), re.MULTILINE
-    )
+@pytest.mark.parametrize("group", [KUBERNETES, NODE_KUBERNETES], ids=lambda group: group.name)
+def test_every_staging_module_is_paired_with_the_version_of_kubernetes(group: GoGroup) -> None:
+    replaced = re.findall(r"^\s+(\S+) => (\S+) (v\S+)$", (group.folder / "go.mod").read_text(), re.MULTILINE)
     assert len(replaced) == 33
-    wanted = KUBERNETES.version.replace("v1.", "v0.")
+    wanted = group.version.replace("v1.", "v0.")
     assert {(old == new, version) for old, new, version in replaced} == {(True, wanted)}
 
 
-@pytest.mark.parametrize("group", [ETCD, KUBERNETES], ids=lambda group: group.name)
+def test_nodes_are_of_the_version_of_their_control_plane() -> None:
+    assert NODE_KUBERNETES.version == KUBERNETES.version
+
+
+@pytest.mark.parametrize(
+    "group", [ETCD, KUBERNETES, NODE_KUBERNETES, COREDNS, KUBERAY, HELM], ids=lambda group: group.name
+)
 def test_the_sums_of_every_group_are_committed(group: GoGroup) -> None:
     sums = (group.folder / "go.sum").read_text()
     assert f"{group.requirement} {group.version} h1:" in sums
+
+
+def test_a_program_of_our_own_is_named_by_its_source(tmp_path: Path) -> None:
+    shutil.copytree(PAUSE.folder, tmp_path / "pause")
+    group = dataclasses.replace(PAUSE, modules=tmp_path)
+    before = group.folder_name
+    assert re.fullmatch(r"pause-own-[0-9a-f]{12}", before)
+    (tmp_path / "pause/main.go").write_text("package main")
+    assert group.folder_name != before
+
+
+def test_what_is_kept_beside_the_programs_appears_with_them(group: GoGroup, tmp_path: Path) -> None:
+    made = []
+    with_kept = dataclasses.replace(group, kept={"crds": "config/crd/bases"})
+    assert with_kept.folder_name != group.folder_name
+    binaries.ensure_group(
+        with_kept,
+        cache=Cache(tmp_path),
+        build=lambda _group, name, output: (made.append(name), output.touch()),
+    )
+    assert made == ["kube-apiserver", "kube-controller-manager", "crds"]
 
 
 def test_the_users_own_programs_are_taken(tmp_path: Path) -> None:

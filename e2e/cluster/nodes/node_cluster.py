@@ -1,0 +1,434 @@
+"""`NodeCluster`: a control plane with nodes, DNS and advertised GPUs on this machine, as a context manager.
+
+Everything goes at the end of the block, and also when this process is killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from e2e.cluster.api_client import ApiClient
+from e2e.cluster.binaries import ensure_binaries
+from e2e.cluster.control_plane import ADMIN, ADMIN_GROUPS, ControlPlane
+from e2e.cluster.errors import ClusterFailed, StartFailed
+from e2e.cluster.nodes import addons, configuration, guardian, init, objects
+from e2e.cluster.nodes.configuration import CGROUP, DISK_MOUNTS, NodeFolder
+from e2e.cluster.nodes.kernel import Host, require_capable_host
+from e2e.cluster.nodes.plan import BRIDGE_ADDRESS, DEFAULT_NODES, GPU, NodePlan
+from e2e.cluster.nodes.programs import NodePrograms, ensure_kuberay, ensure_node_programs
+from e2e.images.layout import Image
+from e2e.images.programs import ensure_program_image, image_layout
+from e2e.images.store import ImageStore, import_image
+from e2e.setup import progress
+from e2e.setup.cache import Cache
+
+_READY_WITHIN_S = 120.0
+_POLL_S = 0.05
+_TAIL_LINES = 15
+_UNSHARE = (
+    "--mount",
+    "--propagation",
+    "private",
+    "--uts",
+    "--ipc",
+    "--net",
+    "--pid",
+    "--fork",
+    "--kill-child",
+)
+
+
+class NodeCluster:
+    """One cluster with nodes; a host has room for one."""
+
+    def __init__(
+        self,
+        nodes: Sequence[NodePlan] = DEFAULT_NODES,
+        *,
+        images: Sequence[Image] = (),
+        cache: Cache | None = None,
+    ) -> None:
+        """Nothing starts here.
+
+        Args:
+            nodes: Which nodes; the first should take pods without a toleration.
+            images: Images that every node has from its beginning.
+            cache: Where programs and images lie; the user's when None.
+        """
+        self.nodes = tuple(nodes)
+        self._images = tuple(images)
+        self._cache = cache or Cache.from_environment()
+        self._layout = image_layout(self._cache)
+        self._host = Host()
+        self._plane: ControlPlane | None = None
+        self._programs: NodePrograms | None = None
+        self._known_blobs: dict[str, set[str]] = {}
+        self.directory = self._cache.path("clusters", str(os.getpid()))
+        """Everything about this cluster lies here, and goes with it."""
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Start everything; returns when all nodes are Ready and count their GPUs.
+
+        Raises:
+            ClusterFailed: Something did not come up; nothing is left running.
+        """
+        require_capable_host()
+        binaries = ensure_binaries(self._cache, {})
+        self._programs = ensure_node_programs(self._cache)
+        self._pause = ensure_program_image(self._programs.pause, cache=self._cache)
+        try:
+            self._host.claim(self.directory)
+            shutil.rmtree(self.directory, ignore_errors=True)
+            self.directory.mkdir(parents=True)
+            with progress.step("filling the nodes' image stores"):
+                self._clone_image_stores()
+            with progress.step("starting the control plane"):
+                self._host.make_bridge(self.nodes)
+                self._plane = ControlPlane(binaries=binaries, address=BRIDGE_ADDRESS, parent=self.directory)
+                self._plane.start()
+                self._start_scheduler()
+                self._start_dns()
+            with progress.step(f"starting nodes {', '.join(node.name for node in self.nodes)}"):
+                self._start_all_nodes()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Take everything down. May be called twice.
+
+        Raises:
+            ClusterFailed: Something in the kernel could not be undone.
+        """
+        if self._plane is not None:
+            self._plane.close()
+        self._host.release()
+
+    @property
+    def record(self) -> guardian.Record:
+        """What this cluster changes outside of its folder; `guardian.leftovers` of it is empty after the end."""
+        if self._host.record is None:
+            raise ClusterFailed("the cluster is not started; use it as a context manager")
+        return self._host.record
+
+    @property
+    def plane(self) -> ControlPlane:
+        """The control plane, whose parts can be stopped and started."""
+        if self._plane is None:
+            raise ClusterFailed("the cluster is not started; use it as a context manager")
+        return self._plane
+
+    @property
+    def server(self) -> str:
+        """The address of the API server."""
+        return self.plane.server
+
+    @property
+    def client(self) -> ApiClient:
+        """Plain requests to the API server as its administrator."""
+        return self.plane.client
+
+    @property
+    def logs(self) -> Path:
+        """Folder of all logs: the control plane's, and `<node>-<daemon>.log`."""
+        return self.plane.layout.logs
+
+    def kubeconfig(self, *, user: str = ADMIN, groups: Sequence[str] = ADMIN_GROUPS) -> Path:
+        """A kubeconfig of this user; without arguments the administrator's."""
+        return self.plane.kubeconfig(user=user, groups=groups)
+
+    def log_path(self, node: str, daemon: str) -> Path:
+        """Where a daemon of a node writes: `containerd`, `kubelet`, `kube-proxy`, or `init`."""
+        return self.logs / f"{node}-{daemon}.log"
+
+    def apply(self, *manifests: Mapping[str, Any]) -> None:
+        """Apply objects server-side, in this order."""
+        for manifest in manifests:
+            objects.apply(self.client, manifest)
+
+    def install_kuberay(self) -> None:
+        """Run KubeRay's operator as a pod; returns when it is ready."""
+        folder = ensure_kuberay(self._cache)
+        image = ensure_program_image(folder / "ray-operator", cache=self._cache)
+        with progress.step("installing KubeRay"):
+            self.load_image(image)
+            self.apply(*addons.custom_resource_definitions(folder / "crds"))
+            self.apply(*addons.kuberay_objects(image=image.name, role_file=folder / "role.yaml"))
+            deployment = (
+                f"/apis/apps/v1/namespaces/{addons.KUBERAY_NAMESPACE}/deployments/{addons.KUBERAY_NAME}"
+            )
+            self.wait_for(
+                "KubeRay's operator is ready",
+                lambda: self._get(deployment).get("status", {}).get("readyReplicas", 0) == 1,
+            )
+
+    def load_image(self, image: Image) -> None:
+        """Bring an image to all nodes; of its layers only those that a node does not have."""
+        with ThreadPoolExecutor(len(self.nodes)) as executor:
+            list(executor.map(lambda node: self._load_image_to(node, image), self.nodes))
+
+    def power_cut(self, name: str) -> None:
+        """End every process of a node at once; its disk stays."""
+        node = self._node(name)
+        self.plane.keeper.kill(_process_name(node))
+        guardian.kill_and_remove_cgroups(f"{CGROUP}/{node.name}")
+
+    def restart(self, name: str) -> None:
+        """Start a node again after its power cut; returns when it is Ready."""
+        node = self._node(name)
+        since = self._heartbeat(node)
+        self._launch(node)
+        self.wait_for(
+            f"node {name} is Ready again",
+            lambda: self._heartbeat(node) != since and self.is_ready(name),
+        )
+
+    def set_cable(self, name: str, *, is_up: bool) -> None:
+        """Cut a node off the network, or join it again; its processes go on."""
+        self._host.set_cable(self._node(name), is_up=is_up)
+
+    def is_ready(self, name: str) -> bool:
+        """What the API server says of a node."""
+        return _condition(self._get(f"/api/v1/nodes/{name}"), "Ready").get("status") == "True"
+
+    def wait_for(
+        self, what: str, is_reached: Callable[[], bool], *, within_s: float = _READY_WITHIN_S
+    ) -> None:
+        """Poll until a condition holds.
+
+        Raises:
+            StartFailed: It did not hold within that time; the text says where the logs are kept.
+        """
+        deadline = time.monotonic() + within_s
+        while not self._holds(is_reached):
+            if time.monotonic() > deadline:
+                kept = self._cache.path("logs", "cluster-failure")
+                self.dump(kept)
+                raise StartFailed(f"not within {within_s:.0f} s: {what}. Objects, events and logs: {kept}")
+            time.sleep(_POLL_S)
+
+    def dump(self, folder: Path) -> None:
+        """Write what one looks at after a failure: objects, events, the logs of pods and of all parts."""
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(self.logs, folder / "logs")
+        for resource in ("nodes", "pods", "services", "events"):
+            (folder / f"{resource}.json").write_text(
+                json.dumps(self._get(f"/api/v1/{resource}").get("items", []), indent=1)
+            )
+        for pod in self._get("/api/v1/pods").get("items", []):
+            self._dump_pod_logs(pod, folder / "pods")
+
+    def _dump_pod_logs(self, pod: Mapping[str, Any], folder: Path) -> None:
+        namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+        folder.mkdir(exist_ok=True)
+        for container in [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]:
+            path = (
+                f"/api/v1/namespaces/{namespace}/pods/{name}/log?tailLines=2000&container={container['name']}"
+            )
+            try:
+                text = self.client.request("GET", path).text
+            except OSError as error:
+                text = repr(error)
+            (folder / f"{namespace}-{name}-{container['name']}.log").write_text(text)
+
+    @staticmethod
+    def _holds(is_reached: Callable[[], bool]) -> bool:
+        try:
+            return is_reached()
+        except OSError:  # the API server or a kubelet is not there at this moment
+            return False
+
+    def _get(self, path: str) -> dict[str, Any]:
+        """The object at a path; an empty one when it is not there."""
+        answer = self.client.request("GET", path)
+        return answer.document if answer.status == 200 else {}
+
+    def _node(self, name: str) -> NodePlan:
+        return next(node for node in self.nodes if node.name == name)
+
+    def _folder(self, node: NodePlan) -> NodeFolder:
+        return NodeFolder(self.directory / "nodes" / node.name)
+
+    @property
+    def _started_programs(self) -> NodePrograms:
+        assert self._programs is not None
+        return self._programs
+
+    def _clone_image_stores(self) -> None:
+        store = ImageStore(self._cache, self._layout)
+        with self._cache.lock("image-store"):
+            store.add([self._pause, *self._images])
+            for node in self.nodes:
+                store.clone(self._folder(node).image_store)
+                self._known_blobs[node.name] = store.known_blobs()
+
+    def _start_scheduler(self) -> None:
+        kubeconfig = self.kubeconfig(user="system:kube-scheduler", groups=())
+        program = self._started_programs.kube_scheduler
+        self._start_part(
+            "kube-scheduler",
+            [str(program), f"--kubeconfig={kubeconfig}", "--leader-elect=false", "--bind-address=127.0.0.1"],
+        )
+
+    def _start_dns(self) -> None:
+        self.apply(*addons.dns_objects())
+        file = self.plane.directory / "Corefile"
+        file.write_text(addons.dns_server_configuration(self.kubeconfig(user=addons.DNS_USER, groups=())))
+        self._start_part("coredns", [str(self._started_programs.coredns), "-conf", str(file)])
+
+    def _start_part(self, name: str, command: Sequence[str]) -> None:
+        environment = {"PATH": os.defpath, "HOME": str(self.plane.directory)}
+        self.plane.keeper.start(name, command, log=self.logs / f"{name}.log", environment=environment)
+
+    def _start_all_nodes(self) -> None:
+        for node in self.nodes:
+            self._write_files(node)
+            self._launch(node)
+        for node in self.nodes:
+            self.wait_for(f"node {node.name} is Ready", partial(self._is_ready_or_failed, node))
+            self._advertise_gpus(node)
+
+    def _is_ready_or_failed(self, node: NodePlan) -> bool:
+        if self.plane.keeper.exit_status(_process_name(node)) is not None:
+            lines = self.log_path(node.name, "init").read_text(errors="replace").splitlines()[-_TAIL_LINES:]
+            raise StartFailed(f"node {node.name} ended. The end of its log:\n" + "\n".join(lines))
+        return self.is_ready(node.name)
+
+    def _write_files(self, node: NodePlan) -> None:
+        folder = self._folder(node)
+        for path in (
+            folder.configuration,
+            folder.network,
+            *(folder.disk / name for name in DISK_MOUNTS.values()),
+        ):
+            path.mkdir(parents=True, exist_ok=True)
+        serving = self.plane.authority.issue_server(node.name, hosts=[node.name], addresses=[node.address])
+        kubelet = self.kubeconfig(user=f"system:node:{node.name}", groups=("system:nodes",))
+        proxy = self.kubeconfig(user="system:kube-proxy", groups=())
+        authority = self.plane.layout.certificate("authority")
+        contents: dict[str, str | bytes] = {
+            "kubelet.crt": serving.certificate,
+            "kubelet.key": serving.key,
+            "kubelet.kubeconfig": kubelet.read_bytes(),
+            "kube-proxy.kubeconfig": proxy.read_bytes(),
+            "resolv.conf": configuration.resolver_configuration(),
+            "kubelet.yaml": json.dumps(
+                configuration.kubelet_configuration(node, folder, authority=authority)
+            ),
+            "kube-proxy.yaml": json.dumps(configuration.kube_proxy_configuration(node, folder)),
+            "containerd.toml": configuration.containerd_configuration(folder, pause_image=self._pause.name),
+        }
+        for name, content in contents.items():
+            folder.file(name).write_bytes(content.encode() if isinstance(content, str) else content)
+        (folder.network / "10-pods.conflist").write_text(json.dumps(configuration.pod_network(node)))
+
+    def _launch(self, node: NodePlan) -> None:
+        """Start the namespaces and their first process, and plug in its cable."""
+        folder = self._folder(node)
+        cgroups = self._host.make_cgroups(node)
+        file = folder.file("init.json")
+        file.write_text(json.dumps(self._init_configuration(node, cgroups)))
+        pid = self.plane.keeper.start(
+            _process_name(node),
+            ["/usr/bin/unshare", *_UNSHARE, sys.executable, "-I", "-S", init.__file__, file],
+            log=self.log_path(node.name, "init"),
+            environment=_ENVIRONMENT,
+        )
+        ours = os.readlink("/proc/self/ns/net")
+        self.wait_for(
+            f"node {node.name} has a network namespace", lambda: os.readlink(f"/proc/{pid}/ns/net") != ours
+        )
+        self._host.plug_in(node, pid)
+
+    def _init_configuration(self, node: NodePlan, cgroups: Sequence[Path]) -> dict[str, Any]:
+        folder, programs = self._folder(node), self._started_programs
+        containerd = shutil.which("containerd") or "/usr/bin/containerd"
+        daemons = [
+            ("containerd", configuration.containerd_command(containerd, folder), []),
+            (
+                "kubelet",
+                configuration.kubelet_command(programs.kubelet, node, folder),
+                [configuration.CONTAINERD_SOCKET],
+            ),
+            ("kube-proxy", configuration.kube_proxy_command(programs.kube_proxy, folder), []),
+        ]
+        return {
+            "name": node.name,
+            "address": node.address,
+            "gateway": BRIDGE_ADDRESS,
+            "routes": {other.pod_addresses: other.address for other in self.nodes if other != node},
+            "cgroups": [str(path) for path in cgroups],
+            "host_pid": str(folder.host_pid),
+            "mounts": {point: str(folder.disk / name) for point, name in DISK_MOUNTS.items()},
+            "files": {"/etc/resolv.conf": str(folder.file("resolv.conf"))},
+            "daemons": [
+                {
+                    "name": name,
+                    "command": command,
+                    "after": after,
+                    "log": str(self.log_path(node.name, name)),
+                    "environment": _ENVIRONMENT,
+                }
+                for name, command, after in daemons
+            ],
+        }
+
+    def _advertise_gpus(self, node: NodePlan) -> None:
+        if not node.gpus:
+            return
+        key = GPU.replace("/", "~1")
+        patch = [
+            {"op": "add", "path": f"/status/{field}/{key}", "value": str(node.gpus)}
+            for field in ("capacity", "allocatable")
+        ]
+        path = f"/api/v1/nodes/{node.name}/status"
+        answer = self.client.request("PATCH", path, patch, content_type="application/json-patch+json")
+        if answer.status != 200:
+            raise StartFailed(f"node {node.name} cannot advertise GPUs: {answer.text.strip()}")
+
+    def _heartbeat(self, node: NodePlan) -> Any:
+        return _condition(self._get(f"/api/v1/nodes/{node.name}"), "Ready").get("lastHeartbeatTime")
+
+    def _load_image_to(self, node: NodePlan, image: Image) -> None:
+        known = self._known_blobs[node.name]
+        pid = self._folder(node).host_pid.read_text()
+        # The node's own view of its file system, in which containerd listens.
+        socket = Path(f"/proc/{pid}/root{configuration.CONTAINERD_SOCKET}")
+        import_image(self._layout, image, socket=socket, known=known)
+        known.update(self._layout.blobs(image))
+
+
+# A clean one: a proxy or a KUBECONFIG of the caller's shell is not meant for these.
+_ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "GOGC": "50",
+}
+
+
+def _process_name(node: NodePlan) -> str:
+    return f"node-{node.name}"
+
+
+def _condition(document: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    conditions = document.get("status", {}).get("conditions", [])
+    return next((dict(condition) for condition in conditions if condition["type"] == kind), {})
