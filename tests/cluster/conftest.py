@@ -40,14 +40,15 @@ def cluster(python_image: Image, runtime_image: Image) -> Iterator[NodeCluster]:
 def kubectl(cluster: NodeCluster) -> Kubectl:
     """Runs kubectl as the administrator; its output, or an assertion with what it said."""
 
-    def run(*words: str) -> str:
+    def run(*words: str, stdin: str | None = None) -> str:
         program = Path(sys.executable).with_name("kubectl")
         done = subprocess.run(
             [program, "--kubeconfig", cluster.kubeconfig(), *words],
+            input=stdin,
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=120,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
