@@ -71,7 +71,8 @@ def ray_cluster(namespace: str, image: Image) -> dict[str, Any]:
                     "replicas": 1,
                     "minReplicas": 0,
                     "maxReplicas": 4,
-                    "rayStartParams": {"num-cpus": "1", "labels": "serving.internvl.io/pool=vision"},
+                    "rayStartParams": {"num-cpus": "1"},
+                    "labels": {"serving.internvl.io/pool": "vision"},
                     "template": pod_template(image, "vision"),
                 }
             ],

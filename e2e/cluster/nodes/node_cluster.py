@@ -33,7 +33,8 @@ from e2e.setup import progress
 from e2e.setup.cache import Cache
 
 _READY_WITHIN_S = 120.0
-_POLL_S = 0.05
+# A question is a connection of its own, with its handshake: more of them would be felt on two cores.
+_POLL_S = 0.2
 _TAIL_LINES = 15
 _UNSHARE = (
     "--mount",
@@ -169,8 +170,9 @@ class NodeCluster:
         """Run KubeRay's operator as a pod; returns when it is ready."""
         folder = ensure_kuberay(self._cache)
         image = ensure_program_image(folder / "ray-operator", cache=self._cache)
-        with progress.step("installing KubeRay"):
+        with progress.step("loading KubeRay's image"):
             self.load_image(image)
+        with progress.step("installing KubeRay"):
             self.apply(*addons.custom_resource_definitions(folder / "crds"))
             self.apply(*addons.kuberay_objects(image=image.name, role_file=folder / "role.yaml"))
             deployment = (
