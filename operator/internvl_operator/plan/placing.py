@@ -54,16 +54,19 @@ def wanted_objects(
         cluster_objects.render_gateway_policy(owner),
         cluster_objects.render_ray_cluster(owner, offer, groups),
         cluster_objects.render_front(owner),
-        *cluster_objects.render_budgets(owner),
+        *cluster_objects.render_budgets(owner, {role: service.spec.replicas(role) for role in Role}),
     )
 
 
 def differing(wanted: Sequence[Manifest], cluster: ClusterSeen) -> tuple[Manifest, ...]:
-    """Those that are missing or hold something else."""
+    """Those that are missing or hold something else. Kind and version are their identity's, and lists omit them."""
     return tuple(
         manifest
         for manifest in wanted
-        if not cluster_objects.matches(manifest, cluster.objects.get(ObjectId.of(manifest)))
+        if not cluster_objects.matches(
+            {part: manifest[part] for part in ("metadata", "spec")},
+            cluster.objects.get(ObjectId.of(manifest)),
+        )
     )
 
 

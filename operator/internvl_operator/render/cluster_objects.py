@@ -3,7 +3,7 @@
 All of it belongs to the InternVLService by an owner reference, so deleting the service needs no finalizer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,14 +88,21 @@ def render_front(owner: Owner) -> Manifest:
     }
 
 
-def render_budgets(owner: Owner) -> tuple[Manifest, ...]:
-    """One disruption budget a role: a drain takes one pod at a time."""
+def render_budgets(owner: Owner, replicas: Mapping[Role, int]) -> tuple[Manifest, ...]:
+    """One disruption budget a role: a drain takes one pod at a time.
+
+    By `minAvailable`: for `maxUnavailable` Kubernetes asks the pods' owner for its scale, which a RayCluster does
+    not have, and then allows no disruption at all.
+    """
     return tuple(
         {
             "apiVersion": "policy/v1",
             "kind": "PodDisruptionBudget",
             "metadata": owner.metadata(f"{owner.key.name}-{role}"),
-            "spec": {"maxUnavailable": 1, "selector": {"matchLabels": _selector(owner.key, role)}},
+            "spec": {
+                "minAvailable": replicas[role] - 1,
+                "selector": {"matchLabels": _selector(owner.key, role)},
+            },
         }
         for role in Role
     )

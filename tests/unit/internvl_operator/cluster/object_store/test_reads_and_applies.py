@@ -7,6 +7,7 @@ from internvl_operator.cluster.object_store import KubeObjectStore, see_pod
 from internvl_operator.cluster.tokens import Tokens
 from internvl_operator.errors import NotYet
 from internvl_operator.plan.observation import ServiceSeen
+from internvl_operator.plan.placing import differing
 from internvl_operator.render.cluster_objects import ObjectId, Owner, render_front
 
 KEY = ServiceKey("team", "nano")
@@ -28,7 +29,7 @@ class Kubernetes:
     async def list_objects(self, kind, namespace, selector):
         self._check(f"list {kind}")
         return [
-            item
+            {part: value for part, value in item.items() if part not in ("kind", "apiVersion")}
             for (known, _), item in self.objects.items()
             if known == kind and selector.items() <= item["metadata"].get("labels", {}).items()
         ]
@@ -63,6 +64,11 @@ async def apply_front(store):
 async def test_what_was_applied_is_observed(store):
     await apply_front(store)
     assert set((await store.observe(KEY)).objects) == {ObjectId("Service", "nano")}
+
+
+async def test_what_was_applied_counts_as_standing_although_lists_name_no_kind(store):
+    await apply_front(store)
+    assert differing([render_front(OWNER)], await store.observe(KEY)) == ()
 
 
 async def test_another_services_object_is_not_ours(store, kubernetes):
