@@ -42,7 +42,7 @@ endif
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} \
 	  /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-	  /^[a-z0-9-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	  /^[a-z0-9-]+:.*## / {printf "  \033[1m%-15s\033[0m %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: setup-run ## Bring everything up and ask about a picture: PICTURE=file QUESTION="..." KUBECONFIG=file DEMO_EXIT=1
 	@$(RUN)/python -m e2e.demo $(KUBECONFIG_OPTION) \

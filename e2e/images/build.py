@@ -48,6 +48,8 @@ OPERATOR = Recipe(
     ),
 )
 _DEPENDENCIES = ("pyproject.toml", "constraints.txt", ".dockerignore")
+_FORM = "layers not compressed"
+"""Changed when images are kept in another way."""
 
 
 def ensure_image(recipe: Recipe, *, cache: Cache, root: Path = ROOT) -> Image:
@@ -78,7 +80,7 @@ def digest_of_inputs(recipe: Recipe, *, base: Image, root: Path) -> str:
     for name in recipe.code:
         path = root / name
         files += [path] if path.is_file() else _source_files(path)
-    return digest_of(base.tag, [str(path.relative_to(root)) for path in files], *files)
+    return digest_of(_FORM, base.tag, [str(path.relative_to(root)) for path in files], *files)
 
 
 def _source_files(folder: Path) -> list[Path]:

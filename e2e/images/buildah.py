@@ -66,15 +66,17 @@ class Buildah:
 
     def push(self, image: Image, layout: ImageLayout) -> None:
         """Put an image into the layout; layers that are there already are not written again."""
-        layout.folder.mkdir(parents=True, exist_ok=True)
-        progress.run_command(
-            self._command(
-                *("push", "--signature-policy", str(self._policy()), image.name),
-                f"oci:{layout.folder}:{image.reference}",
-            ),
-            title=f"keeping image {image.repository}",
-            log=self._cache.path("logs", f"image-{image.repository}-push.log"),
-        )
+        with tempfile.TemporaryDirectory(dir=self._storage) as folder:
+            archive = Path(folder, "image.tar")
+            progress.run_command(
+                self._command(
+                    *("push", "--signature-policy", str(self._policy())),
+                    *(image.name, f"docker-archive:{archive}:{image.name}"),
+                ),
+                title=f"keeping image {image.repository}",
+                log=self._cache.path("logs", f"image-{image.repository}-push.log"),
+            )
+            layout.add_docker_archive(image, archive)
 
     def _command(self, *words: str) -> list[str]:
         return [

@@ -1,4 +1,4 @@
-"""One folder of images in the OCI image layout: written by us and by buildah, read by containerd through a tar."""
+"""One folder of images in the OCI image layout, layers not compressed; containerd reads it through a tar."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ _CONFIG = "application/vnd.oci.image.config.v1+json"
 _LAYER = "application/vnd.oci.image.layer.v1.tar"
 _REFERENCE = "org.opencontainers.image.ref.name"
 _CONTAINERD_NAME = "io.containerd.image.name"
+_CHUNK_BYTES = 2**20
 _LAYOUT_FILE = json.dumps({"imageLayoutVersion": "1.0.0"}).encode()
 
 
@@ -73,12 +74,29 @@ class ImageLayout:
             "config": {"Entrypoint": list(entrypoint), "User": user, "WorkingDir": "/"},
             "rootfs": {"type": "layers", "diff_ids": [layer_digest]},
         }
-        config_content = json.dumps(config, sort_keys=True).encode()
+        self._add(image, json.dumps(config, sort_keys=True).encode(), [layer_digest])
+
+    def add_docker_archive(self, image: Image, path: Path) -> None:
+        """Take an image over from a docker-archive, reading only the layers that are not here yet.
+
+        Its layers are not compressed, and their digests stand in its configuration: those that are here are known
+        without a look. buildah's own way into a layout would compress all of them for every changed line.
+        """
+        with tarfile.open(path) as archive:
+            (entry,) = json.loads(_content_of(archive, "manifest.json").read())
+            config = _content_of(archive, entry["Config"]).read()
+            digests: list[str] = json.loads(config)["rootfs"]["diff_ids"]
+            for digest, name in zip(digests, entry["Layers"], strict=True):
+                if not self._blob(digest).exists():
+                    self._copy_blob(digest, _content_of(archive, name))
+        self._add(image, config, digests)
+
+    def _add(self, image: Image, config: bytes, layers: Sequence[str]) -> None:
         manifest = {
             "schemaVersion": 2,
             "mediaType": _MANIFEST,
-            "config": _describe(_CONFIG, self._write_blob(config_content), len(config_content)),
-            "layers": [_describe(_LAYER, layer_digest, len(layer))],
+            "config": _describe(_CONFIG, self._write_blob(config), len(config)),
+            "layers": [_describe(_LAYER, digest, self._blob(digest).stat().st_size) for digest in layers],
         }
         content = json.dumps(manifest, sort_keys=True).encode()
         self._add_to_index(image, _describe(_MANIFEST, self._write_blob(content), len(content)))
@@ -137,6 +155,26 @@ class ImageLayout:
         aside.write_bytes(content)
         aside.rename(path)
         return digest
+
+    def _copy_blob(self, digest: str, source: IO[bytes]) -> None:
+        path = self._blob(digest)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_suffix(".new")
+        found = hashlib.sha256()
+        with aside.open("wb") as target:
+            while chunk := source.read(_CHUNK_BYTES):
+                found.update(chunk)
+                target.write(chunk)
+        if digest != f"sha256:{found.hexdigest()}":
+            aside.unlink()
+            raise ValueError(f"a layer is not what its image says: {digest}")
+        aside.rename(path)
+
+
+def _content_of(archive: tarfile.TarFile, name: str) -> IO[bytes]:
+    content = archive.extractfile(name)
+    assert content is not None, f"{name} is no file"
+    return content
 
 
 def _describe(media_type: str, digest: str, size: int) -> dict[str, Any]:

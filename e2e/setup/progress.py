@@ -100,9 +100,10 @@ def run_command(
             raise CommandFailed(f"{title}: cannot start {command[0]}: {error.strerror}") from error
         assert process.stdout is not None
         try:
-            for count, line in enumerate(process.stdout, start=1):
-                kept.write(line)
-                current.detail = describe_line(count, line.strip())
+            with process.stdout as lines:
+                for count, line in enumerate(lines, start=1):
+                    kept.write(line)
+                    current.detail = describe_line(count, line.strip())
             status = process.wait()
         except BaseException:
             process.terminate()

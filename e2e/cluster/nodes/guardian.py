@@ -119,11 +119,15 @@ def _kill_all(cgroup: str, deadline: float) -> None:
 
 
 def _remove_cgroups(cgroup: str, deadline: float) -> None:
-    while (folders := list(_cgroup_folders(cgroup))) and time.monotonic() < deadline:
-        for folder in folders:
-            with contextlib.suppress(OSError):  # still busy for a moment after its last process
-                folder.rmdir()
+    while not _are_removed(cgroup) and time.monotonic() < deadline:
         time.sleep(_POLL_S)
+
+
+def _are_removed(cgroup: str) -> bool:
+    for folder in list(_cgroup_folders(cgroup)):
+        with contextlib.suppress(OSError):  # still busy for a moment after its last process
+            folder.rmdir()
+    return next(_cgroup_folders(cgroup), None) is None
 
 
 def _cgroup_folders(cgroup: str) -> Iterator[Path]:

@@ -112,6 +112,10 @@ class Host:
         _ip("link", "add", node.veth, "type", "veth", "peer", "name", "eth0", "netns", str(pid))
         _ip("link", "set", node.veth, "master", BRIDGE, "up")
 
+    def unplug(self, node: NodePlan) -> None:
+        """Take the cable away; nothing happens when it went with its node."""
+        subprocess.run(["ip", "link", "delete", node.veth], capture_output=True, check=False)
+
     def set_cable(self, node: NodePlan, *, is_up: bool) -> None:
         """Cut a node off the network, or join it again; its processes go on."""
         _ip("link", "set", node.veth, "up" if is_up else "down")

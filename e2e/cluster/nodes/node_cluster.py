@@ -193,6 +193,8 @@ class NodeCluster:
         node = self._node(name)
         self.plane.keeper.kill(_process_name(node))
         guardian.kill_and_remove_cgroups(f"{CGROUP}/{node.name}")
+        # The kernel takes it away a moment after the last process, and a restart may come before that.
+        self._host.unplug(node)
 
     def restart(self, name: str) -> None:
         """Start a node again after its power cut; returns when it is Ready."""

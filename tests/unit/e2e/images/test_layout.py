@@ -1,3 +1,4 @@
+import hashlib
 import io
 import json
 import tarfile
@@ -61,6 +62,42 @@ def test_another_image_leaves_the_first_where_it_is(layout: ImageLayout, tmp_pat
     layout.add_from_files(other, {"/other": tmp_path / "pause"}, entrypoint=["/other"])
     assert layout.has(PAUSE)
     assert layout.has(other)
+
+
+def docker_archive(path: Path, *layers: bytes) -> Path:
+    digests = [f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in layers]
+    config = json.dumps({"rootfs": {"type": "layers", "diff_ids": digests}}).encode()
+    names = [f"{number}.tar" for number in range(len(layers))]
+    manifest = json.dumps([{"Config": "c.json", "RepoTags": [], "Layers": names}]).encode()
+    with tarfile.open(path, "w") as archive:
+        for name, content in [
+            ("manifest.json", manifest),
+            ("c.json", config),
+            *zip(names, layers, strict=True),
+        ]:
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return path
+
+
+def test_of_an_archive_only_new_layers_are_written(layout: ImageLayout, tmp_path: Path) -> None:
+    old, new = Image("runtime", "old"), Image("runtime", "new")
+    layout.add_docker_archive(old, docker_archive(tmp_path / "old.tar", b"environment", b"code"))
+    kept = layout.folder / "blobs/sha256" / hashlib.sha256(b"environment").hexdigest()
+    before = kept.stat().st_mtime_ns
+    layout.add_docker_archive(new, docker_archive(tmp_path / "new.tar", b"environment", b"changed"))
+    assert kept.stat().st_mtime_ns == before
+    assert len(set(layout.blobs(new)) - set(layout.blobs(old))) == 3, "manifest, configuration, one layer"
+    assert layout.has(old)
+
+
+def test_a_layer_that_is_not_what_its_digest_says_is_refused(layout: ImageLayout, tmp_path: Path) -> None:
+    path = docker_archive(tmp_path / "broken.tar", b"environment")
+    path.write_bytes(path.read_bytes().replace(b"environment", b"environmenT"))
+    with pytest.raises(ValueError, match="not what its image says"):
+        layout.add_docker_archive(Image("runtime", "broken"), path)
+    assert not layout.has(Image("runtime", "broken"))
 
 
 def test_an_image_with_a_lost_blob_is_not_there(layout: ImageLayout) -> None:
