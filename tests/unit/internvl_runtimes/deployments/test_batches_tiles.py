@@ -47,7 +47,7 @@ class Gate:
 
     def _wait(self) -> None:
         self.reached.set()
-        assert self._open.wait(1.5)
+        assert self._open.wait(10)
 
     def open(self) -> None:
         self._open.set()
