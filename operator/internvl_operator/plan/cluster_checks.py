@@ -64,9 +64,15 @@ def kubernetes_trouble(cluster: ClusterSeen) -> Finding | None:
 
 
 def object_not_ours(observation: Observation, cluster: ClusterSeen) -> Finding | None:
-    """Somebody else's object has one of our names."""
+    """Somebody else's object has one of our names, perhaps an earlier service's that is being deleted."""
+    service = observation.service
     for identity, live in sorted(cluster.objects.items()):
-        if not _is_owned(live, observation.service.uid):
+        if not _is_owned(live, uid=service.uid):
+            if _is_owned(live, name=service.key.name):
+                return progress(
+                    Reason.CLUSTER_STARTING,
+                    f"the {identity.kind} {identity.name} of an earlier service of this name is being deleted",
+                )
             return Finding(
                 reason=Reason.OBJECT_NOT_OURS,
                 message=f"the {identity.kind} {identity.name} exists and does not belong to this service; delete "
@@ -134,11 +140,15 @@ def pods_refused(cluster: ClusterSeen, key: ServiceKey, role: Role) -> Finding |
     return Finding(reason=Reason.POD_FAILED, message=message, role=role)
 
 
-def _is_owned(live: Manifest, uid: str) -> bool:
+def _is_owned(live: Manifest, **owner: str) -> bool:
+    """Whether an InternVLService with these fields owns the object, and we made it."""
     meta = live.get("metadata", {})
     if meta.get("labels", {}).get(labels.MANAGED_BY) != labels.COMPONENT:
         return False
-    return any(owner.get("uid") == uid for owner in meta.get("ownerReferences") or ())
+    return any(
+        found.get("kind") == labels.KIND and owner.items() <= found.items()
+        for found in meta.get("ownerReferences") or ()
+    )
 
 
 def _refused_pods(live: Manifest) -> str:

@@ -102,7 +102,7 @@ def _groups(observation: Observation, ground: Ground, views: Mapping[Role, RoleV
             role = wanted.pop(name)
             standing.append(_sized(observation, ground, role, live, views.get(role)))
         elif not _is_gone(ground.cluster, live):
-            standing.append(_leaving(live, views.get(_role_of(name))))
+            standing.append(_leaving(live, _view_of(name, views)))
     appended = (render_group(key, ground.shapes[role], spec.replicas(role)) for role in wanted.values())
     return [*standing, *appended]
 
@@ -143,5 +143,6 @@ def _is_gone(cluster: ClusterSeen, live: Mapping[str, Any]) -> bool:
     return not live.get("replicas") and not any(pod.group == live.get("groupName") for pod in cluster.pods)
 
 
-def _role_of(group: str) -> Role:
-    return Role(group.rpartition("-")[0])
+def _view_of(group: str, views: Mapping[Role, RoleView]) -> RoleView | None:
+    """The view of the role that a group was made for; None for a group that somebody else added, which stays."""
+    return next((view for role, view in views.items() if role.value == group.rpartition("-")[0]), None)

@@ -108,6 +108,26 @@ def test_somebody_elses_object_under_our_name_is_not_touched(podless):
     assert podless.plan().objects == ()
 
 
+def test_what_an_earlier_service_of_this_name_left_is_waited_for(podless):
+    podless.kubernetes_takes(podless.settle()).see(uid="uid-2")
+    assert podless.said()[1] == "ClusterStarting"
+    assert "earlier service" in podless.condition().message
+    assert podless.said("Degraded") == ("False", "AsDesired")
+    assert podless.plan().objects == () and podless.plan().requeue_after_s is not None
+
+
+def test_a_group_that_somebody_added_stays(ready_in_pods):
+    world = ready_in_pods
+    live = world.ray_cluster
+    theirs = {"groupName": "extra", "replicas": 1}
+    changed = {
+        **live,
+        "spec": {**live["spec"], "workerGroupSpecs": [*live["spec"]["workerGroupSpecs"], theirs]},
+    }
+    world.kubernetes_takes(replace(world.plan(), objects=(changed,)))
+    assert world.plan().objects == ()
+
+
 @pytest.mark.parametrize(
     ("trouble", "detail", "reason"),
     [
@@ -193,7 +213,8 @@ def test_scaling_down_takes_exactly_the_pod_that_serve_left(ready_in_pods):
     world.kuberay_acts().serve_takes(world.plan())
     kept, left = world.pods_of(group)[1], world.pods_of(group)[0]
     world.respec(spec(model={"uri": "file:///models/nano"}))
-    assert world.plan().objects == (), "not before Serve has drained a replica"
+    kinds = [item["kind"] for item in world.plan().objects]
+    assert "RayCluster" not in kinds, "not before Serve has drained a replica"
     world.serve_takes(world.plan()).replicas_on(Role.VISION, kept)
     world.kubernetes_takes(world.settle())
     entry = next(i for i in world.ray_cluster["spec"]["workerGroupSpecs"] if i["groupName"] == group)
