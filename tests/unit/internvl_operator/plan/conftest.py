@@ -5,6 +5,7 @@
 observations that no real world can show, so that no test rests on one.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -86,6 +87,21 @@ def _check_application(application: ApplicationSeen) -> None:
             assert len(running) == deployment.target_replicas, "healthy means that all replicas run"
         for replica in deployment.replicas:
             assert replica.node_id is not None or replica.state in ("STARTING", "STOPPING"), "runs nowhere"
+
+
+def overall_status(deployments: Iterable[DeploymentSeen]) -> str:
+    """An application's status, as Serve makes it of those of its deployments: the worst one counts."""
+    states = [item.status for item in deployments]
+    for worst, overall in (
+        ("DEPLOY_FAILED", "DEPLOY_FAILED"),
+        ("UNHEALTHY", "UNHEALTHY"),
+        ("UPDATING", "DEPLOYING"),
+    ):
+        if worst in states:
+            return overall
+    return next(
+        (state for state in states if state not in ("HEALTHY", "UPSCALING", "DOWNSCALING")), "RUNNING"
+    )
 
 
 @dataclass
@@ -193,17 +209,8 @@ class World:
         name, deployment = names.application(KEY, role), names.DEPLOYMENTS[role]
         known = self.ray.applications[name]
         shown = replace(known.deployments[deployment], status=status, message=message, replicas=replicas)
-        overall = {
-            "UPDATING": "DEPLOYING",
-            "UPSCALING": "RUNNING",
-            "DOWNSCALING": "RUNNING",
-            "HEALTHY": "RUNNING",
-        }
-        changed = replace(
-            known,
-            status=overall.get(status, status),
-            deployments={**known.deployments, deployment: shown},
-        )
+        deployments = {**known.deployments, deployment: shown}
+        changed = replace(known, status=overall_status(deployments.values()), deployments=deployments)
         return self.change_ray(applications={**self.ray.applications, name: changed})
 
     def foreign(self, name: str, **changes: Any) -> "World":
