@@ -178,7 +178,7 @@ async def _operate(
             fleet,
             settings,
             now=_now,
-            objects=None if pods is None else KubeObjectStore(kubernetes, pods.tokens),
+            objects=None if pods is None else KubeObjectStore(kubernetes, pods.tokens, monotonic=loop.time),
             offer=None if pods is None else pods.offer,
             fence=lease.check,
         )

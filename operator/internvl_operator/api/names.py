@@ -24,8 +24,8 @@ DEPLOYMENTS = {
 
 DASHBOARD_PORT = 8265
 """Of Ray's dashboard on the head."""
-LONGEST_CLUSTER_NAME = 53
-"""KubeRay refuses a longer RayCluster."""
+LONGEST_CLUSTER_NAME = 41
+"""KubeRay takes 53, but may cut the name of the head's Service, `<cluster>-head-svc`, to 50."""
 
 
 def ray_cluster(key: ServiceKey) -> str:

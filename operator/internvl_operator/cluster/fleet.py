@@ -59,8 +59,8 @@ class Fleet:
         self._fence = fence
         self._connect = connect or self._client
         self._tokens = tokens
-        self._sites: dict[str, _Site] = {}
-        self._home: dict[ServiceKey, str] = {}
+        self._sites: dict[RayHome, _Site] = {}
+        self._home: dict[ServiceKey, RayHome] = {}
         self._probes: dict[ServiceKey, ProbeSeen] = {}
         self._probing: dict[ServiceKey, tuple[str, asyncio.Task[None]]] = {}
 
@@ -69,9 +69,9 @@ class Fleet:
 
         None: the address was not asked yet; the service is woken by the first answer.
         """
-        if self._home.get(key) != home.address:
+        if self._home.get(key) != home:
             self._leave(key)
-            self._home[key] = home.address
+            self._home[key] = home
         site = self._site(home)
         site.watch.subscribe(key)
         return site.watch.seen
@@ -143,25 +143,28 @@ class Fleet:
         self._wake(key)
 
     def _leave(self, key: ServiceKey) -> None:
-        address = self._home.pop(key, None)
-        if address is None:
+        home = self._home.pop(key, None)
+        if home is None:
             return
-        site = self._sites[address]
+        site = self._sites[home]
         site.watch.unsubscribe(key)
         site.writer.forget(key)
         if site.watch.subscribers == 0:
-            del self._sites[address]
+            del self._sites[home]
             for task in site.tasks:
                 task.cancel()
 
     def _client(self, home: RayHome) -> ServeApi:
-        token = None if home.owner is None or self._tokens is None else self._tokens.token_of(home.owner)
+        token = None
+        if home.owner is not None and self._tokens is not None:
+            token = self._tokens.token_of(home.owner, home.uid)
         return RayClient(home.address, self._transport, timeout_s=self._settings.ray_timeout_s, token=token)
 
     def _site(self, home: RayHome) -> _Site:
-        site = self._sites.get(home.address)
+        # By the whole home: who writes the address of another's cluster into a spec gets no token with it.
+        site = self._sites.get(home)
         if site is None:
-            site = self._sites[home.address] = self._open(home)
+            site = self._sites[home] = self._open(home)
         return site
 
     def _open(self, home: RayHome) -> _Site:

@@ -4,7 +4,8 @@ Called by `reconcile.reconciler`. Secrets are created and never read.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from internvl_operator.api import labels, names
@@ -15,6 +16,7 @@ from internvl_operator.cluster.tokens import Tokens
 from internvl_operator.errors import NotYet
 from internvl_operator.plan.observation import ClusterSeen, PodSeen, ServiceSeen
 from internvl_operator.render.cluster_objects import Manifest, ObjectId, Owner
+from internvl_operator.render.serve_schema import encode_json
 
 log = logging.getLogger(__name__)
 
@@ -22,14 +24,20 @@ KINDS = ("RayCluster", "Service", "PodDisruptionBudget", "NetworkPolicy")
 """What a service consists of, Secrets apart."""
 
 
+AGAIN_S = 30.0
+"""Pause before the same manifest is applied again to an object that stands: it was refused, or did not take."""
+SECRET_GONE_WITHIN_S = 30.0
+"""How long a Secret of an earlier service of the same name may take to be collected."""
+
+
 class KubeObjectStore:
     """Reads and writes one service's objects at a time."""
 
-    def __init__(self, kubernetes: Kubernetes, tokens: Tokens) -> None:
+    def __init__(self, kubernetes: Kubernetes, tokens: Tokens, *, monotonic: Callable[[], float]) -> None:
         self._kubernetes = kubernetes
         self._tokens = tokens
-        self._refused: dict[ServiceKey, tuple[Reason, str]] = {}
-        self._foreign: dict[ServiceKey, dict[ObjectId, Manifest]] = {}
+        self._monotonic = monotonic
+        self._kept: dict[ServiceKey, _Kept] = {}
 
     async def observe(self, key: ServiceKey) -> ClusterSeen:
         """What stands now; `NotYet` while the API server is away."""
@@ -41,75 +49,110 @@ class KubeObjectStore:
                     objects[ObjectId(kind, found["metadata"]["name"])] = found
             cluster = {"ray.io/cluster": names.ray_cluster(key)}
             pods = await self._kubernetes.list_objects("Pod", key.namespace, cluster)
+            objects |= await self._still_foreign(key)
         except ApiFault as fault:
             if fault.may_pass:
                 raise NotYet(f"cannot read the objects of {key}: {fault.message}", delay_s=2.0) from fault
             return ClusterSeen(objects={}, trouble=_trouble(fault))
-        objects |= await self._still_foreign(key)
         return ClusterSeen(
-            objects=objects, pods=tuple(see_pod(pod) for pod in pods), trouble=self._refused.get(key)
+            objects=objects,
+            pods=tuple(see_pod(pod) for pod in pods),
+            refused=dict(self._keep(key).refused),
         )
 
     async def apply(self, key: ServiceKey, seen: ClusterSeen, objects: Sequence[Manifest]) -> None:
         """Apply them in order. An object of somebody else is not touched: the next `observe` shows it."""
-        self._refused.pop(key, None)
+        kept = self._keep(key)
         for manifest in objects:
-            identity = ObjectId.of(manifest)
+            identity, digest = ObjectId.of(manifest), encode_json(manifest)
+            known, at = kept.applied.get(identity, ("", 0.0))
+            is_fresh = digest == known and self._monotonic() - at < AGAIN_S
+            if is_fresh and (identity in seen.objects or identity in kept.refused):
+                continue
             try:
                 if identity not in seen.objects and await self._is_foreign(key, identity):
                     return
                 log.info("%s: applying %s %s", key, identity.kind, identity.name)
+                kept.applied[identity] = (digest, self._monotonic())
                 await self._kubernetes.apply_object(manifest)
+                kept.refused.pop(identity, None)
             except ApiFault as fault:
                 if fault.may_pass:
+                    kept.applied.pop(identity, None)
                     raise NotYet(f"cannot apply {identity.kind} {identity.name}: {fault.message}") from fault
                 log.warning("%s: %s %s was refused: %s", key, identity.kind, identity.name, fault.message)
-                self._refused[key] = (
-                    Reason.KUBERNETES_REFUSED,
-                    f"{identity.kind} {identity.name}: {fault.message}",
-                )
+                kept.refused[identity] = fault.message
 
     async def create_token(self, service: ServiceSeen) -> None:
-        """Create the Secret under the name that KubeRay looks for; one that is there stays as it is."""
-        key = service.key
+        """Create the Secret under the name that KubeRay looks for; one that is there stays as it is.
+
+        Raises:
+            NotYet: One is there that may be an earlier service's, about to be collected; or the API server is away.
+        """
+        key, kept = service.key, self._keep(service.key)
+        identity = ObjectId("Secret", names.ray_cluster(key))
         manifest = {
             "apiVersion": "v1",
             "kind": "Secret",
-            "metadata": Owner(key, service.uid).metadata(names.ray_cluster(key)),
+            "metadata": Owner(key, service.uid).metadata(identity.name),
             "type": "Opaque",
             "immutable": True,
-            "stringData": {"auth_token": self._tokens.token_of(key)},
+            "stringData": {"auth_token": self._tokens.token_of(key, service.uid)},
         }
         try:
             await self._kubernetes.create_object(manifest)
+            kept.refused.pop(identity, None)
+            kept.secret_made = True
         except ApiFault as fault:
             if fault.is_conflict:
-                return
+                return self._take_standing_secret(kept, identity)
             if fault.may_pass:
-                raise NotYet(f"cannot create the Secret {names.ray_cluster(key)}: {fault.message}") from fault
-            self._refused[key] = (
-                Reason.KUBERNETES_REFUSED,
-                f"Secret {names.ray_cluster(key)}: {fault.message}",
-            )
+                raise NotYet(f"cannot create the Secret {identity.name}: {fault.message}") from fault
+            kept.refused[identity] = fault.message
 
     def forget(self, key: ServiceKey) -> None:
         """Drop what is kept about a service that is gone."""
-        self._refused.pop(key, None)
-        self._foreign.pop(key, None)
+        self._kept.pop(key, None)
+
+    def _keep(self, key: ServiceKey) -> "_Kept":
+        return self._kept.setdefault(key, _Kept())
+
+    def _take_standing_secret(self, kept: "_Kept", identity: ObjectId) -> None:
+        """It may not be read; ours stays, an earlier service's vanishes within seconds."""
+        if kept.secret_made:
+            return
+        now = self._monotonic()
+        kept.secret_seen_at = now if kept.secret_seen_at is None else kept.secret_seen_at
+        if now - kept.secret_seen_at < SECRET_GONE_WITHIN_S:
+            raise NotYet(f"the Secret {identity.name} is there already; it may be about to go", delay_s=2.0)
+        kept.secret_made = True
 
     async def _is_foreign(self, key: ServiceKey, identity: ObjectId) -> bool:
         found = await self._kubernetes.get_object(identity.kind, key.namespace, identity.name)
         if found is None:
             return False
-        self._foreign.setdefault(key, {})[identity] = found
+        self._keep(key).foreign[identity] = found
         return True
 
     async def _still_foreign(self, key: ServiceKey) -> dict[ObjectId, Manifest]:
         """Others' objects under our names; looked at again, so that it heals when they go."""
-        known = self._foreign.pop(key, {})
+        kept = self._keep(key)
+        known, kept.foreign = kept.foreign, {}
         for identity in known:
             await self._is_foreign(key, identity)
-        return dict(self._foreign.get(key, {}))
+        return dict(kept.foreign)
+
+
+@dataclass(slots=True)
+class _Kept:
+    """What is remembered about one service."""
+
+    applied: dict[ObjectId, tuple[str, float]] = field(default_factory=dict)
+    """The manifest that was applied last, and when."""
+    refused: dict[ObjectId, str] = field(default_factory=dict)
+    foreign: dict[ObjectId, Manifest] = field(default_factory=dict)
+    secret_made: bool = False
+    secret_seen_at: float | None = None
 
 
 def see_pod(pod: Mapping[str, Any]) -> PodSeen:

@@ -34,9 +34,9 @@ class Tokens:
             raise Rejected(f"the token key has {len(key)} bytes, it needs {LEAST_BYTES} random ones or more")
         self._key = key
 
-    def token_of(self, key: ServiceKey) -> str:
-        """The token of one service's Ray cluster: HMAC-SHA256 over its namespace and name, base64url."""
-        digest = hmac.new(self._key, f"ray-token/v1/{key}".encode(), hashlib.sha256).digest()
+    def token_of(self, key: ServiceKey, uid: str) -> str:
+        """The token of one service's Ray cluster: HMAC-SHA256 over namespace, name and uid, base64url."""
+        digest = hmac.new(self._key, f"ray-token/v1/{key}/{uid}".encode(), hashlib.sha256).digest()
         return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
     def __repr__(self) -> str:

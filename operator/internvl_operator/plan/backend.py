@@ -27,6 +27,8 @@ class RayHome:
     """The dashboard's address in its normal form (`addresses`)."""
     owner: ServiceKey | None = None
     """The service whose own cluster it is; its token is that service's. None: without a token."""
+    uid: str = ""
+    """Of the owner: a later service of the same name has another token."""
 
 
 def ray_home(service: ServiceSeen, settings: Settings) -> RayHome | None:
@@ -36,7 +38,7 @@ def ray_home(service: ServiceSeen, settings: Settings) -> RayHome | None:
     settings say how pods are made. With an unreadable spec the address that was written to last is used, so that
     such a service can still be deleted.
     """
-    own = RayHome(Backend.KUBERAY, names.head_address(service.key), service.key)
+    own = RayHome(Backend.KUBERAY, names.head_address(service.key), service.key, service.uid)
     if service.spec is not None and service.spec.backend is not None:
         return RayHome(Backend.RAY, service.spec.backend.ray.address)
     if service.spec is None and service.status is not None and service.status.ray_address is not None:

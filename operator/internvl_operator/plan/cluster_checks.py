@@ -63,6 +63,24 @@ def kubernetes_trouble(cluster: ClusterSeen) -> Finding | None:
     return Finding(reason=reason, message=failures.shorten(f"{message.rstrip('. ')}. {reason.action}"))
 
 
+def ray_cluster_refused(cluster: ClusterSeen) -> Finding | None:
+    """The API server does not take what the Ray cluster needs, so there will be none."""
+    return _refused(cluster, ("RayCluster", "Secret"))
+
+
+def object_refused(cluster: ClusterSeen) -> Finding | None:
+    """The API server does not take some object; what runs may run on."""
+    return _refused(cluster, ())
+
+
+def _refused(cluster: ClusterSeen, kinds: tuple[str, ...]) -> Finding | None:
+    for identity, sentence in sorted(cluster.refused.items()):
+        if not kinds or identity.kind in kinds:
+            message = f"{identity.kind} {identity.name}: {sentence.rstrip('. ')}; it is tried again"
+            return Finding(reason=Reason.KUBERNETES_REFUSED, message=failures.shorten(message))
+    return None
+
+
 def object_not_ours(observation: Observation, cluster: ClusterSeen) -> Finding | None:
     """Somebody else's object has one of our names, perhaps an earlier service's that is being deleted."""
     service = observation.service
@@ -85,6 +103,9 @@ def head_not_ready(observation: Observation, cluster: ClusterSeen) -> Finding | 
     """The Ray cluster has no head that could be asked."""
     name = names.ray_cluster(observation.service.key)
     live = cluster.objects.get(ObjectId("RayCluster", name))
+    refused = ray_cluster_refused(cluster)
+    if refused is not None and (live is None or cluster.head is None):
+        return refused
     if live is None:
         return progress(Reason.CLUSTER_STARTING, f"the RayCluster {name} is being made")
     head = cluster.head
@@ -141,13 +162,10 @@ def pods_refused(cluster: ClusterSeen, key: ServiceKey, role: Role) -> Finding |
 
 
 def _is_owned(live: Manifest, **owner: str) -> bool:
-    """Whether an InternVLService with these fields owns the object, and we made it."""
-    meta = live.get("metadata", {})
-    if meta.get("labels", {}).get(labels.MANAGED_BY) != labels.COMPONENT:
-        return False
+    """Whether an InternVLService with these fields owns the object."""
     return any(
         found.get("kind") == labels.KIND and owner.items() <= found.items()
-        for found in meta.get("ownerReferences") or ()
+        for found in live.get("metadata", {}).get("ownerReferences") or ()
     )
 
 

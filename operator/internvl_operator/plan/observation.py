@@ -4,7 +4,7 @@ Statuses are Serve's own strings; the enums list those known in Ray 2.60, and th
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -163,7 +163,9 @@ class ClusterSeen:
     """Objects with the service's label or one of its names, as the API server has them; never Secrets."""
     pods: tuple[PodSeen, ...] = ()
     trouble: tuple[Reason, str] | None = None
-    """Why nothing can be read or written: KubeRay's kind is missing, or a right is."""
+    """Why nothing can be read: KubeRay's kind is missing, or a right is."""
+    refused: Mapping[ObjectId, str] = field(default_factory=dict)
+    """What the API server refused to take when it was last applied, with its sentence."""
 
     @property
     def head(self) -> PodSeen | None:

@@ -12,7 +12,7 @@ from typing import Any
 from internvl_operator.api import names
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.names import Role
-from internvl_operator.plan.observation import ClusterSeen, Observation, ReplicaState
+from internvl_operator.plan.observation import ClusterSeen, Observation, PodSeen, ReplicaState
 from internvl_operator.plan.serving import RoleView
 from internvl_operator.render import cluster_objects
 from internvl_operator.render.cluster_objects import Manifest, ObjectId, Owner
@@ -102,7 +102,7 @@ def _groups(observation: Observation, ground: Ground, views: Mapping[Role, RoleV
             role = wanted.pop(name)
             standing.append(_sized(observation, ground, role, live, views.get(role)))
         elif not _is_gone(ground.cluster, live):
-            standing.append(_leaving(live, _view_of(name, views)))
+            standing.append(_leaving(ground.cluster, live, _view_of(name, views)))
     appended = (render_group(key, ground.shapes[role], spec.replicas(role)) for role in wanted.values())
     return [*standing, *appended]
 
@@ -110,32 +110,52 @@ def _groups(observation: Observation, ground: Ground, views: Mapping[Role, RoleV
 def _sized(
     observation: Observation, ground: Ground, role: Role, live: Mapping[str, Any], view: RoleView | None
 ) -> dict[str, Any]:
-    """A group that stays. It shrinks when Serve has drained the replicas, and then by just their pods."""
+    """A group that stays. It shrinks when Serve has drained the replicas, and then by just their pods.
+
+    A pod that was named to go stays named until it is gone, or KubeRay might take another one in its place.
+    """
     spec = observation.service.spec
     assert spec is not None
     shape, replicas, before = ground.shapes[role], spec.replicas(role), int(live.get("replicas") or 0)
-    if replicas >= before:
-        return render_group(observation.service.key, shape, replicas)
-    free = _free_pods(ground.cluster, shape.group, view)
-    leaving = free[: before - replicas]
-    entry = render_group(observation.service.key, shape, before - len(leaving))
-    return {**entry, "scaleStrategy": {"workersToDelete": leaving}} if leaving else entry
+    standing = {pod.name for pod in ground.cluster.pods}
+    named = [name for name in live.get("scaleStrategy", {}).get("workersToDelete") or () if name in standing]
+    if replicas < before:
+        free = [name for name in _free_pods(ground.cluster, shape.group, view) if name not in named]
+        leaving = free[: before - replicas]
+        named, replicas = [*named, *leaving], before - len(leaving)
+    entry = render_group(observation.service.key, shape, replicas)
+    return {**entry, "scaleStrategy": {"workersToDelete": named}} if named else entry
 
 
 def _free_pods(cluster: ClusterSeen, group: str, view: RoleView | None) -> list[str]:
     """Names of the group's pods that Serve uses no more; none while that is not sure."""
-    if view is None or not view.is_complete or view.deployment is None:
+    if view is None or view.deployment is None or not (view.is_current and view.is_adopted):
         return []
-    used = {item.node_ip for item in view.deployment.replicas if item.state != ReplicaState.STOPPED}
-    pods = (pod for pod in cluster.pods if pod.group == group and not pod.deleting)
-    return sorted(pod.name for pod in pods if pod.address not in used)
+    standing = [item for item in view.deployment.replicas if item.state != ReplicaState.STOPPED]
+    if any(item.node_ip is None and item.state != ReplicaState.STARTING for item in standing):
+        return []  # a replica that is somewhere, and nobody says where
+    used = {item.node_ip for item in standing}
+    return sorted(
+        pod.name
+        for pod in cluster.pods
+        if pod.group == group and not pod.deleting and pod.address not in used and not _is_called(pod, view)
+    )
 
 
-def _leaving(live: Mapping[str, Any], view: RoleView | None) -> dict[str, Any]:
-    """A group that nothing is wanted of: emptied once the role runs elsewhere and nothing of it is left there."""
-    is_free = view is not None and view.is_complete and view.deployment is not None
-    if is_free and view is not None and view.deployment is not None:
-        is_free = len(view.deployment.replicas) == view.wanted.num_replicas
+def _is_called(pod: PodSeen, view: RoleView) -> bool:
+    """Whether clients may still be sent to the pod: its proxy serves them also without a gateway of its own."""
+    return view.role is Role.GATEWAY and pod.ready
+
+
+def _leaving(cluster: ClusterSeen, live: Mapping[str, Any], view: RoleView | None) -> dict[str, Any]:
+    """A group that nothing is wanted of: emptied once no replica is left on it, whether or not the role runs yet.
+
+    Until Serve has taken up the new configuration, the replicas on it are all that serves.
+    """
+    group = str(live.get("groupName"))
+    pods = {pod.name for pod in cluster.pods if pod.group == group and not pod.deleting}
+    is_free = view is not None and view.is_current and view.is_adopted and view.deployment is not None
+    is_free = is_free and pods == set(_free_pods(cluster, group, view))
     return {**live, "replicas": 0 if is_free else live.get("replicas", 0)}
 
 

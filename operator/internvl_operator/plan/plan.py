@@ -30,6 +30,10 @@ from internvl_runtimes.contract import routes
 __all__ = ["EventKind", "EventNote", "FinalizerChange", "Plan", "ProbeRequest", "plan"]
 
 
+REST_LOOK_S = 120.0
+"""Objects in Kubernetes tell nothing by themselves: one that was deleted or edited is seen after this."""
+
+
 def plan(observation: Observation, settings: Settings) -> Plan:
     """Decide what to do about one service."""
     service, ray = observation.service, observation.ray
@@ -66,6 +70,8 @@ def _plan_with_ray(observation: Observation, ray: RaySeen, settings: Settings) -
     timers = [retry.due_in_s for retry in assessment.retries.values()]
     timers += [probe_in_s, (held_s or WRITE_AGAIN_S) if assessment.differs else None]
     objects = _objects(observation, assessment.views, settings)
+    if observation.cluster is not None:
+        timers.append(REST_LOOK_S)
     if _has_moving_pods(observation) or objects or assessment.blocker is not None:
         timers.append(_look_again_s(observation, settings))
     keeps = service.has_finalizer or observation.cluster is not None  # owner references need none

@@ -102,11 +102,7 @@ class Reconciler:
 
     async def _apply(self, observation: Observation, decided: Plan) -> float | None:
         service, key = observation.service, observation.service.key
-        if self._objects is not None and observation.cluster is not None:
-            if decided.create_token:
-                await self._objects.create_token(service)
-            if decided.objects:
-                await self._objects.apply(key, observation.cluster, decided.objects)
+        held_up = await self._apply_objects(observation, decided)
         if decided.finalizer is FinalizerChange.ADD:
             await self._store.change_finalizer(service, decided.finalizer)
         if decided.write:
@@ -125,7 +121,22 @@ class Reconciler:
                 return SETTLE_S
             await self._store.change_finalizer(service, decided.finalizer)
             self._forget(key)
-        return decided.requeue_after_s
+        waits = (decided.requeue_after_s, None if held_up is None else held_up.delay_s)
+        return min((wait for wait in waits if wait is not None), default=None)
+
+    async def _apply_objects(self, observation: Observation, decided: Plan) -> NotYet | None:
+        """Kubernetes' part. What it cannot take now holds up neither the write to Ray nor the status."""
+        if self._objects is None or observation.cluster is None:
+            return None
+        try:
+            if decided.create_token:
+                await self._objects.create_token(observation.service)
+            if decided.objects:
+                await self._objects.apply(observation.service.key, observation.cluster, decided.objects)
+        except NotYet as fault:
+            log.warning("%s: %s", observation.service.key, fault)
+            return fault
+        return None
 
     def _may_still_land(self, observation: Observation) -> bool:
         """Whether a write of this very process may put the applications into Serve after we looked.

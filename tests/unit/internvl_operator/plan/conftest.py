@@ -34,6 +34,7 @@ from internvl_operator.plan.observation import (
 )
 from internvl_operator.plan.plan import plan
 from internvl_operator.render.cluster_objects import ObjectId
+from internvl_operator.render.serve_schema import ServeDeployment
 from internvl_operator.settings import Settings
 from internvl_runtimes.contract.probes import ProbeAnswer, RoleAnswer
 
@@ -178,7 +179,12 @@ class World:
                     status="HEALTHY",
                     target_replicas=item.num_replicas,
                     replicas=tuple(
-                        ReplicaSeen(id=f"{replica}-{item.name}-{i}", state="RUNNING", node_id="node")
+                        ReplicaSeen(
+                            id=f"{replica}-{item.name}-{i}",
+                            state="RUNNING",
+                            node_id="node",
+                            node_ip=self._address_for(item, i),
+                        )
                         for i in range(item.num_replicas)
                     ),
                     user_config=item.user_config,
@@ -189,6 +195,13 @@ class World:
                 name=wanted.name, status=status, config=wanted.to_mapping(), deployments=deployments
             )
         return self.change_ray(applications=applications)
+
+    def _address_for(self, item: ServeDeployment, number: int) -> str:
+        """A pod of the group that the deployment selects, where there are pods; else some node."""
+        selector = item.ray_actor_options.label_selector or {}
+        cluster, group = self.observation.cluster, selector.get("serving.internvl.io/group")
+        pods = [] if cluster is None else [pod for pod in cluster.pods if pod.group == group]
+        return str(pods[number].address) if number < len(pods) else "10.9.9.9"
 
     def serve_holds(self, decided: Plan) -> "World":
         """Serve holds what was planned; its deployments have not turned to it yet."""
@@ -323,6 +336,11 @@ class World:
             else pod
             for pod in self.cluster.pods
         )
+        return self.change(cluster=replace(self.cluster, pods=pods))
+
+    def pod_is(self, name: str, **changes: Any) -> "World":
+        """One pod is otherwise."""
+        pods = tuple(replace(pod, **changes) if pod.name == name else pod for pod in self.cluster.pods)
         return self.change(cluster=replace(self.cluster, pods=pods))
 
     def loses_pods(self, group: str) -> "World":

@@ -59,7 +59,7 @@ def test_the_service_is_written_and_ready_once_the_head_answers(podless):
     podless.made_ready()
     assert podless.said() == ("True", "Ready")
     assert podless.plan().status.url == "http://nano.team.svc"
-    assert podless.plan().requeue_after_s is None, "at rest nothing is looked at"
+    assert podless.plan().requeue_after_s == 120, "at rest somebody may delete an object"
 
 
 def test_a_role_pod_has_its_pool_and_gpu(podless):
@@ -233,3 +233,80 @@ def test_a_claim_needs_pods_of_its_own(world):
     world.respec({"model": {"uri": "pvc://models/nano"}})
     assert world.said() == ("False", "SpecInvalid")
     assert "pvc://" in world.condition().message
+
+
+def file_spec(**changes):
+    return spec(model={"uri": "file:///models/nano"}, **changes)
+
+
+def test_a_pod_that_was_named_to_go_stays_named_until_it_is_gone(ready_in_pods):
+    world = ready_in_pods
+    group = world.group(Role.VISION)
+    three = file_spec(vision={"pool": "vision", "minReplicas": 3})
+    world.respec(three).kubernetes_takes(world.settle()).kuberay_acts().serve_takes(world.plan())
+    first, second, kept = world.pods_of(group)
+    world.respec(file_spec())
+    world.serve_takes(world.plan())
+    world.replicas_on(Role.VISION, kept, stopping=second)
+    world.kubernetes_takes(world.settle())
+    assert scale_of(world, group) == (2, [first.name])
+    # KubeRay is slow: the pod still stands when the second replica is drained.
+    world.replicas_on(Role.VISION, kept)
+    world.kubernetes_takes(world.settle())
+    assert scale_of(world, group) == (1, [first.name, second.name])
+    # Something else of the RayCluster changes before KubeRay has acted.
+    world.respec(file_spec(language={"pool": "other"}))
+    world.kubernetes_takes(world.settle())
+    assert scale_of(world, group) == (1, [first.name, second.name])
+
+
+def scale_of(world, group):
+    entry = next(i for i in world.ray_cluster["spec"]["workerGroupSpecs"] if i["groupName"] == group)
+    return entry["replicas"], entry.get("scaleStrategy", {}).get("workersToDelete", [])
+
+
+def test_a_half_made_group_gives_its_gpu_back_before_the_next_one_runs(ready_in_pods):
+    world = ready_in_pods
+    old = world.group(Role.VISION)
+    world.respec(file_spec(vision={"pool": "other"}))
+    world.kubernetes_takes(world.settle()).kuberay_acts().serve_holds(world.plan())
+    half = world.group(Role.VISION)
+    world.respec(file_spec(vision={"pool": "other", "memory": "8Gi"}))
+    world.kubernetes_takes(world.settle()).kuberay_acts()
+    # Serve has taken the newest configuration up; the old replica still serves, nothing runs on the others.
+    world.serve_takes(world.plan())
+    world.deployment(Role.VISION, "UPDATING")
+    world.replicas_on(Role.VISION, *world.pods_of(old))
+    world.kubernetes_takes(world.settle())
+    assert world.groups()[half] == 0, "or the newest one could wait for its GPU for ever"
+    assert world.groups()[old] == 1, "it serves"
+
+
+def test_a_gateway_pod_goes_only_when_clients_are_no_longer_sent_to_it(ready_in_pods):
+    world = ready_in_pods
+    group = world.group(Role.GATEWAY)
+    two = file_spec(gateway={"replicas": 2})
+    world.respec(two).kubernetes_takes(world.settle()).kuberay_acts().serve_takes(world.plan())
+    left, kept = world.pods_of(group)
+    world.respec(file_spec()).serve_takes(world.plan()).replicas_on(Role.GATEWAY, kept)
+    world.kubernetes_takes(world.settle())
+    assert scale_of(world, group) == (2, [])
+    world.pod_is(left.name, ready=False).kubernetes_takes(world.settle())
+    assert scale_of(world, group) == (1, [left.name])
+
+
+def test_a_refused_ray_cluster_is_told_and_tried_again(podless):
+    refused = {ObjectId("RayCluster", "nano-ray"): "403: exceeded quota"}
+    podless.change(cluster=ClusterSeen(objects={}, refused=refused))
+    assert podless.said() == ("False", "KubernetesRefused")
+    assert "exceeded quota" in podless.condition().message
+    assert "RayCluster" in [item["kind"] for item in podless.plan().objects]
+    assert podless.plan().requeue_after_s is not None
+
+
+def test_a_refused_budget_degrades_and_the_service_answers_on(ready_in_pods):
+    world = ready_in_pods
+    refused = {ObjectId("PodDisruptionBudget", "nano-vision"): "403: forbidden"}
+    world.change(cluster=replace(world.cluster, refused=refused))
+    assert world.said() == ("True", "Ready")
+    assert world.said("Degraded") == ("True", "KubernetesRefused")

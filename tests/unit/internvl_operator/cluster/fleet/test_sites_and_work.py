@@ -11,6 +11,7 @@ from internvl_operator.api.spec import parse_spec
 from internvl_operator.cluster.fleet import Fleet
 from internvl_operator.cluster.http import HttpReply
 from internvl_operator.cluster.ray import RayFault
+from internvl_operator.cluster.tokens import Tokens
 from internvl_operator.plan.backend import Backend, RayHome
 from internvl_operator.plan.decision import ProbeRequest
 from internvl_operator.plan.observation import RaySeen, ServiceSeen
@@ -214,7 +215,7 @@ async def test_a_write_that_serve_refuses_is_tried_again_after_a_pause_and_not_a
     store = OneService()
     reconciler = Reconciler(store, fleet, Settings(ray_address=HERE), now=clock.now)
     fleet.snapshot(A, home(HERE))
-    fleet._sites[HERE].watch.offer(await serve.fetch())
+    fleet._sites[home(HERE)].watch.offer(await serve.fetch())
     for _ in range(30):
         if due:
             due.clear()
@@ -247,3 +248,25 @@ class OneService:
 
     async def emit_event(self, service, note):
         pass
+
+
+@pytest.mark.parametrize("owner_comes_first", [True, False])
+async def test_who_writes_anothers_address_into_a_spec_gets_no_token_with_it(
+    gateway, clock, owner_comes_first
+):
+    opened_with = []
+    tokens = Tokens(b"k" * 32)
+    fleet = Fleet(gateway, Settings(), wake=lambda key: None, now=clock.now, tokens=tokens)
+    original = fleet._client
+
+    def note(found):
+        opened_with.append((found.owner, original(found)._headers.get("X-Ray-Authorization")))
+        return original(found)
+
+    fleet._connect = note
+    owned = RayHome(Backend.KUBERAY, HERE, A, "uid")
+    steps = [(A, owned), (B, home(HERE))]
+    for key, where in steps if owner_comes_first else reversed(steps):
+        fleet.snapshot(key, where)
+    await fleet.close()
+    assert dict(opened_with) == {A: f"Bearer {tokens.token_of(A, 'uid')}", None: None}

@@ -53,8 +53,8 @@ def kubernetes():
 
 
 @pytest.fixture
-def store(kubernetes):
-    return KubeObjectStore(kubernetes, Tokens(b"k" * 32))
+def store(kubernetes, clock):
+    return KubeObjectStore(kubernetes, Tokens(b"k" * 32), monotonic=clock.monotonic)
 
 
 async def apply_front(store):
@@ -94,15 +94,24 @@ async def test_a_cluster_without_the_kind_lacks_kuberay(store, kubernetes):
     assert seen.trouble is not None and seen.trouble[0] is Reason.KUBERAY_MISSING
 
 
-async def test_what_is_refused_for_good_is_told_until_it_is_taken(store, kubernetes):
+async def test_what_is_refused_for_good_is_told_until_it_is_taken(store, kubernetes, clock):
     kubernetes.faults["apply Service"] = ApiFault(403, "the API server answers 403: services is forbidden")
     await apply_front(store)
-    seen = await store.observe(KEY)
-    assert seen.trouble is not None and seen.trouble[0] is Reason.KUBERNETES_REFUSED
-    assert "Service nano" in seen.trouble[1] and "forbidden" in seen.trouble[1]
+    refused = (await store.observe(KEY)).refused
+    assert "forbidden" in refused[ObjectId("Service", "nano")]
     kubernetes.faults.clear()
     await apply_front(store)
-    assert (await store.observe(KEY)).trouble is None
+    assert kubernetes.applied == [], "not again at once"
+    clock.seconds += 31
+    await apply_front(store)
+    assert (await store.observe(KEY)).refused == {}
+
+
+async def test_a_deleted_object_is_applied_again_at_once(store, kubernetes):
+    await apply_front(store)
+    kubernetes.objects.clear()
+    await apply_front(store)
+    assert kubernetes.applied == ["Service", "Service"]
 
 
 async def test_an_api_server_that_is_away_is_waited_for(store, kubernetes):
@@ -111,14 +120,28 @@ async def test_an_api_server_that_is_away_is_waited_for(store, kubernetes):
         await store.observe(KEY)
 
 
+SERVICE = ServiceSeen(key=KEY, uid="uid-1", generation=1, spec_error="x")
+
+
 async def test_the_token_is_created_once_and_belongs_to_the_service(store, kubernetes):
-    service = ServiceSeen(key=KEY, uid="uid-1", generation=1, spec_error="x")
-    await store.create_token(service)
+    await store.create_token(SERVICE)
     secret = kubernetes.objects["Secret", "nano-ray"]
     assert secret["metadata"]["ownerReferences"][0]["uid"] == "uid-1"
     assert len(secret["stringData"]["auth_token"]) == 43
     kubernetes.faults["create Secret"] = ApiFault(409, "already exists")
-    await store.create_token(service)
+    await store.create_token(SERVICE)
+
+
+async def test_a_secret_that_stands_already_may_be_an_earlier_services_and_is_waited_for(
+    store, kubernetes, clock
+):
+    kubernetes.faults["create Secret"] = ApiFault(409, "already exists")
+    for _ in range(2):
+        with pytest.raises(NotYet):
+            await store.create_token(SERVICE)
+        clock.seconds += 5
+    clock.seconds += 30
+    await store.create_token(SERVICE)  # ours, made by a process before this one
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,10 @@ class Kubernetes:
 
 def test_each_service_has_its_own_token_which_stays_over_restarts():
     tokens = Tokens(b"k" * 32)
-    assert tokens.token_of(NANO) == Tokens(b"k" * 32).token_of(NANO)
-    assert tokens.token_of(NANO) != tokens.token_of(OTHER)
-    assert tokens.token_of(NANO) != Tokens(b"j" * 32).token_of(NANO)
+    assert tokens.token_of(NANO, "u") == Tokens(b"k" * 32).token_of(NANO, "u")
+    assert tokens.token_of(NANO, "u") != tokens.token_of(OTHER, "u")
+    assert tokens.token_of(NANO, "u") != tokens.token_of(NANO, "later")
+    assert tokens.token_of(NANO, "u") != Tokens(b"j" * 32).token_of(NANO, "u")
 
 
 def test_the_key_is_in_no_text():
