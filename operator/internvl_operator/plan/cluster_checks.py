@@ -103,9 +103,9 @@ def head_not_ready(observation: Observation, cluster: ClusterSeen) -> Finding | 
     """The Ray cluster has no head that could be asked."""
     name = names.ray_cluster(observation.service.key)
     live = cluster.objects.get(ObjectId("RayCluster", name))
-    refused = ray_cluster_refused(cluster)
-    if refused is not None and (live is None or cluster.head is None):
-        return refused
+    unwanted = ray_cluster_refused(cluster)
+    if unwanted is not None and (live is None or cluster.head is None):
+        return unwanted
     if live is None:
         return progress(Reason.CLUSTER_STARTING, f"the RayCluster {name} is being made")
     head = cluster.head
