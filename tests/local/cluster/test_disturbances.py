@@ -58,7 +58,9 @@ def test_a_port_that_was_stolen_meanwhile_is_given_up_for_another(monkeypatch: p
         stolen = thief.getsockname()[1]
         offered = [stolen]
         monkeypatch.setattr(
-            control_plane, "find_free_port", lambda: offered.pop() if offered else find_free_port()
+            control_plane,
+            "find_free_port",
+            lambda address: offered.pop() if offered else find_free_port(address),
         )
         with ControlPlane() as plane:
             assert plane.server != f"https://127.0.0.1:{stolen}"
