@@ -1,0 +1,151 @@
+"""What a platform team does and sees in one namespace: apply, wait, ask from a pod, look at pods."""
+
+import base64
+import io
+import json
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Thread
+from typing import Any
+
+from PIL import Image as Picture
+
+from e2e.cluster.nodes.node_cluster import NodeCluster
+from internvl_engines.nano import pictures, questions
+
+SERVICES = "/apis/serving.internvl.io/v1alpha1/namespaces/{}/internvlservices/{}"
+SEVEN_LINES = """
+apiVersion: serving.internvl.io/v1alpha1
+kind: InternVLService
+metadata: {name: internvl}
+spec:
+  model: {uri: pvc://models/internvl-nano}
+  vision: {pool: vision}
+  language: {pool: language}
+"""
+ASK = (
+    "import sys,urllib.request;"
+    "r=urllib.request.Request(sys.argv[1],sys.stdin.buffer.read(),{'Content-Type':'application/json'});"
+    "print(urllib.request.urlopen(r,timeout=60).read().decode())"
+)
+LOAD = """
+import json, os, sys, time, urllib.request
+url, cases = sys.argv[1], json.load(sys.stdin)
+sent, faults = 0, []
+while not os.path.exists("/tmp/stop"):
+    case = cases[sent % len(cases)]
+    sent += 1
+    request = urllib.request.Request(url, json.dumps(case["body"]).encode(), {"Content-Type": "application/json"})
+    try:
+        answer = json.load(urllib.request.urlopen(request, timeout=60))["choices"][0]["message"]["content"]
+        if answer != case["answer"]:
+            faults.append(f"{time.time():.1f} wrong: {answer!r}, was {case['answer']!r}")
+    except Exception as fault:
+        body = fault.read().decode()[:200] if hasattr(fault, "read") else ""
+        faults.append(f"{time.time():.1f} failed: {fault!r} {body}")
+print(json.dumps({"sent": sent, "faults": faults}))
+"""
+
+Kubectl = Callable[..., str]
+
+
+@dataclass
+class Story:
+    """What a user does and sees in one namespace."""
+
+    cluster: NodeCluster
+    kubectl: Kubectl
+    namespace: str
+
+    def service(self, name: str = "internvl") -> dict[str, Any]:
+        answer = self.cluster.client.request("GET", SERVICES.format(self.namespace, name))
+        return answer.document if answer.status == 200 else {}
+
+    def ready(self, name: str = "internvl") -> dict[str, Any]:
+        found = self.service(name)
+        conditions = found.get("status", {}).get("conditions", [])
+        return next((c for c in conditions if c["type"] == "Ready"), {})
+
+    def is_ready(self, name: str = "internvl") -> bool:
+        found = self.service(name)
+        is_observed = found.get("status", {}).get("observedGeneration") == found["metadata"]["generation"]
+        return is_observed and self.ready(name).get("status") == "True"
+
+    def pods(self, **labels: str) -> list[dict[str, Any]]:
+        selector = ",".join(f"{key}={value}" for key, value in labels.items())
+        path = f"/api/v1/namespaces/{self.namespace}/pods?labelSelector={selector}"
+        return list(self.cluster.client.request("GET", path).document["items"])
+
+    def role_pods(self, role: str) -> list[dict[str, Any]]:
+        return self.pods(**{"serving.internvl.io/role": role})
+
+    def ask(self, url: str, question: str, picture: Picture.Image | None, **options: Any) -> str:
+        """Ask from the client pod; the raw answer."""
+        return self.in_client(
+            ASK, f"{url}/v1/chat/completions", stdin=json.dumps(body_of(question, picture, **options))
+        )
+
+    def in_client(self, script: str, *words: str, stdin: str = "") -> str:
+        """Run Python in the client pod; its output."""
+        command = ("-n", self.namespace, "exec", "-i", "client", "--", "python", "-c", script)
+        return self.kubectl(*command, *words, stdin=stdin)
+
+    def answers_rightly(self, url: str, rng: random.Random, count: int = 8) -> int:
+        right = 0
+        for _ in range(count):
+            question, picture, expected = draw(rng)
+            answer = json.loads(self.ask(url, question, picture))
+            right += answer["choices"][0]["message"]["content"].strip() == expected
+        return right
+
+    @contextmanager
+    def load(self, url: str, rng: random.Random) -> Iterator[dict[str, Any]]:
+        """Ask without pause about twelve pictures while the block runs; its value has `sent` and `faults` after it."""
+        cases = []
+        for _ in range(12):
+            question, picture, _ = draw(rng)
+            body = body_of(question, picture)
+            answer = json.loads(self.ask(url, question, picture))["choices"][0]["message"]["content"]
+            cases.append({"body": body, "answer": answer})
+        result: dict[str, Any] = {}
+
+        def run() -> None:
+            text = self.in_client(LOAD, f"{url}/v1/chat/completions", stdin=json.dumps(cases))
+            result.update(json.loads(text))
+
+        self.in_client("import os; os.path.exists('/tmp/stop') and os.remove('/tmp/stop')")
+        thread = Thread(target=run)
+        thread.start()
+        try:
+            yield result
+        finally:
+            self.in_client("open('/tmp/stop', 'w').close()")
+            thread.join(timeout=90)
+
+
+def draw(rng: random.Random) -> tuple[str, Picture.Image, str]:
+    """A question about a fresh picture of one tile or of several, the picture, and the right answer."""
+    while True:
+        scene = pictures.compose(rng, grid=rng.choice([pictures.SINGLE_GRID, (3, 2)]))
+        asked = questions.ask(scene, rng, count=1)
+        if asked:
+            return asked[0].text, pictures.draw(scene), asked[0].answer
+
+
+def body_of(question: str, picture: Picture.Image | None, **options: Any) -> dict[str, Any]:
+    """The body of a chat completion."""
+    content: list[dict[str, Any]] = [{"type": "text", "text": question}]
+    if picture is not None:
+        buffer = io.BytesIO()
+        picture.save(buffer, "PNG")
+        data = base64.b64encode(buffer.getvalue()).decode()
+        content.insert(0, {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}})
+    return {
+        "model": "internvl-nano",
+        "messages": [{"role": "user", "content": content}],
+        "max_tokens": 16,
+        "temperature": 0,
+        **options,
+    }
