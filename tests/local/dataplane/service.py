@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import io
 import json
 import os
@@ -176,7 +177,10 @@ class Stopped:
         os.kill(self.pid, signal.SIGSTOP)
 
     def __exit__(self, *_: object) -> None:
-        os.kill(self.pid, signal.SIGCONT)
+        with contextlib.suppress(
+            ProcessLookupError
+        ):  # killed meanwhile: by the test, or by Serve's health check
+            os.kill(self.pid, signal.SIGCONT)
 
 
 class _Direct:
