@@ -1,7 +1,5 @@
 """One cluster with nodes for all tests of this folder: with KubeRay, and with our images on every node."""
 
-import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,16 +10,14 @@ import pytest
 
 from e2e.cluster.nodes import guardian
 from e2e.cluster.nodes.node_cluster import NodeCluster
-from e2e.cluster.nodes.programs import ensure_helm
-from e2e.demo.service import MODELS
 from e2e.images.build import OPERATOR, RUNTIME, ensure_image
-from e2e.images.layout import DOMAIN, Image
+from e2e.images.layout import Image
+from e2e.platform.installation import Helm, chart_values, installed
+from e2e.platform.namespace import make_namespace, remove_namespace
+from e2e.platform.story import Story
 from e2e.setup.cache import Cache
-from tests.cluster.story import Story
 
 Kubectl = Callable[..., str]
-CHART = Path(__file__).parents[2] / "charts" / "internvl-operator"
-SYSTEM = "internvl-system"
 
 
 @pytest.fixture(scope="session")
@@ -69,11 +65,7 @@ def namespace(cluster: NodeCluster, request: pytest.FixtureRequest) -> Iterator[
     name = request.node.originalname.replace("_", "-").removeprefix("test-")[:50].strip("-")
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     yield name
-    cluster.client.request("DELETE", f"/api/v1/namespaces/{name}")
-    cluster.wait_for(
-        f"namespace {name} is gone",
-        lambda: cluster.client.request("GET", f"/api/v1/namespaces/{name}").status == 404,
-    )
+    remove_namespace(cluster, name)
 
 
 @pytest.fixture
@@ -112,130 +104,21 @@ def get(cluster: NodeCluster) -> Callable[[str], dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def helm(cluster: NodeCluster) -> Callable[..., str]:
-    program = ensure_helm(Cache.from_environment())
-
-    def run(*words: str) -> str:
-        command = [str(program), "--kubeconfig", str(cluster.kubeconfig()), *words]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=180)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    return run
+def helm(cluster: NodeCluster) -> Helm:
+    return Helm(cluster.kubeconfig(), Cache.from_environment())
 
 
 @pytest.fixture(scope="session")
-def operator(
-    cluster: NodeCluster, helm: Callable[..., str], python_image: Image, runtime_image: Image
-) -> Iterator[None]:
+def operator(cluster: NodeCluster, helm: Helm, python_image: Image, runtime_image: Image) -> Iterator[None]:
     """The chart, installed as its README says."""
-    pools = {
-        pool: {
-            "nodeSelector": {"internvl.example/pool": pool},
-            "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}],
-            "gpus": 1,
-            "memory": "2Gi",
-        }
-        for pool in ("vision", "language")
-    }
-    values = {
-        "imageRegistry": f"{DOMAIN}/",
-        "operator": {
-            "image": {"repository": python_image.repository, "tag": python_image.tag, "pullPolicy": "Never"},
-        },
-        "kuberay": {
-            "runtime": {
-                "image": {
-                    "repository": runtime_image.repository,
-                    "tag": runtime_image.tag,
-                    "pullPolicy": "Never",
-                }
-            },
-            "pools": pools,
-            "head": {"cpu": "200m", "memory": "2Gi"},
-            "gateway": {"cpu": "100m", "memory": "1Gi"},
-        },
-    }
-    file = cluster.directory / "values.json"
-    file.write_text(json.dumps(values))
-    helm(
-        *(
-            "upgrade",
-            "--install",
-            "internvl-operator",
-            str(CHART),
-            "--namespace",
-            SYSTEM,
-            "--create-namespace",
-        ),
-        *("--values", str(file), "--wait", "--timeout", "120s"),
-    )
-    yield
-    helm("uninstall", "internvl-operator", "--namespace", SYSTEM, "--wait")
+    with installed(cluster, helm, chart_values(python_image, runtime_image)):
+        yield
 
 
 @pytest.fixture
 def story(
     cluster: NodeCluster, kubectl: Kubectl, namespace: str, operator: None, python_image: Image
 ) -> Story:
-    """A namespace under the restricted standard, with the model in a claim and a pod to ask from."""
-    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    cluster.apply(
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}}
-    )
-    models = cluster.directory / "models"
-    if not models.exists():
-        shutil.copytree(MODELS, models)
-    volume = f"models-{namespace}"
-    cluster.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "PersistentVolume",
-            "metadata": {"name": volume},
-            "spec": {
-                "capacity": {"storage": "1Gi"},
-                "accessModes": ["ReadOnlyMany"],
-                "hostPath": {"path": str(models)},
-                "storageClassName": "",
-                "claimRef": {"namespace": namespace, "name": "models"},
-            },
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "PersistentVolumeClaim",
-            "metadata": {"name": "models", "namespace": namespace},
-            "spec": {
-                "accessModes": ["ReadOnlyMany"],
-                "resources": {"requests": {"storage": "1Gi"}},
-                "storageClassName": "",
-                "volumeName": volume,
-            },
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": "client", "namespace": namespace},
-            "spec": {
-                "automountServiceAccountToken": False,
-                "terminationGracePeriodSeconds": 0,
-                "securityContext": {
-                    "runAsNonRoot": True,
-                    "runAsUser": 1000,
-                    "seccompProfile": {"type": "RuntimeDefault"},
-                },
-                "containers": [
-                    {
-                        "name": "client",
-                        "image": python_image.name,
-                        "imagePullPolicy": "Never",
-                        "command": ["sleep", "infinity"],
-                        "securityContext": {
-                            "allowPrivilegeEscalation": False,
-                            "capabilities": {"drop": ["ALL"]},
-                        },
-                    }
-                ],
-            },
-        },
-    )
+    """A team's namespace, and a pod in it to ask from."""
+    make_namespace(cluster, namespace, client=python_image)
     return Story(cluster, kubectl, namespace)

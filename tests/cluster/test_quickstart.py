@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.cluster.story import SEVEN_LINES, Story
+from e2e.platform.story import SEVEN_LINES, Story
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.story import SEVEN_LINES, Story
+from e2e.platform.story import SEVEN_LINES, Story
 
 pytestmark = pytest.mark.timeout(900)
 

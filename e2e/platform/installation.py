@@ -1,0 +1,78 @@
+"""The chart on a cluster with nodes, installed by helm as its README says."""
+
+import json
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from e2e.cluster.errors import ClusterFailed
+from e2e.cluster.nodes.node_cluster import NodeCluster
+from e2e.cluster.nodes.plan import POOL_LABEL
+from e2e.cluster.nodes.programs import ensure_helm
+from e2e.images.layout import DOMAIN, Image
+from e2e.setup.cache import Cache
+
+CHART = Path(__file__).parents[2] / "charts" / "internvl-operator"
+SYSTEM = "internvl-system"
+RELEASE = "internvl-operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Helm:
+    """helm, for one cluster."""
+
+    kubeconfig: Path
+    cache: Cache
+
+    def __call__(self, *words: str) -> str:
+        """Run helm and return its output.
+
+        Raises:
+            ClusterFailed: It failed; the text is what it said.
+        """
+        command = [str(ensure_helm(self.cache)), "--kubeconfig", str(self.kubeconfig), *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=180)
+        if done.returncode != 0:
+            raise ClusterFailed(f"helm {' '.join(words[:3])}: {done.stderr.strip()}")
+        return done.stdout
+
+
+def chart_values(operator: Image, runtime: Image) -> dict[str, Any]:
+    """Values for the pools of `nodes.plan`, with images that the nodes have already."""
+    pool = {
+        "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}],
+        "gpus": 1,
+        "memory": "2Gi",
+    }
+    pools = {name: {**pool, "nodeSelector": {POOL_LABEL: name}} for name in ("vision", "language")}
+    return {
+        "imageRegistry": f"{DOMAIN}/",
+        "operator": {"image": _image(operator)},
+        "kuberay": {
+            "runtime": {"image": _image(runtime)},
+            "pools": pools,
+            "head": {"cpu": "200m", "memory": "2Gi"},
+            "gateway": {"cpu": "100m", "memory": "1Gi"},
+        },
+    }
+
+
+@contextmanager
+def installed(cluster: NodeCluster, helm: Helm, values: Mapping[str, Any]) -> Iterator[None]:
+    """The operator stands while the block runs."""
+    file = cluster.directory / "values.json"
+    file.write_text(json.dumps(values))
+    where = ("--namespace", SYSTEM)
+    helm(
+        *("upgrade", "--install", RELEASE, str(CHART), *where, "--create-namespace"),
+        *("--values", str(file), "--wait", "--timeout", "120s"),
+    )
+    yield
+    helm("uninstall", RELEASE, *where, "--wait")
+
+
+def _image(image: Image) -> dict[str, str]:
+    return {"repository": image.repository, "tag": image.tag, "pullPolicy": "Never"}
