@@ -99,16 +99,16 @@ check: setup-dev ## Format, lint, types, import contracts, generated files are c
 	  'imports' '$(DEV)/lint-imports' \
 	  'generated' '$(DEV)/python -m e2e.setup.generated'
 
-# Those that mostly wait run beside those that compute.
-CALM  := tests/local/cluster tests/local/operator
+# Three at a time: tests of real parts wait more than they compute.
 LOCAL := $(patsubst %/conftest.py,%,$(wildcard tests/local/*/conftest.py))
+PATHS := tests/local/dataplane tests/local/service
 
 test: setup ## All tests, with stage times: ARGS="-k name -x"
 	@$(STAGES) \
 	  'unit, contract, repo' '$(PYTEST) $(wildcard tests/unit tests/contract tests/repo) $(ARGS) $(NONE_SELECTED)' \
-	  '& local: parts alone' '$(PYTEST) $(CALM) $(ARGS) $(NONE_SELECTED)' \
-	  'local: whole path' '$(PYTEST) $(filter-out $(CALM),$(LOCAL)) $(ARGS) $(NONE_SELECTED)' \
-	  'parity' '$(PYTEST) tests/parity $(ARGS) $(NONE_SELECTED)'
+	  '& local: data plane, parity' '$(PYTEST) tests/local/dataplane tests/parity $(ARGS) $(NONE_SELECTED)' \
+	  '& local: parts alone' '$(PYTEST) $(filter-out $(PATHS),$(LOCAL)) $(ARGS) $(NONE_SELECTED)' \
+	  'local: whole path' '$(PYTEST) tests/local/service $(ARGS) $(NONE_SELECTED)'
 
 e2e: setup ## The tests on a cluster with nodes (root, Linux): ARGS="-k name -x"
 	@$(STAGES) \
