@@ -34,7 +34,7 @@ ifneq ($(strip $(ARGS)),)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-run setup-dev lock generate check test e2e demo up bench nano nano-eval cluster clean \
+.PHONY: help setup setup-run setup-dev lock generate check test e2e e2e-faults demo up bench nano nano-eval cluster clean \
   cluster-up cluster-down cluster-status cluster-shell
 
 ##@ Start here
@@ -114,6 +114,9 @@ e2e: setup ## The tests on a cluster with nodes (root, Linux): ARGS="-k name -x"
 	@$(STAGES) \
 	  'programs and images' '$(RUN)/python -m e2e.cluster.nodes prepare' \
 	  'cluster' '$(PYTEST) tests/cluster $(ARGS) $(NONE_SELECTED)'
+
+e2e-faults: setup ## One fault after another under load, half an hour; goes on where it was: ARGS="NAME --again --list"
+	@$(DEV)/python -m e2e.faults $(ARGS)
 
 bench: setup ## All benchmarks: a table, and build/bench/*.json
 	@$(DEV)/python -m e2e.bench $(ARGS)

@@ -4,7 +4,7 @@ import base64
 import io
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Thread
@@ -13,6 +13,7 @@ from typing import Any
 from PIL import Image as Picture
 
 from e2e.cluster.nodes.node_cluster import NodeCluster
+from e2e.platform.kubectl import Kubectl
 from internvl_engines.nano import pictures, questions
 
 SERVICES = "/apis/serving.internvl.io/v1alpha1/namespaces/{}/internvlservices/{}"
@@ -48,8 +49,6 @@ while not os.path.exists("/tmp/stop"):
 print(json.dumps({"sent": sent, "faults": faults}))
 """
 
-Kubectl = Callable[..., str]
-
 
 @dataclass
 class Story:
@@ -83,9 +82,11 @@ class Story:
 
     def ask(self, url: str, question: str, picture: Picture.Image | None, **options: Any) -> str:
         """Ask from the client pod; the raw answer."""
-        return self.in_client(
-            ASK, f"{url}/v1/chat/completions", stdin=json.dumps(body_of(question, picture, **options))
-        )
+        return self.post(url, body_of(question, picture, **options))
+
+    def post(self, url: str, body: dict[str, Any]) -> str:
+        """Send the body of a chat completion from the client pod; the raw answer."""
+        return self.in_client(ASK, f"{url}/v1/chat/completions", stdin=json.dumps(body))
 
     def in_client(self, script: str, *words: str, stdin: str = "") -> str:
         """Run Python in the client pod; its output."""

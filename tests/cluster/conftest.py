@@ -1,9 +1,6 @@
 """One cluster with nodes for all tests of this folder: with KubeRay, and with our images on every node."""
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,11 +10,10 @@ from e2e.cluster.nodes.node_cluster import NodeCluster
 from e2e.images.build import OPERATOR, RUNTIME, ensure_image
 from e2e.images.layout import Image
 from e2e.platform.installation import Helm, chart_values, installed
+from e2e.platform.kubectl import Kubectl
 from e2e.platform.namespace import make_namespace, remove_namespace
 from e2e.platform.story import Story
 from e2e.setup.cache import Cache
-
-Kubectl = Callable[..., str]
 
 
 @pytest.fixture(scope="session")
@@ -41,22 +37,7 @@ def cluster(python_image: Image, runtime_image: Image) -> Iterator[NodeCluster]:
 
 @pytest.fixture(scope="session")
 def kubectl(cluster: NodeCluster) -> Kubectl:
-    """Runs kubectl as the administrator; its output, or an assertion with what it said."""
-
-    def run(*words: str, stdin: str | None = None) -> str:
-        program = Path(sys.executable).with_name("kubectl")
-        done = subprocess.run(
-            [program, "--kubeconfig", cluster.kubeconfig(), *words],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=600,  # a load runs through one of these
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    return run
+    return Kubectl(cluster.kubeconfig())
 
 
 @pytest.fixture

@@ -190,7 +190,7 @@ class NodeCluster:
 
     def power_cut(self, name: str) -> None:
         """End every process of a node at once; its disk stays."""
-        node = self._node(name)
+        node = self.node(name)
         self.plane.keeper.kill(_process_name(node))
         guardian.kill_and_remove_cgroups(f"{CGROUP}/{node.name}")
         # The kernel takes it away a moment after the last process, and a restart may come before that.
@@ -198,7 +198,7 @@ class NodeCluster:
 
     def restart(self, name: str) -> None:
         """Start a node again after its power cut; returns when it is Ready."""
-        node = self._node(name)
+        node = self.node(name)
         since = self._heartbeat(node)
         self._launch(node)
         self.wait_for(
@@ -208,7 +208,11 @@ class NodeCluster:
 
     def set_cable(self, name: str, *, is_up: bool) -> None:
         """Cut a node off the network, or join it again; its processes go on."""
-        self._host.set_cable(self._node(name), is_up=is_up)
+        self._host.set_cable(self.node(name), is_up=is_up)
+
+    def host_pid(self, name: str) -> int:
+        """The host's id of a node's first process, by which its namespaces are entered."""
+        return int(self._folder(self.node(name)).host_pid.read_text())
 
     def is_ready(self, name: str) -> bool:
         """What the API server says of a node."""
@@ -266,7 +270,8 @@ class NodeCluster:
         answer = self.client.request("GET", path)
         return answer.document if answer.status == 200 else {}
 
-    def _node(self, name: str) -> NodePlan:
+    def node(self, name: str) -> NodePlan:
+        """The plan of a node."""
         return next(node for node in self.nodes if node.name == name)
 
     def _folder(self, node: NodePlan) -> NodeFolder:
@@ -414,9 +419,8 @@ class NodeCluster:
 
     def _load_image_to(self, node: NodePlan, image: Image) -> None:
         known = self._known_blobs[node.name]
-        pid = self._folder(node).host_pid.read_text()
         # The node's own view of its file system, in which containerd listens.
-        socket = Path(f"/proc/{pid}/root{configuration.CONTAINERD_SOCKET}")
+        socket = Path(f"/proc/{self.host_pid(node.name)}/root{configuration.CONTAINERD_SOCKET}")
         import_image(self._layout, image, socket=socket, known=known)
         known.update(self._layout.blobs(image))
 
