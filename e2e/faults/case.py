@@ -3,6 +3,7 @@
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +35,8 @@ class Case:
     untrue_s: float = 10.0
     """Seconds in which the status may say Ready while nothing is answered."""
     spec: Mapping[str, Any] = field(default_factory=dict)
+    prepare: Callable[[World, ExitStack], object] = lambda world, back: None
+    """Changes the surroundings before; the stack undoes it after the case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +55,15 @@ class Outcome:
 
 def run_case(case: Case, world: World) -> Outcome:
     """Run one case from a whole service to a whole service."""
-    began = time.monotonic()
+    with ExitStack() as back:
+        case.prepare(world, back)
+        return _run(case, world)
+
+
+def _run(case: Case, world: World) -> Outcome:
     world.apply(case.spec)
     world.wait(f"{case.name}: the service is whole before", world.is_whole)
+    began = time.monotonic()
     trouble = ""
     load = Load()
     with StatusWatch(world.story) as watch:
@@ -84,8 +93,8 @@ def _wait_until_calm(case: Case, world: World, began: float) -> None:
         calm_since = (calm_since or time.monotonic()) if is_whole else None
         return calm_since is not None and time.monotonic() - calm_since > CALM_S
 
-    left = LONGEST_S - (time.monotonic() - began)
-    world.wait(f"{case.name}: the service is whole again", is_calm, within_s=max(30.0, left))
+    left_s = LONGEST_S - (time.monotonic() - began)
+    world.wait(f"{case.name}: the service is whole again", is_calm, within_s=max(CALM_S, left_s))
 
 
 def _judge(

@@ -6,6 +6,7 @@ from e2e.cluster.control_plane import Component
 from e2e.faults import rollouts
 from e2e.faults.case import Case
 from e2e.faults.network import cut_between
+from e2e.faults.redis import with_redis
 from e2e.faults.world import World
 
 TWO_GATEWAYS = {"gateway": {"replicas": 2}}
@@ -133,6 +134,13 @@ CASES: tuple[Case, ...] = (
         may_lose=200,  # stated: without Redis the head's death is an outage
         may_break_streams=True,
         untrue_s=15,
+    ),
+    Case(
+        name="head-killed-with-redis",
+        title="kill -9 of Ray's head (GCS), with Redis",
+        act=_kill_head,
+        prepare=with_redis,
+        heals_within_s=120,
     ),
     Case(
         name="node-drained",

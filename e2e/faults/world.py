@@ -13,7 +13,7 @@ from e2e.cluster.nodes.node_cluster import NodeCluster
 from e2e.cluster.nodes.plan import NodePlan
 from e2e.images.build import OPERATOR, RUNTIME, ensure_image
 from e2e.images.layout import Image
-from e2e.platform.installation import SYSTEM, Helm, chart_values, installed
+from e2e.platform.installation import SYSTEM, Helm, chart_values, install, installed
 from e2e.platform.kubectl import Kubectl
 from e2e.platform.namespace import make_namespace
 from e2e.platform.story import Story
@@ -72,6 +72,27 @@ class World:
         }
         words = ("-n", NAMESPACE, "apply", "--server-side", "--force-conflicts", "-f", "-")
         self.kubectl(*words, stdin=json.dumps(manifest))
+
+    def delete(self) -> None:
+        """Delete the service and wait until its Ray cluster is gone; nothing happens when there is none."""
+        self.kubectl("-n", NAMESPACE, "delete", "ivl", NAME, "--ignore-not-found", "--timeout=60s")
+        listed = (
+            "-n",
+            NAMESPACE,
+            "get",
+            "rayclusters,pods",
+            "-l",
+            f"serving.internvl.io/service={NAME}",
+            "-o",
+            "name",
+        )
+        self.wait("its Ray cluster is gone", lambda: not self.kubectl(*listed).strip())
+
+    def install(self, **kuberay: object) -> None:
+        """Install the chart again, with these of its `kuberay` values besides."""
+        values = chart_values(self.operator, self.runtime)
+        values["kuberay"] |= kuberay
+        install(self.cluster, self.helm, values)
 
     def wait(self, what: str, reached: Callable[[], bool], *, within_s: float = READY_WITHIN_S) -> None:
         """Poll; StartFailed when it takes longer."""

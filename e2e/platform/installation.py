@@ -60,18 +60,22 @@ def chart_values(operator: Image, runtime: Image) -> dict[str, Any]:
     }
 
 
+def install(cluster: NodeCluster, helm: Helm, values: Mapping[str, Any]) -> None:
+    """Install the chart, or upgrade to these values; returns when the operator is ready."""
+    file = cluster.directory / "values.json"
+    file.write_text(json.dumps(values))
+    helm(
+        *("upgrade", "--install", RELEASE, str(CHART), "--namespace", SYSTEM, "--create-namespace"),
+        *("--values", str(file), "--wait", "--timeout", "120s"),
+    )
+
+
 @contextmanager
 def installed(cluster: NodeCluster, helm: Helm, values: Mapping[str, Any]) -> Iterator[None]:
     """The operator stands while the block runs."""
-    file = cluster.directory / "values.json"
-    file.write_text(json.dumps(values))
-    where = ("--namespace", SYSTEM)
-    helm(
-        *("upgrade", "--install", RELEASE, str(CHART), *where, "--create-namespace"),
-        *("--values", str(file), "--wait", "--timeout", "120s"),
-    )
+    install(cluster, helm, values)
     yield
-    helm("uninstall", RELEASE, *where, "--wait")
+    helm("uninstall", RELEASE, "--namespace", SYSTEM, "--wait")
 
 
 def _image(image: Image) -> dict[str, str]:

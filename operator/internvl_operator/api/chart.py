@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from internvl_operator.api import crd
-from internvl_operator.api.pods import PoolSettings, SizedPods
+from internvl_operator.api.pods import GcsSettings, PoolSettings, SizedPods
+from internvl_operator.api.wire import Wire
 
 _TEXT = {"type": "string"}
 _TEXTS = {"type": "array", "items": _TEXT}
@@ -54,6 +55,7 @@ def render_values_schema() -> dict[str, Any]:
                         "pools": {"type": "object", "additionalProperties": pool},
                         "head": pods,
                         "gateway": pods,
+                        "gcs": _inline(GcsSettings),
                     }
                 ),
                 "global": _MAP,  # Helm's own
@@ -66,19 +68,21 @@ def _closed(properties: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "additionalProperties": False, "properties": properties}
 
 
-def _inline(model: type[PoolSettings] | type[SizedPods]) -> dict[str, Any]:
+def _inline(model: type[Wire]) -> dict[str, Any]:
     """A model's schema without what only the API server understands."""
     schema = crd.structural(model.model_json_schema(by_alias=True))
-    return {**_without_extensions(schema), "additionalProperties": False}
+    closed: dict[str, Any] = _without_extensions(schema)
+    return closed
 
 
 def _without_extensions(node: Any) -> Any:
     if isinstance(node, dict):
-        return {
+        kept = {
             key: _without_extensions(value)
             for key, value in node.items()
             if not key.startswith("x-kubernetes-") and key != "default"
         }
+        return {**kept, "additionalProperties": False} if "properties" in kept else kept
     return [_without_extensions(item) for item in node] if isinstance(node, list) else node
 
 

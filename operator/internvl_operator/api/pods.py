@@ -15,6 +15,7 @@ from internvl_operator.api.wire import Wire
 from internvl_operator.errors import Rejected
 
 Toleration = dict[str, str | int]
+REDIS_PATTERN = r"^rediss?://[A-Za-z0-9._-]+:[0-9]{1,5}$"
 
 
 class Placement(Wire):
@@ -49,6 +50,39 @@ class SizedPods(Placement):
         return quantities.parse_memory(self.memory)
 
 
+class SecretKey(Wire):
+    """One value of a Secret that lies beside the service."""
+
+    name: Annotated[str, Field(min_length=1, description="Name of the Secret.")]
+    key: Annotated[str, Field(min_length=1, description="Key of the value in it.")] = "password"
+
+
+class RedisSettings(Wire):
+    """A Redis that Ray's heads write their state to, each service's under a name of its own."""
+
+    address: Annotated[
+        str,
+        Field(
+            pattern=REDIS_PATTERN,
+            description="Where it answers pods of all services: redis://host:6379, or rediss:// for TLS.",
+        ),
+    ]
+    password_secret: Annotated[
+        SecretKey | None, Field(description="Its password, in a Secret beside each service.")
+    ] = None
+
+
+class GcsSettings(Wire):
+    """What Ray's head keeps outside of itself."""
+
+    redis: Annotated[
+        RedisSettings | None,
+        Field(
+            description="With it the death of a head fails no request. For services that are made after it is set."
+        ),
+    ] = None
+
+
 class PodSettings(Wire):
     """The whole file."""
 
@@ -64,6 +98,7 @@ class PodSettings(Wire):
     gateway: Annotated[SizedPods, Field(description="Pods of the gateway: CPU nodes.")] = SizedPods(
         cpu="500m", memory="2Gi"
     )
+    gcs: Annotated[GcsSettings, Field(description="What Ray's head keeps outside of itself.")] = GcsSettings()
 
 
 def parse_pod_settings(text: str) -> PodSettings:

@@ -10,7 +10,7 @@ from typing import Any
 from internvl_operator.api import labels, names
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.names import Role
-from internvl_operator.api.pods import PodSettings
+from internvl_operator.api.pods import PodSettings, RedisSettings
 from internvl_operator.render.groups import HTTP_PORT, pod_labels, render_head
 from internvl_runtimes.contract import pods
 
@@ -69,10 +69,22 @@ def render_ray_cluster(owner: Owner, settings: PodSettings, groups: Sequence[dic
             "rayVersion": pods.RAY_VERSION,
             "enableInTreeAutoscaling": False,
             "authOptions": {"mode": "token"},
+            **_gcs(settings.gcs.redis, owner.uid),
             "headGroupSpec": render_head(owner.key, settings),
             "workerGroupSpecs": list(groups),
         },
     }
+
+
+def _gcs(redis: RedisSettings | None, uid: str) -> dict[str, Any]:
+    """The head's state in Redis; under the service's uid, so that a later one of its name finds nothing."""
+    if redis is None:
+        return {}
+    options: dict[str, Any] = {"redisAddress": redis.address, "externalStorageNamespace": uid}
+    if redis.password_secret is not None:
+        secret = redis.password_secret
+        options["redisPassword"] = {"valueFrom": {"secretKeyRef": {"name": secret.name, "key": secret.key}}}
+    return {"gcsFaultToleranceOptions": options}
 
 
 def render_front(owner: Owner) -> Manifest:

@@ -6,6 +6,7 @@ from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.names import Role
 from internvl_operator.api.pods import parse_pod_settings
 from internvl_operator.api.spec import parse_spec
+from internvl_operator.errors import Rejected
 from internvl_operator.render.cluster_objects import (
     Owner,
     render_gateway_policy,
@@ -154,3 +155,20 @@ def selects(selector, labels):
 )
 def test_who_may_call_whom(caller, called, port, allowed):
     assert allows(caller, called, port) is allowed
+
+
+def test_the_heads_state_goes_to_redis_under_the_services_uid_and_nowhere_without_one():
+    assert "gcsFaultToleranceOptions" not in ray_cluster()["spec"]
+    offer = parse_pod_settings(
+        "{image: 'r:1', gcs: {redis: {address: 'redis://r.ray.svc:6379', passwordSecret: {name: redis}}}}"
+    )
+    assert render_ray_cluster(OWNER, offer, [])["spec"]["gcsFaultToleranceOptions"] == {
+        "redisAddress": "redis://r.ray.svc:6379",
+        "redisPassword": {"valueFrom": {"secretKeyRef": {"name": "redis", "key": "password"}}},
+        "externalStorageNamespace": "uid-1",
+    }
+
+
+def test_a_wrong_address_of_redis_is_refused_by_its_field():
+    with pytest.raises(Rejected, match=r"gcs\.redis\.address"):
+        parse_pod_settings("{image: 'r:1', gcs: {redis: {address: 'r.ray.svc'}}}")
