@@ -112,19 +112,24 @@ def _sized(
 ) -> dict[str, Any]:
     """A group that stays. It shrinks when Serve has drained the replicas, and then by just their pods.
 
-    A pod that was named to go stays named until it is gone, or KubeRay might take another one in its place.
+    A pod that was named to go stays named until it is gone, or KubeRay might take another one in its place. A pod
+    that somebody else deletes (a drain, the eviction from a lost node) is named too: KubeRay counts it until it is
+    gone, and makes its replacement at once when it is named. Meanwhile its replica goes on serving.
     """
     spec = observation.service.spec
     assert spec is not None
     shape, replicas, before = ground.shapes[role], spec.replicas(role), int(live.get("replicas") or 0)
     standing = {pod.name for pod in ground.cluster.pods}
-    named = [name for name in live.get("scaleStrategy", {}).get("workersToDelete") or () if name in standing]
+    known = live.get("scaleStrategy", {}).get("workersToDelete") or ()
+    named = [name for name in known if name in standing]
+    leaving = (pod.name for pod in ground.cluster.pods if pod.group == shape.group and pod.deleting)
+    named += sorted(name for name in leaving if name not in named)
     if replicas < before:
         free = [name for name in _free_pods(ground.cluster, shape.group, view) if name not in named]
-        leaving = free[: before - replicas]
-        named, replicas = [*named, *leaving], before - len(leaving)
+        drained = free[: before - replicas]
+        named, replicas = [*named, *drained], before - len(drained)
     entry = render_group(observation.service.key, shape, replicas)
-    return {**entry, "scaleStrategy": {"workersToDelete": named}} if named else entry
+    return {**entry, "scaleStrategy": {"workersToDelete": named}} if named or known else entry
 
 
 def _free_pods(cluster: ClusterSeen, group: str, view: RoleView | None) -> list[str]:

@@ -21,6 +21,19 @@ from internvl_runtimes.contract import pods
 HTTP_PORT = 8000
 """Serve's HTTP proxy in each pod."""
 SURGE_PERCENT = 100
+GRACE_S = pods.DRAIN_S + 15
+"""Seconds that a pod has to end: the drain of its node, and Ray's own end."""
+LOST_NODE_S = 30
+"""Seconds after which pods leave a node that does not answer, counted from when Kubernetes says so."""
+_LOST_NODE = [
+    {
+        "key": f"node.kubernetes.io/{taint}",
+        "operator": "Exists",
+        "effect": "NoExecute",
+        "tolerationSeconds": LOST_NODE_S,
+    }
+    for taint in ("not-ready", "unreachable")
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +152,7 @@ def render_head(key: ServiceKey, settings: PodSettings) -> dict[str, Any]:
             settings.image, settings.image_pull_policy, cpu=settings.head.cpu, memory=settings.head.memory
         ),
         "name": "ray-head",
+        "env": _environment({pods.DRAIN_VARIABLE: "0"}),  # nothing of it can move
         "ports": [
             {"name": "gcs", "containerPort": 6379},
             {"name": "dashboard", "containerPort": names.DASHBOARD_PORT},
@@ -211,7 +225,7 @@ def _pod(placement: Placement, secrets: tuple[str, ...]) -> dict[str, Any]:
     pod: dict[str, Any] = {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": 60,
+        "terminationGracePeriodSeconds": GRACE_S,
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": pods.USER_ID,
@@ -224,7 +238,7 @@ def _pod(placement: Placement, secrets: tuple[str, ...]) -> dict[str, Any]:
         pod["imagePullSecrets"] = [{"name": name} for name in secrets]
     wanted = {
         "nodeSelector": placement.node_selector,
-        "tolerations": list(placement.tolerations),
+        "tolerations": [*placement.tolerations, *_LOST_NODE],
         "affinity": placement.affinity,
         "priorityClassName": placement.priority_class_name,
         "runtimeClassName": placement.runtime_class_name,
@@ -237,7 +251,7 @@ def _container(image: str, pull_policy: str, *, cpu: str, memory: str) -> dict[s
         "image": image,
         "imagePullPolicy": pull_policy,
         "workingDir": pods.HOME,  # Ray's dashboard dies silently in a folder that its user may not enter
-        "env": [{"name": name, "value": value} for name, value in pods.ENVIRONMENT.items()],
+        "env": _environment({}),
         "resources": {"requests": {"cpu": cpu, "memory": memory}, "limits": {"memory": memory}},
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -246,6 +260,10 @@ def _container(image: str, pull_policy: str, *, cpu: str, memory: str) -> dict[s
         },
         "volumeMounts": [{"name": "tmp", "mountPath": pods.HOME}],
     }
+
+
+def _environment(changed: dict[str, str]) -> list[dict[str, Any]]:
+    return [{"name": name, "value": value} for name, value in {**pods.ENVIRONMENT, **changed}.items()]
 
 
 def _volumes(claim: str | None) -> list[dict[str, Any]]:

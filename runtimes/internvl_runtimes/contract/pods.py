@@ -6,12 +6,18 @@ RAY_VERSION = "2.60.0"
 USER_ID = 1000
 HOME = "/tmp"  # noqa: S108 - the one folder that a pod with a read-only root may write to
 
+DRAIN_S = 75
+"""Seconds that the replicas of a pod which is told to end go on serving, while others start elsewhere. Serve stops
+them when its own time for open requests (`graceful_shutdown_timeout_s`) is all that is left of it."""
+
+DRAIN_VARIABLE = "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"
 ENVIRONMENT = {
     "HOME": HOME,
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_metrics_report_interval_ms": "1000",
     # The dashboard imports nine modules in as many processes; on a busy node 30 s are too short.
     "RAY_DASHBOARD_SUBPROCESS_MODULE_WAIT_READY_TIMEOUT": "120",
+    DRAIN_VARIABLE: str(DRAIN_S),
 }
 """Variables of every Ray process in a pod."""
 

@@ -71,7 +71,12 @@ def test_a_role_pod_has_its_pool_and_gpu(podless):
     )
     pod = group["template"]["spec"]
     assert pod["nodeSelector"] == {"pool": "vision"}
-    assert pod["tolerations"] == [{"key": "gpu", "operator": "Exists"}]
+    pool, *of_lost_nodes = pod["tolerations"]
+    assert pool == {"key": "gpu", "operator": "Exists"}
+    assert {(one["key"].rpartition("/")[2], one["tolerationSeconds"]) for one in of_lost_nodes} == {
+        ("not-ready", 30),
+        ("unreachable", 30),
+    }
     assert pod["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 1
     assert pod["automountServiceAccountToken"] is False
 
@@ -258,6 +263,19 @@ def test_a_pod_that_was_named_to_go_stays_named_until_it_is_gone(ready_in_pods):
     world.respec(file_spec(language={"pool": "other"}))
     world.kubernetes_takes(world.settle())
     assert scale_of(world, group) == (1, [first.name, second.name])
+
+
+def test_a_pod_that_somebody_deletes_is_named_so_that_kuberay_replaces_it_at_once(ready_in_pods):
+    world = ready_in_pods
+    group = world.group(Role.VISION)
+    [pod] = world.pods_of(group)
+    world.pod_is(pod.name, deleting=True)
+    world.kubernetes_takes(world.settle())
+    assert scale_of(world, group) == (1, [pod.name])
+    assert scale_of(world, world.group(Role.LANGUAGE)) == (1, [])
+    world.loses_pods(group)
+    world.kubernetes_takes(world.settle())
+    assert scale_of(world, group) == (1, []), "nobody is named any more when it is gone"
 
 
 def scale_of(world, group):
