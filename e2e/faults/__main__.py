@@ -14,7 +14,7 @@ from e2e.faults.case import Case, run_case
 from e2e.faults.cases import CASES
 from e2e.faults.endings import ENDINGS, Ending, run_ending
 from e2e.faults.record import Record
-from e2e.faults.world import standing_world
+from e2e.platform.world import standing_world
 
 ALL: tuple[Case | Ending, ...] = (*CASES, *ENDINGS)
 

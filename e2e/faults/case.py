@@ -12,7 +12,7 @@ from e2e.cluster.errors import ClusterFailed
 from e2e.faults.load import Load, constant_load
 from e2e.faults.measured import Request, Spoken, changes, healed_after_s, outages, untrue_s
 from e2e.faults.watching import StatusWatch
-from e2e.faults.world import World
+from e2e.platform.world import World
 
 BEFORE_S = 3.0
 CALM_S = 6.0

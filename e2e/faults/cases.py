@@ -7,7 +7,7 @@ from e2e.faults import rollouts
 from e2e.faults.case import Case
 from e2e.faults.network import cut_between
 from e2e.faults.redis import with_redis
-from e2e.faults.world import World
+from e2e.platform.world import World
 
 TWO_GATEWAYS = {"gateway": {"replicas": 2}}
 CUT_S = 20.0

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from e2e.cluster.nodes.plan import BRIDGE_ADDRESS
-from e2e.faults.world import NAMESPACE, World
+from e2e.platform.world import NAMESPACE, World
 from e2e.setup.cache import Cache
 from e2e.setup.tools import install_packages
 

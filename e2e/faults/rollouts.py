@@ -6,7 +6,7 @@ from functools import partial
 
 from e2e.cluster.control_plane import Component
 from e2e.faults.case import Case
-from e2e.faults.world import World
+from e2e.platform.world import World
 
 SEEN_WITHIN_S = 30.0
 """A failed rollout says what is wrong within this time."""

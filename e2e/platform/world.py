@@ -1,4 +1,4 @@
-"""What the cases have: a cluster with a spare node for vision, the operator, one service, and ways to hurt them."""
+"""A world of one team: a cluster with a spare node for vision, the operator, one service, and ways to hurt them."""
 
 import json
 import random
@@ -19,7 +19,7 @@ from e2e.platform.namespace import make_namespace
 from e2e.platform.story import Story
 from e2e.setup.cache import Cache
 
-NAMESPACE = "faults"
+NAMESPACE = "team"
 NAME = "internvl"
 NODES = (
     NodePlan("cpu", 1, "cpu"),
