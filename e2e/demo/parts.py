@@ -126,8 +126,7 @@ class LocalInstallation:
             future.result()
 
     def _install_operator(self) -> None:
-        self.kubectl("apply", "--server-side", "-f", str(ROOT / "manifests" / "crds"))
-        self._wait_for_kind()
+        self.install_kind()
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM_NAMESPACE}}
         self.kubectl("apply", "-f", "-", stdin=json.dumps(namespace))
         self.kubectl("apply", "-f", str(ROOT / "manifests" / "rbac"))
@@ -135,13 +134,19 @@ class LocalInstallation:
         self._keeper = self._stack.enter_context(ProcessKeeper(self.folder))
         self.start_operator()
 
-    def start_operator(self) -> None:
-        """Start the operator, as at first or again."""
+    def install_kind(self, code: Path = ROOT) -> None:
+        """Apply the CRD of these sources; returns when it is served."""
+        crds = str(code / "manifests" / "crds")
+        self.kubectl("apply", "--server-side", "--force-conflicts", "-f", crds)
+        self._wait_for_kind()
+
+    def start_operator(self, code: Path = ROOT) -> None:
+        """Start the operator of these sources, as at first or again."""
         self._keeper.start(
             OPERATOR,
             [PYTHON, "-m", "internvl_operator"],
             log=self.operator_log,
-            environment=self._operator_environment(),
+            environment={**self._operator_environment(), "PYTHONPATH": _python_path(code)},
         )
 
     def _wait_for_kind(self) -> None:
@@ -173,3 +178,7 @@ class LocalInstallation:
         if isinstance(self.cluster, ControlPlane):
             return self.cluster.service_account_kubeconfig(namespace=SYSTEM_NAMESPACE, name=OPERATOR)
         return self.cluster.kubeconfig()
+
+
+def _python_path(code: Path) -> str:
+    return os.pathsep.join(str(code / name) for name in ("operator", "runtimes", "engines"))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from e2e.bench.result import FOLDER
 from e2e.cluster.errors import ClusterFailed
+from e2e.faults import document
 from e2e.faults.case import Case, run_case
 from e2e.faults.cases import CASES
 from e2e.faults.endings import ENDINGS, Ending, run_ending
@@ -26,6 +27,9 @@ def main() -> int:
     parser.add_argument("--again", action="store_true", help="forget what was measured")
     parser.add_argument("--list", action="store_true", help="show the cases and end")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where faults.json lies")
+    parser.add_argument(
+        "--document", action="store_true", help="write the table of docs/failure-modes.md and end"
+    )
     options = parser.parse_args()
     unknown = set(options.names) - {case.name for case in ALL}
     if unknown:
@@ -33,6 +37,9 @@ def main() -> int:
     if options.list:
         for case in ALL:
             print(f"{case.name:36} {case.title}")
+        return 0
+    if options.document:
+        document.write_table(Record.read(options.folder, images=()).cases)
         return 0
     try:
         with standing_world() as world:

@@ -74,9 +74,9 @@ def _run(case: Case, world: World) -> Outcome:
                 try:
                     case.act(world)
                     _wait_until_calm(case, world, began)
-                except (ClusterFailed, AssertionError) as error:
+                except (ClusterFailed, AssertionError, OSError) as error:
                     trouble = str(error)
-        except (ClusterFailed, ValueError) as error:
+        except (ClusterFailed, ValueError, OSError) as error:
             trouble = trouble or "".join(traceback.format_exception_only(error))
     return _judge(case, load.requests, watch.spoken, fault_at, trouble, time.monotonic() - began)
 

@@ -44,7 +44,7 @@ def run_ending(case: Ending, world: World) -> Outcome:
             _delete(world, whole_namespace=case.whole_namespace)
             world.wait("nothing is left", lambda: not leftovers(world), within_s=case.gone_within_s)
             gone_s = time.monotonic() - deleted_at
-    except (ClusterFailed, AssertionError) as error:
+    except (ClusterFailed, AssertionError, OSError) as error:
         trouble, left = str(error), leftovers(world)
     if case.whole_namespace:
         make_namespace(world.cluster, NAMESPACE, client=world.operator)

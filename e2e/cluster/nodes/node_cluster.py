@@ -5,6 +5,7 @@ Everything goes at the end of the block, and also when this process is killed.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -230,7 +231,8 @@ class NodeCluster:
         while not self._holds(is_reached):
             if time.monotonic() > deadline:
                 kept = self._cache.path("logs", "cluster-failure")
-                self.dump(kept)
+                with contextlib.suppress(OSError):  # the server that is to be asked may be what failed
+                    self.dump(kept)
                 raise StartFailed(f"not within {within_s:.0f} s: {what}. Objects, events and logs: {kept}")
             time.sleep(_POLL_S)
 
