@@ -58,12 +58,14 @@ class VisionReplica:
 
         self._encoder = VisionEncoder(RayRecorder(metrics.ALL))
         self._reports: asyncio.Task[None] | None = None
+        self._readiness: asyncio.Task[None] | None = None
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Apply the operator's configuration."""
         from internvl_runtimes.deployments.loading import parse_config
 
         await self._encoder.reconfigure(parse_config(VisionConfig, user_config))
+        self._readiness = self._readiness or _serve_readiness(_passes(self._encoder.check_health))
         self._reports = self._reports or _report(self._encoder.record_load)
 
     async def encode(self, request: EncodeRequest) -> Features:
@@ -84,12 +86,14 @@ class LanguageReplica:
 
         self._model = LanguageModel(RayRecorder(metrics.ALL))
         self._reports: asyncio.Task[None] | None = None
+        self._readiness: asyncio.Task[None] | None = None
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Apply the operator's configuration."""
         from internvl_runtimes.deployments.loading import parse_config
 
         await self._model.reconfigure(parse_config(LanguageConfig, user_config))
+        self._readiness = self._readiness or _serve_readiness(_passes(self._model.check_health))
         self._reports = self._reports or _report(self._model.record_load)
 
     async def generate(
@@ -125,17 +129,7 @@ class GatewayReplica:
         from internvl_runtimes.deployments.loading import parse_config
 
         await self._gateway.reconfigure(parse_config(GatewayConfig, user_config))
-        self._readiness = self._readiness or self._serve_readiness()
-
-    def _serve_readiness(self) -> asyncio.Task[None] | None:
-        """In a pod of the operator's: tell the kubelet whether this replica takes requests."""
-        from internvl_runtimes.deployments.readiness import ReadinessServer
-
-        port = os.environ.get(pods.READY_PORT_VARIABLE)
-        if not port:
-            return None
-        server = ReadinessServer(lambda: self._gateway.is_ready, host="0.0.0.0", port=int(port))  # noqa: S104
-        return asyncio.get_running_loop().create_task(server.run())
+        self._readiness = self._readiness or _serve_readiness(lambda: self._gateway.is_ready)
 
     def __serve_build_asgi_app__(self) -> Any:  # Serve's name
         """The HTTP side; Serve calls this once after the constructor."""
@@ -174,6 +168,28 @@ def _report(record: Callable[[], None]) -> asyncio.Task[None]:
             await asyncio.sleep(_REPORT_S)
 
     return asyncio.get_running_loop().create_task(forever())
+
+
+def _serve_readiness(is_ready: Callable[[], bool]) -> asyncio.Task[None] | None:
+    """In a pod of the operator's: tell the kubelet whether this replica takes requests."""
+    from internvl_runtimes.deployments.readiness import ReadinessServer
+
+    port = os.environ.get(pods.READY_PORT_VARIABLE)
+    if not port:
+        return None
+    server = ReadinessServer(is_ready, host="0.0.0.0", port=int(port))  # noqa: S104 - inside a pod
+    return asyncio.get_running_loop().create_task(server.run())
+
+
+def _passes(check_health: Callable[[], None]) -> Callable[[], bool]:
+    def passes() -> bool:
+        try:
+            check_health()
+        except Exception:  # what Serve takes for ill, whatever it is
+            return False
+        return True
+
+    return passes
 
 
 def _check(args: dict[str, Any]) -> None:

@@ -182,27 +182,22 @@ def _worker_pod(key: ServiceKey, shape: PodShape) -> dict[str, Any]:
     container = {
         **_container(shape.image, shape.image_pull_policy, cpu=shape.cpu, memory=shape.memory),
         "name": "ray-worker",
+        "env": _environment({pods.READY_PORT_VARIABLE: str(pods.READY_PORT)}),
     }
     if shape.gpus:
         container["resources"]["limits"][shape.gpu_resource] = shape.gpus
     if shape.claim is not None:
         mount = {"name": "model", "mountPath": f"{CLAIMS_FOLDER}/{shape.claim}", "readOnly": True}
         container["volumeMounts"] = [*container["volumeMounts"], mount]
+    container["ports"] = [{"name": "ready", "containerPort": pods.READY_PORT}]
     if shape.role is Role.GATEWAY:
-        container["ports"] = [
-            {"name": "http", "containerPort": HTTP_PORT},
-            {"name": "ready", "containerPort": pods.READY_PORT},
-        ]
-        container["env"] = [
-            *container["env"],
-            {"name": pods.READY_PORT_VARIABLE, "value": str(pods.READY_PORT)},
-        ]
-        container["readinessProbe"] = {
-            "httpGet": {"path": pods.READY_PATH, "port": "ready"},
-            "periodSeconds": 2,
-            "timeoutSeconds": 2,
-            "failureThreshold": 2,
-        }
+        container["ports"].append({"name": "http", "containerPort": HTTP_PORT})
+    container["readinessProbe"] = {
+        "httpGet": {"path": pods.READY_PATH, "port": "ready"},
+        "periodSeconds": 2,
+        "timeoutSeconds": 2,
+        "failureThreshold": 2,
+    }
     pod = {
         **_pod(shape.placement, shape.image_pull_secrets),
         "containers": [container],

@@ -23,5 +23,5 @@ ENVIRONMENT = {
 
 READY_PORT = 8001
 READY_PATH = "/readyz"
-READY_PORT_VARIABLE = "INTERNVL_GATEWAY_READY_PORT"
-"""Set in gateway pods: the gateway replica of that pod answers there whether it takes requests."""
+READY_PORT_VARIABLE = "INTERNVL_READY_PORT"
+"""Set in the pods of all roles: the replica of that pod answers there whether it takes requests."""

@@ -1,8 +1,8 @@
-"""The readiness of a gateway pod, answered by the gateway replica of that very pod.
+"""The readiness of a pod, answered by the replica in that very pod.
 
-Serve's proxy would not do: it answers from any pod's gateway. A pod without a gateway replica has nobody on this
-port, and is not ready by that. Nothing is said about the vision or the language side: their loss must not take the
-pods away that tell clients about it. Called by `app`.
+Serve's proxy would not do for a gateway: it answers from any pod's. A pod without a replica has nobody on this port,
+and is not ready by that: so a disruption budget counts models that are loaded, not pods that run. A gateway says
+nothing about the other sides: their loss must not take the pods away that tell clients about it. Called by `app`.
 """
 
 import asyncio

@@ -69,9 +69,17 @@ def test_the_model_is_mounted_read_only_on_every_worker():
         assert mounts["model"] == {"name": "model", "mountPath": "/models/models", "readOnly": True}, name
 
 
-def test_only_gateway_pods_are_asked_for_their_own_gateway():
-    asked = {name for name, t in pods() if "readinessProbe" in t["spec"]["containers"][0]}
-    assert {name.partition("-")[0] for name in asked} == {"gateway"}
+def test_every_role_pod_is_asked_for_its_own_replica_and_only_a_gateway_serves_http():
+    for name, template in pods():
+        container = template["spec"]["containers"][0]
+        ports = {port["name"]: port["containerPort"] for port in container.get("ports", ())}
+        if name == "head":
+            assert "readinessProbe" not in container, "KubeRay's own"
+            continue
+        assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "ready"}, name
+        variables = {one["name"]: one["value"] for one in container["env"]}
+        assert variables["INTERNVL_READY_PORT"] == str(ports["ready"]), name
+        assert ("http" in ports) == name.startswith("gateway-")
 
 
 @pytest.mark.parametrize(
