@@ -13,7 +13,8 @@ from typing import Any
 import yaml
 
 from internvl_operator.api import labels, wire
-from internvl_operator.api.spec import PATTERN_MESSAGES, InternVLServiceSpec
+from internvl_operator.api.patterns import PATTERN_MESSAGES
+from internvl_operator.api.spec import InternVLServiceSpec
 from internvl_operator.api.status import Status
 
 FILE_NAME = f"{labels.GROUP}_{labels.PLURAL}.yaml"

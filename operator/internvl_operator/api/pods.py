@@ -4,6 +4,7 @@ Users name a pool; what that means on this cluster (nodes, tolerations, GPU reso
 """
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Annotated, Any
 
 import yaml
@@ -83,6 +84,13 @@ class GcsSettings(Wire):
     ] = None
 
 
+class RouteKind(StrEnum):
+    """What may stand before a service for clients outside the cluster."""
+
+    HTTP_ROUTE = "HTTPRoute"
+    INGRESS = "Ingress"
+
+
 class PodSettings(Wire):
     """The whole file."""
 
@@ -99,6 +107,12 @@ class PodSettings(Wire):
         cpu="500m", memory="2Gi"
     )
     gcs: Annotated[GcsSettings, Field(description="What Ray's head keeps outside of itself.")] = GcsSettings()
+    routes: Annotated[
+        tuple[RouteKind, ...],
+        Field(
+            description="Routes that users may ask for in spec.gateway; the operator needs rights on them."
+        ),
+    ] = ()
 
 
 def parse_pod_settings(text: str) -> PodSettings:

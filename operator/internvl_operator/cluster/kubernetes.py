@@ -34,6 +34,8 @@ OBJECTS = {
     "NetworkPolicy": create_namespaced_resource(
         "networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"
     ),
+    "HTTPRoute": create_namespaced_resource("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes"),
+    "Ingress": create_namespaced_resource("networking.k8s.io", "v1", "Ingress", "ingresses"),
     "Pod": create_namespaced_resource("", "v1", "Pod", "pods"),
     "Secret": create_namespaced_resource("", "v1", "Secret", "secrets"),
 }
@@ -197,6 +199,14 @@ class Kubernetes:
                 force=True,
             )
         )
+
+    async def delete_object(self, kind: str, namespace: str, name: str) -> None:
+        """Delete it; nothing happens when there is none."""
+        try:
+            await _call(self._client.delete(OBJECTS[kind], name, namespace=namespace))
+        except ApiFault as fault:
+            if not fault.is_gone:
+                raise
 
     async def create_object(self, manifest: dict[str, Any]) -> None:
         """Create it; a conflict when there is one of that name."""

@@ -1,5 +1,6 @@
 """Checks about the pods of a service with a Ray cluster of its own. Called by `checks`, whose lists give their order."""
 
+from collections.abc import Collection
 from datetime import datetime
 
 from internvl_operator.api import labels, names
@@ -9,6 +10,7 @@ from internvl_operator.api.names import Role
 from internvl_operator.plan import failures
 from internvl_operator.plan.findings import Finding, progress
 from internvl_operator.plan.observation import ClusterSeen, Observation, PodSeen
+from internvl_operator.render import optional_objects
 from internvl_operator.render.cluster_objects import Manifest, ObjectId
 
 KUBERAY_WITHIN_S = 30.0
@@ -70,12 +72,13 @@ def ray_cluster_refused(cluster: ClusterSeen) -> Finding | None:
 
 def object_refused(cluster: ClusterSeen) -> Finding | None:
     """The API server does not take some object; what runs may run on."""
-    return _refused(cluster, ())
+    kinds = {identity.kind for identity in cluster.refused}
+    return _refused(cluster, kinds - set(optional_objects.KINDS))
 
 
-def _refused(cluster: ClusterSeen, kinds: tuple[str, ...]) -> Finding | None:
+def _refused(cluster: ClusterSeen, kinds: Collection[str]) -> Finding | None:
     for identity, sentence in sorted(cluster.refused.items()):
-        if not kinds or identity.kind in kinds:
+        if identity.kind in kinds:
             message = f"{identity.kind} {identity.name}: {sentence.rstrip('. ')}; it is tried again"
             return Finding(reason=Reason.KUBERNETES_REFUSED, message=failures.shorten(message))
     return None
@@ -85,8 +88,8 @@ def object_not_ours(observation: Observation, cluster: ClusterSeen) -> Finding |
     """Somebody else's object has one of our names, perhaps an earlier service's that is being deleted."""
     service = observation.service
     for identity, live in sorted(cluster.objects.items()):
-        if not _is_owned(live, uid=service.uid):
-            if _is_owned(live, name=service.key.name):
+        if identity.kind not in optional_objects.KINDS and not is_owned(live, uid=service.uid):
+            if is_owned(live, name=service.key.name):
                 return progress(
                     Reason.CLUSTER_STARTING,
                     f"the {identity.kind} {identity.name} of an earlier service of this name is being deleted",
@@ -161,7 +164,7 @@ def pods_refused(cluster: ClusterSeen, key: ServiceKey, role: Role) -> Finding |
     return Finding(reason=Reason.POD_FAILED, message=message, role=role)
 
 
-def _is_owned(live: Manifest, **owner: str) -> bool:
+def is_owned(live: Manifest, **owner: str) -> bool:
     """Whether an InternVLService with these fields owns the object."""
     return any(
         found.get("kind") == labels.KIND and owner.items() <= found.items()

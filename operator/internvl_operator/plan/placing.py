@@ -12,6 +12,7 @@ from typing import Any
 from internvl_operator.api import names
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.names import Role
+from internvl_operator.plan import optional_objects
 from internvl_operator.plan.observation import ClusterSeen, Observation, PodSeen, ReplicaState
 from internvl_operator.plan.serving import RoleView
 from internvl_operator.render import cluster_objects
@@ -53,8 +54,11 @@ def wanted_objects(
         cluster_objects.render_network_policy(owner, operator_namespace=settings.lease_namespace),
         cluster_objects.render_gateway_policy(owner),
         cluster_objects.render_ray_cluster(owner, offer, groups),
-        cluster_objects.render_front(owner),
+        cluster_objects.render_front(
+            owner, optional_kinds=optional_objects.kinds_to_announce(observation, ground.cluster)
+        ),
         *cluster_objects.render_budgets(owner, {role: service.spec.replicas(role) for role in Role}),
+        *optional_objects.wanted(observation, ground.cluster),
     )
 
 

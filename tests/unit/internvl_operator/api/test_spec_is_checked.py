@@ -71,6 +71,39 @@ def test_threads_are_cores_rounded_up():
         ({"model": MODEL, "language": {"memory": "lots"}}, "spec.language.memory", "4Gi"),
         ({"model": MODEL, "language": {"memory": 1.5}}, "spec.language.memory", "quotes"),
         ({"model": MODEL, "language": {"maxModelLen": 3}}, "spec.language.maxModelLen", "16"),
+        ({"model": MODEL, "gateway": {"route": {}}}, "spec.gateway.route.parentRefs", "required"),
+        (
+            {"model": MODEL, "gateway": {"route": {"parentRefs": []}}},
+            "spec.gateway.route.parentRefs",
+            "at least 1",
+        ),
+        (
+            {"model": MODEL, "gateway": {"ingress": {"host": "Example"}}},
+            "spec.gateway.ingress.host",
+            "DNS name",
+        ),
+        (
+            {"model": MODEL, "gateway": {"ingress": {"host": "a.b", "annotations": {}}}},
+            "spec.gateway.ingress.annotations",
+            "does not exist",
+        ),
+        (
+            {
+                "model": MODEL,
+                "gateway": {"ingress": {"host": "a.b"}, "route": {"parentRefs": [{"name": "g"}]}},
+            },
+            "spec.gateway",
+            "not both",
+        ),
+        (
+            {
+                "model": MODEL,
+                "backend": {"ray": {"address": "http://ray:8265"}},
+                "gateway": {"ingress": {"host": "a.b"}},
+            },
+            "spec",
+            "leave backend out",
+        ),
     ],
 )
 def test_what_is_wrong_is_named_with_its_field(spec, field, words):
