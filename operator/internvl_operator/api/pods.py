@@ -91,6 +91,28 @@ class RouteKind(StrEnum):
     INGRESS = "Ingress"
 
 
+class Scrape(StrEnum):
+    """How Prometheus finds the pods of Ray."""
+
+    ANNOTATIONS = "annotations"
+    """`prometheus.io/*` on each pod."""
+    POD_MONITOR = "podMonitor"
+    """A PodMonitor of Prometheus Operator for each service."""
+    NONE = "none"
+
+
+class MetricsSettings(Wire):
+    """How the metrics of Ray's pods are collected: port 8080, path /metrics."""
+
+    by: Annotated[Scrape, Field(description="How Prometheus finds the pods.")] = Scrape.ANNOTATIONS
+    labels: Annotated[
+        dict[str, str],
+        Field(
+            default_factory=dict, description="Labels of the PodMonitors, by which Prometheus selects them."
+        ),
+    ]
+
+
 class PodSettings(Wire):
     """The whole file."""
 
@@ -113,6 +135,7 @@ class PodSettings(Wire):
             description="Routes that users may ask for in spec.gateway; the operator needs rights on them."
         ),
     ] = ()
+    metrics: Annotated[MetricsSettings, Field(default_factory=MetricsSettings)]
 
 
 def parse_pod_settings(text: str) -> PodSettings:

@@ -36,6 +36,7 @@ OBJECTS = {
     ),
     "HTTPRoute": create_namespaced_resource("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes"),
     "Ingress": create_namespaced_resource("networking.k8s.io", "v1", "Ingress", "ingresses"),
+    "PodMonitor": create_namespaced_resource("monitoring.coreos.com", "v1", "PodMonitor", "podmonitors"),
     "Pod": create_namespaced_resource("", "v1", "Pod", "pods"),
     "Secret": create_namespaced_resource("", "v1", "Secret", "secrets"),
 }

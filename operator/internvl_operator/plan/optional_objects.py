@@ -8,7 +8,7 @@ from typing import Any
 
 from internvl_operator.api import names
 from internvl_operator.api.conditions import Reason
-from internvl_operator.api.pods import RouteKind
+from internvl_operator.api.pods import RouteKind, Scrape
 from internvl_operator.plan import failures
 from internvl_operator.plan.cluster_checks import is_owned
 from internvl_operator.plan.findings import Finding
@@ -19,6 +19,8 @@ from internvl_operator.render.cluster_objects import Manifest, ObjectId, Owner
 _INSTALL = {
     RouteKind.HTTP_ROUTE.value: "install the Gateway API (gateway.networking.k8s.io/v1), or use "
     "spec.gateway.ingress instead of spec.gateway.route",
+    optional_objects.POD_MONITOR: "install Prometheus Operator (monitoring.coreos.com/v1), or set the chart's value "
+    "kuberay.metrics.by to annotations",
 }
 
 
@@ -27,8 +29,12 @@ def asked_for(observation: Observation) -> tuple[Manifest, ...]:
     service, offer = observation.service, observation.offer
     if service.spec is None or offer is None:
         return ()
-    route = optional_objects.render_route(Owner(service.key, service.uid), service.spec.gateway)
-    return () if route is None or route["kind"] not in offer.routes else (route,)
+    owner = Owner(service.key, service.uid)
+    route = optional_objects.render_route(owner, service.spec.gateway)
+    routes = () if route is None or route["kind"] not in offer.routes else (route,)
+    if offer.metrics.by is not Scrape.POD_MONITOR:
+        return routes
+    return (*routes, optional_objects.render_pod_monitor(owner, offer.metrics.labels))
 
 
 def wanted(observation: Observation, cluster: ClusterSeen) -> tuple[Manifest, ...]:

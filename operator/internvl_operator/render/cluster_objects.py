@@ -11,11 +11,8 @@ from internvl_operator.api import labels, names
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.names import Role
 from internvl_operator.api.pods import PodSettings, RedisSettings
-from internvl_operator.render.groups import HTTP_PORT, pod_labels, render_head
+from internvl_operator.render.groups import HTTP_PORT, METRICS_PORT, pod_labels, render_head
 from internvl_runtimes.contract import pods
-
-METRICS_PORT = 8080
-"""Of Ray's exporter in each pod; KubeRay's choice."""
 
 FRONT_PORT = 80
 

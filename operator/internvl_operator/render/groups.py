@@ -12,7 +12,7 @@ from typing import Any
 from internvl_operator.api import labels, names
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.names import Role
-from internvl_operator.api.pods import Placement, PodSettings
+from internvl_operator.api.pods import Placement, PodSettings, Scrape
 from internvl_operator.api.spec import CLAIMS_FOLDER, InternVLServiceSpec
 from internvl_operator.render.serve_config import Site, Slot
 from internvl_operator.render.serve_schema import encode_json
@@ -20,6 +20,9 @@ from internvl_runtimes.contract import pods
 
 HTTP_PORT = 8000
 """Serve's HTTP proxy in each pod."""
+METRICS_PORT = 8080
+"""Of Ray's exporter in each pod; KubeRay's choice, which it calls `metrics`."""
+METRICS_PATH = "/metrics"
 SURGE_PERCENT = 100
 GRACE_S = pods.DRAIN_S + 15
 """Seconds that a pod has to end: the drain of its node, and Ray's own end."""
@@ -52,6 +55,8 @@ class PodShape:
     gpus: int = 0
     gpu_resource: str = ""
     claim: str | None = None
+    is_annotated: bool = True
+    """Whether Prometheus is told by annotations to scrape them; of the pods, but no new group."""
 
     @property
     def group(self) -> str:
@@ -83,6 +88,7 @@ def pod_shapes(spec: InternVLServiceSpec, settings: PodSettings) -> dict[Role, P
             memory=settings.gateway.memory,
             cores=1,
             claim=spec.model.claim,  # its tokenizer and configuration lie there
+            is_annotated=settings.metrics.by is Scrape.ANNOTATIONS,
         ),
     }
 
@@ -102,6 +108,7 @@ def _side(role: Role, spec: InternVLServiceSpec, settings: PodSettings) -> PodSh
         gpus=pool.gpus if wanted.gpus is None else wanted.gpus,
         gpu_resource=pool.gpu_resource,
         claim=spec.model.claim,
+        is_annotated=settings.metrics.by is Scrape.ANNOTATIONS,
     )
 
 
@@ -138,7 +145,10 @@ def render_group(key: ServiceKey, shape: PodShape, replicas: int) -> dict[str, A
             "resources": f"'{resources}'",  # a word of KubeRay's shell line
         },
         "template": {
-            "metadata": {"labels": pod_labels(key, shape.role)},
+            "metadata": {
+                "labels": pod_labels(key, shape.role),
+                "annotations": _scrape_annotations(shape.is_annotated),
+            },
             "spec": _worker_pod(key, shape),
         },
     }
@@ -163,7 +173,10 @@ def render_head(key: ServiceKey, settings: PodSettings) -> dict[str, Any]:
         "serviceType": "ClusterIP",
         "rayStartParams": {"num-cpus": "0", "dashboard-host": "0.0.0.0"},  # noqa: S104 - inside a pod
         "template": {
-            "metadata": {"labels": {labels.ROLE: "head"}},
+            "metadata": {
+                "labels": {labels.ROLE: "head"},
+                "annotations": _scrape_annotations(settings.metrics.by is Scrape.ANNOTATIONS),
+            },
             "spec": {
                 **_pod(settings.head, settings.image_pull_secrets),
                 "containers": [container],
@@ -176,6 +189,15 @@ def render_head(key: ServiceKey, settings: PodSettings) -> dict[str, Any]:
 def pod_labels(key: ServiceKey, role: Role) -> dict[str, str]:
     """Labels by which a role's pods are found."""
     return {labels.SERVICE: key.name, labels.ROLE: role.value}
+
+
+def _scrape_annotations(is_wanted: bool) -> dict[str, str]:
+    """What Prometheus' usual configuration asks pods for. "false" is said, so that a change of mind is a change."""
+    return {
+        "prometheus.io/scrape": str(is_wanted).lower(),
+        "prometheus.io/port": str(METRICS_PORT),
+        "prometheus.io/path": METRICS_PATH,
+    }
 
 
 def _worker_pod(key: ServiceKey, shape: PodShape) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Objects that only some services have, of kinds that only some clusters know: the route before the front Service.
+"""Objects that only some services have, of kinds that only some clusters know: routes and the PodMonitor.
 
 They are read only for a service that has them or may have them, which the front Service's annotation says.
 """
@@ -11,8 +11,10 @@ from internvl_operator.api.pods import RouteKind
 from internvl_operator.api.route_spec import HttpRouteSpec, IngressSpec
 from internvl_operator.api.spec import GatewaySpec
 from internvl_operator.render.cluster_objects import FRONT_PORT, Manifest, Owner
+from internvl_operator.render.groups import METRICS_PATH
 
-KINDS = (RouteKind.HTTP_ROUTE.value, RouteKind.INGRESS.value)
+POD_MONITOR = "PodMonitor"
+KINDS = (RouteKind.HTTP_ROUTE.value, RouteKind.INGRESS.value, POD_MONITOR)
 """All of them; none of another kind is ever deleted."""
 
 
@@ -27,6 +29,21 @@ def render_route(owner: Owner, gateway: GatewaySpec) -> Manifest | None:
     if gateway.route is not None:
         return _http_route(owner, gateway.route)
     return None if gateway.ingress is None else _ingress(owner, gateway.ingress)
+
+
+def render_pod_monitor(owner: Owner, more_labels: Mapping[str, str]) -> Manifest:
+    """Prometheus Operator's way to the metrics of all pods of the service's Ray cluster."""
+    metadata = owner.metadata(names.front(owner.key))
+    return {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": POD_MONITOR,
+        "metadata": {**metadata, "labels": {**more_labels, **metadata["labels"]}},
+        "spec": {
+            "selector": {"matchLabels": {"ray.io/cluster": names.ray_cluster(owner.key)}},
+            "podTargetLabels": [labels.SERVICE, labels.ROLE],
+            "podMetricsEndpoints": [{"port": "metrics", "path": METRICS_PATH}],
+        },
+    }
 
 
 def _http_route(owner: Owner, route: HttpRouteSpec) -> Manifest:

@@ -100,6 +100,15 @@ def test_a_new_image_rolls_every_pool():
     assert all(before[role].group != after[role].group for role in Role)
 
 
+def test_a_spec_of_before_has_the_groups_of_before_so_that_an_upgrade_rolls_nothing():
+    offer = parse_pod_settings(
+        "{image: 'r:1', imagePullSecrets: [reg], pools: {a: {gpus: 1, runtimeClassName: nvidia}, "
+        "b: {nodeSelector: {pool: b}, tolerations: [{key: gpu, operator: Exists}]}}}"
+    )
+    groups = {shape.group for shape in pod_shapes(parse_spec(SPEC), offer).values()}
+    assert groups == {"vision-436a2637", "language-1bafbf0c", "gateway-29e910ad"}
+
+
 # --- who may call whom: an evaluator of NetworkPolicies as far as ours go
 
 POLICIES = [render_network_policy(OWNER, operator_namespace="internvl-system"), render_gateway_policy(OWNER)]

@@ -1,9 +1,9 @@
-"""What stands before the front Service for clients outside the cluster, as a whole."""
+"""Objects that only some services have, as a whole."""
 
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.spec import parse_spec
 from internvl_operator.render.cluster_objects import Owner, render_front
-from internvl_operator.render.optional_objects import announced_kinds, render_route
+from internvl_operator.render.optional_objects import announced_kinds, render_pod_monitor, render_route
 
 OWNER = Owner(ServiceKey("team", "nano"), "uid-1")
 METADATA = {
@@ -88,3 +88,17 @@ def test_the_front_service_remembers_the_kinds_and_says_nothing_where_there_neve
 def test_somebody_who_edits_the_annotation_makes_no_other_kind_be_read():
     front = render_front(OWNER, optional_kinds=("Secret", "Ingress", ""))
     assert announced_kinds(front) == ("Ingress",)
+
+
+def test_a_pod_monitor_finds_every_pod_of_the_service_and_keeps_our_labels():
+    monitor = render_pod_monitor(OWNER, {"release": "prometheus", "serving.internvl.io/service": "other"})
+    assert monitor == {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PodMonitor",
+        "metadata": {**METADATA, "labels": {**METADATA["labels"], "release": "prometheus"}},
+        "spec": {
+            "selector": {"matchLabels": {"ray.io/cluster": "nano-ray"}},
+            "podTargetLabels": ["serving.internvl.io/service", "serving.internvl.io/role"],
+            "podMetricsEndpoints": [{"port": "metrics", "path": "/metrics"}],
+        },
+    }
