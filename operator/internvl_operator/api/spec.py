@@ -17,6 +17,7 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
+from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails
 
 from internvl_operator.addresses import parse_ray_address
@@ -30,6 +31,7 @@ from internvl_operator.api.patterns import (
     REVISION_PATTERN,
     URI_PATTERN,
 )
+from internvl_operator.api.pod_spec import PodFields
 from internvl_operator.api.route_spec import HttpRouteSpec, IngressSpec
 from internvl_operator.api.wire import Wire, cel_rules
 from internvl_operator.errors import Rejected
@@ -120,12 +122,17 @@ CLAIM_MESSAGE = (
     "model.uri pvc:// needs pods of the service's own, which an existing Ray cluster does not have; "
     "leave backend out, or mount the claim on its nodes and write file:///path"
 )
-POD_FIELDS = ("gateway.route", "gateway.ingress")
+POD_FIELDS = (
+    "gateway.route",
+    "gateway.ingress",
+    *(f"{role}.{to_camel(field)}" for role in Role for field in PodFields.model_fields),
+)
 """What only pods of the service's own can have."""
 POD_FIELDS_RULE = f"!has(self.backend) || !({' || '.join(f'has(self.{field})' for field in POD_FIELDS)})"
 POD_FIELDS_MESSAGE = (
-    f"{', '.join(POD_FIELDS)} are about pods of the service's own, which an existing Ray cluster does not have; "
-    "leave backend out, or remove them"
+    f"{', '.join(to_camel(field) for field in PodFields.model_fields)} of a role, gateway.route and gateway.ingress "
+    "are about pods of the service's own, which an existing Ray cluster does not have; leave backend out, or remove "
+    "them"
 )
 ONE_ROUTE_RULE = "!has(self.route) || !has(self.ingress)"
 ONE_ROUTE_MESSAGE = "gateway has a route or an ingress, not both; remove one"
@@ -216,7 +223,7 @@ class BackendSpec(Wire):
     ray: Annotated[RayBackendSpec, Field(description="An existing Ray cluster, driven by its REST API.")]
 
 
-class RoleSpec(Wire):
+class RoleSpec(PodFields):
     """What both sides have in common."""
 
     model_config = ConfigDict(json_schema_extra=cel_rules((REPLICAS_RULE, REPLICAS_MESSAGE)))
@@ -317,7 +324,7 @@ class LanguageSpec(RoleSpec):
     ] = None
 
 
-class GatewaySpec(Wire):
+class GatewaySpec(PodFields):
     """What answers HTTP."""
 
     model_config = ConfigDict(json_schema_extra=cel_rules((ONE_ROUTE_RULE, ONE_ROUTE_MESSAGE)))
@@ -385,13 +392,20 @@ class InternVLServiceSpec(Wire):
         """Why the service cannot live on a Ray cluster of somebody else; None when it can."""
         if self.model.claim is not None:
             return CLAIM_MESSAGE
-        parts = (field.split(".") for field in POD_FIELDS)
-        has_one = any(getattr(getattr(self, block), name) is not None for block, name in parts)
-        return POD_FIELDS_MESSAGE if has_one else None
+        return POD_FIELDS_MESSAGE if any(self._has(*field.split(".")) for field in POD_FIELDS) else None
+
+    def _has(self, block: str, field: str) -> bool:
+        """CEL's `has`: whether somebody wrote the field."""
+        written = getattr(self, block).model_fields_set
+        return field in {to_camel(name) for name in written}
 
     def role(self, role: Role) -> RoleSpec:
         """The block of a role that has one (the gateway has another form)."""
         return {Role.VISION: self.vision, Role.LANGUAGE: self.language}[role]
+
+    def pod_fields(self, role: Role) -> PodFields:
+        """What is said about a role's pods."""
+        return self.gateway if role is Role.GATEWAY else self.role(role)
 
     def replicas(self, role: Role) -> int:
         """Replicas that are wanted of a role."""

@@ -42,6 +42,9 @@ OBJECTS = {
 }
 """Kinds that a service's own Ray cluster is made of."""
 
+_UNFIT_MANIFEST = "failed to create typed patch object"
+"""Of the API server's sentence about an applied manifest with a field that its kind does not have."""
+
 T = TypeVar("T")
 
 
@@ -269,6 +272,8 @@ async def _call(request: Awaitable[T]) -> T:
         return await request
     except ApiError as fault:
         code = fault.status.code or fault.response.status_code
+        if _UNFIT_MANIFEST in str(fault.status.message):
+            code = 422  # it says 500, but nothing will pass until the manifest is another
         raise ApiFault(code, f"the API server answers {code}: {fault.status.message}") from fault
     except httpx2.HTTPStatusError as fault:
         code = fault.response.status_code

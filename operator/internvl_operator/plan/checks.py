@@ -83,6 +83,7 @@ def cluster_unfit(observation: Observation, settings: Settings) -> Finding | Non
     return (
         cluster_checks.name_too_long(observation)
         or cluster_checks.pool_unknown(observation)
+        or cluster_checks.pod_patch_refused(observation)
         or cluster_checks.kubernetes_trouble(cluster)
         or cluster_checks.object_not_ours(observation, cluster)
         or cluster_checks.head_not_ready(observation, cluster)

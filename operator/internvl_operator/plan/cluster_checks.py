@@ -7,11 +7,13 @@ from internvl_operator.api import labels, names
 from internvl_operator.api.conditions import Reason
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.names import Role
+from internvl_operator.errors import Rejected
 from internvl_operator.plan import failures
 from internvl_operator.plan.findings import Finding, progress
 from internvl_operator.plan.observation import ClusterSeen, Observation, PodSeen
 from internvl_operator.render import optional_objects
 from internvl_operator.render.cluster_objects import Manifest, ObjectId
+from internvl_operator.render.groups import pod_shapes, pool_of, render_group
 
 KUBERAY_WITHIN_S = 30.0
 """KubeRay acts on a new RayCluster within a second or two; after this it is not there."""
@@ -33,14 +35,28 @@ def pool_unknown(observation: Observation) -> Finding | None:
     offered = ", ".join(sorted(offer.pools)) or "none"
     for role in (Role.VISION, Role.LANGUAGE):
         pool = spec.role(role).pool
-        if pool not in offer.pools:
+        if pool_of(spec.role(role), offer) is None:
             what = (
-                f"spec.{role}.pool is missing"
+                f"spec.{role}.pool is missing, and no placement stands in for it"
                 if pool is None
                 else f"spec.{role}.pool: there is no pool {pool!r}"
             )
             message = f"{what}; choose one that the administrator offers ({offered})"
             return Finding(reason=Reason.POOL_NOT_FOUND, message=message, role=role)
+    return None
+
+
+def pod_patch_refused(observation: Observation) -> Finding | None:
+    """A patch of a role's pods does not pass its guards; the pools are known to be good."""
+    spec, offer = observation.service.spec, observation.offer
+    if spec is None or offer is None:
+        return None
+    for role, shape in pod_shapes(spec, offer).items():
+        try:
+            render_group(observation.service.key, shape, 0)
+        except Rejected as fault:
+            message = failures.shorten(f"spec.{role}.podPatch: {fault}; what ran before is left as it is")
+            return Finding(reason=Reason.SPEC_INVALID, message=message, role=role)
     return None
 
 

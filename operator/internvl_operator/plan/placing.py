@@ -12,7 +12,7 @@ from typing import Any
 from internvl_operator.api import names
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.names import Role
-from internvl_operator.plan import optional_objects
+from internvl_operator.plan import cluster_checks, optional_objects
 from internvl_operator.plan.observation import ClusterSeen, Observation, PodSeen, ReplicaState
 from internvl_operator.plan.serving import RoleView
 from internvl_operator.render import cluster_objects
@@ -32,11 +32,11 @@ class Ground:
 
 
 def ground_of(observation: Observation) -> Ground | None:
-    """The pods of a service with a cluster of its own, whose spec and pools are good; else None."""
+    """The pods of a service with a cluster of its own, whose spec, pools and patches are good; else None."""
     spec, offer, cluster = observation.service.spec, observation.offer, observation.cluster
     if spec is None or offer is None or cluster is None or cluster.trouble is not None:
         return None
-    if any(spec.role(role).pool not in offer.pools for role in (Role.VISION, Role.LANGUAGE)):
+    if cluster_checks.pool_unknown(observation) or cluster_checks.pod_patch_refused(observation):
         return None
     shapes = pod_shapes(spec, offer)
     return Ground(shapes=shapes, site=pod_site(shapes), cluster=cluster)

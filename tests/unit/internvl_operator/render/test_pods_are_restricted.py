@@ -14,6 +14,7 @@ from internvl_operator.render.cluster_objects import (
     render_ray_cluster,
 )
 from internvl_operator.render.groups import pod_shapes, render_group
+from internvl_operator.render.restricted import check_restricted
 
 KEY = ServiceKey("team", "nano")
 OWNER = Owner(KEY, "uid-1")
@@ -49,6 +50,11 @@ def test_every_pod_fulfils_the_restricted_standard():
             assert security["allowPrivilegeEscalation"] is False, name
             assert security["capabilities"] == {"drop": ["ALL"]}, name
             assert "hostPort" not in str(container.get("ports")), name
+
+
+def test_the_guard_of_patches_finds_nothing_wrong_with_what_we_render():
+    for _, template in pods():
+        check_restricted(template["spec"])
 
 
 def test_no_pod_has_rights_or_a_writable_root():
