@@ -121,6 +121,7 @@ POLICIES = [render_network_policy(OWNER, operator_namespace="internvl-system"), 
 OURS = {"ray.io/cluster": "nano-ray"}
 GATEWAY = {**OURS, "serving.internvl.io/service": "nano", "serving.internvl.io/role": "gateway"}
 VISION = {**OURS, "serving.internvl.io/service": "nano", "serving.internvl.io/role": "vision"}
+LANGUAGE = {**OURS, "serving.internvl.io/service": "nano", "serving.internvl.io/role": "language"}
 HEAD = {**OURS, "serving.internvl.io/role": "head"}
 STRANGER = {"app": "curl"}
 OTHER = {"ray.io/cluster": "other-ray", "serving.internvl.io/role": "gateway"}
@@ -136,6 +137,9 @@ def allows(caller: tuple[str, dict], called: dict, port: int) -> bool:
 
 def rule_allows(rule, caller, port):
     namespace, labels = caller
+    assert set(rule) <= {"from", "ports"} and all(len(peer) == 1 for peer in rule.get("from", ())), (
+        "not evaluated"
+    )
     if "ports" in rule and port not in [item["port"] for item in rule["ports"]]:
         return False
     return "from" not in rule or any(
@@ -147,6 +151,7 @@ def rule_allows(rule, caller, port):
 
 
 def selects(selector, labels):
+    assert set(selector) <= {"matchLabels"}, "not evaluated"
     return selector.get("matchLabels", {}).items() <= labels.items()
 
 
@@ -166,6 +171,19 @@ def selects(selector, labels):
         (("team", OTHER), VISION, 10002, False),
         (("elsewhere", VISION), HEAD, 6379, False),
         (("monitoring", {}), VISION, 8080, True),
+        (("monitoring", {}), HEAD, 8080, True),
+        (("monitoring", {}), HEAD, 8265, False),
+        (("team", GATEWAY), LANGUAGE, 10002, True),
+        (("team", GATEWAY), VISION, 33333, True),
+        (("team", LANGUAGE), GATEWAY, 8001, True),
+        (("team", STRANGER), GATEWAY, 8001, False),
+        (("team", STRANGER), LANGUAGE, 8000, False),
+        (("team", OTHER), HEAD, 8265, False),
+        (("team", OTHER), GATEWAY, 8000, True),
+        (("internvl-system", {}), VISION, 8265, True),  # where nothing listens
+        (("internvl-system", {}), VISION, 10002, False),
+        (("elsewhere", HEAD), LANGUAGE, 10002, False),
+        (("team", OURS), HEAD, 6379, True),  # who may label pods in the namespace is trusted there
     ],
 )
 def test_who_may_call_whom(caller, called, port, allowed):
@@ -187,3 +205,7 @@ def test_the_heads_state_goes_to_redis_under_the_services_uid_and_nowhere_withou
 def test_a_wrong_address_of_redis_is_refused_by_its_field():
     with pytest.raises(Rejected, match=r"gcs\.redis\.address"):
         parse_pod_settings("{image: 'r:1', gcs: {redis: {address: 'r.ray.svc'}}}")
+
+
+def test_a_pod_that_no_policy_selects_is_open_to_everybody():
+    assert allows(("elsewhere", STRANGER), STRANGER, 6379), "the evaluator says no only where a policy does"
