@@ -9,7 +9,7 @@ from internvl_operator.api.conditions import ConditionStatus, ConditionType, Rea
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.names import Role
 from internvl_operator.api.status import RolesStatus
-from internvl_operator.plan import checks, cluster_checks, probing
+from internvl_operator.plan import checks, cluster_checks, optional_objects, probing
 from internvl_operator.plan.findings import Finding, progress
 from internvl_operator.plan.observation import Observation, RaySeen
 from internvl_operator.plan.placing import ground_of
@@ -35,7 +35,7 @@ class Assessment:
     write: Finding | None
     """Why `differs` is not written yet."""
     objects: Finding | None
-    """What Kubernetes refuses of what belongs to the service."""
+    """What Kubernetes refuses of what belongs to the service, or what is wrong with its route."""
     url: str | None
     subject: str | None
     """None while there is nothing to probe."""
@@ -115,7 +115,10 @@ def assess(observation: Observation, ray: RaySeen, settings: Settings) -> Assess
         retries=retries,
         role_findings={role: item for role, item in found.items() if item is not None},
         write=checks.write_finding(observation.write) if differs else None,
-        objects=None if ground is None else cluster_checks.object_refused(ground.cluster),
+        objects=None
+        if ground is None
+        else cluster_checks.object_refused(ground.cluster)
+        or optional_objects.finding(observation, ground.cluster),
         url=url,
         subject=subject,
         verdict=verdict,

@@ -6,7 +6,7 @@ plan and a reason; the order of the checks is in `checks.py` and `assessment.py`
 
 from collections.abc import Sequence
 
-from internvl_operator.plan import checks, cluster_checks, placing
+from internvl_operator.plan import checks, cluster_checks, optional_objects, placing
 from internvl_operator.plan.assessment import Assessment, assess
 from internvl_operator.plan.decision import (
     EventKind,
@@ -23,7 +23,7 @@ from internvl_operator.plan.pauses import WRITE_AGAIN_S, left_of_pause_s, write_
 from internvl_operator.plan.probing import Outcome
 from internvl_operator.plan.serving import RoleView
 from internvl_operator.plan.status import status_with_ray, status_without_ray
-from internvl_operator.render.cluster_objects import Manifest
+from internvl_operator.render.cluster_objects import Manifest, ObjectId
 from internvl_operator.settings import Settings
 from internvl_runtimes.contract import routes
 
@@ -51,6 +51,7 @@ def _plan_without_ray(observation: Observation, finding: Finding | None, setting
     objects = _objects(observation, (), settings)
     return Plan(
         objects=objects,
+        delete=_delete(observation),
         create_token=_creates_token(observation, objects),
         status=status,
         events=events_between(observation.service.status, status),
@@ -69,14 +70,16 @@ def _plan_with_ray(observation: Observation, ray: RaySeen, settings: Settings) -
     held_s = write_pause_s(observation.write, now=observation.now)
     timers = [retry.due_in_s for retry in assessment.retries.values()]
     timers += [probe_in_s, (held_s or WRITE_AGAIN_S) if assessment.differs else None]
-    objects = _objects(observation, assessment.views, settings)
+    objects, delete = _objects(observation, assessment.views, settings), _delete(observation)
     if observation.cluster is not None:
         timers.append(REST_LOOK_S)
-    if _has_moving_pods(observation) or objects or assessment.blocker is not None:
+    is_open = objects or delete or assessment.objects is not None or assessment.blocker is not None
+    if _has_moving_pods(observation) or is_open:
         timers.append(_look_again_s(observation, settings))
     keeps = service.has_finalizer or observation.cluster is not None  # owner references need none
     return Plan(
         objects=objects,
+        delete=delete,
         create_token=_creates_token(observation, objects),
         applications=assessment.applications,
         write=bool(assessment.differs) and not held_s,
@@ -97,6 +100,11 @@ def _objects(observation: Observation, views: Sequence[RoleView], settings: Sett
     if cluster_checks.name_too_long(observation) is not None:
         return ()
     return placing.differing(placing.wanted_objects(observation, ground, views, settings), cluster)
+
+
+def _delete(observation: Observation) -> tuple[ObjectId, ...]:
+    ground = placing.ground_of(observation)
+    return () if ground is None else optional_objects.unwanted(observation, ground.cluster)
 
 
 def _creates_token(observation: Observation, objects: Sequence[Manifest]) -> bool:
