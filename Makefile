@@ -34,7 +34,8 @@ ifneq ($(strip $(ARGS)),)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-run setup-dev lock generate check test e2e e2e-faults demo up bench nano nano-eval cluster clean \
+.PHONY: help setup setup-run setup-dev lock generate golden check test e2e e2e-faults demo up bench nano nano-eval \
+  cluster clean \
   cluster-up cluster-down cluster-status cluster-shell
 
 ##@ Start here
@@ -62,6 +63,9 @@ generate: ## Write the generated files (manifests/crds, docs/{reference,conditio
 	@$(RUN)/python -m internvl_operator.api.crd manifests/crds
 	@$(RUN)/python -m internvl_operator.api.reference docs
 	@$(RUN)/python -m internvl_operator.api.chart charts/internvl-operator
+
+golden: setup ## Write the golden renders of the chart (tests/contract/chart); read the diff before you commit it
+	@INTERNVL_WRITE_GOLDEN=1 $(PYTEST) tests/contract/test_chart.py -q
 
 lock: ## Resolve the dependencies again and rewrite constraints.txt
 	@$(SETUP) lock
