@@ -60,6 +60,23 @@ def test_the_charts_resource_definition_is_the_generated_one_and_is_kept_on_unin
     assert rendered == generated
 
 
+def test_the_install_file_holds_the_charts_objects_and_their_namespace() -> None:
+    namespace, *installed = yaml.safe_load_all((ROOT / "manifests/install.yaml").read_text())
+    assert namespace["metadata"]["name"] == SYSTEM
+    assert {found["metadata"].get("namespace", SYSTEM) for found in installed} == {SYSTEM}
+    rendered = objects("defaults")
+    for found in (
+        *rendered,
+        *[each["spec"]["template"] for each in rendered if each["kind"] == "Deployment"],
+    ):
+        labels = found["metadata"].get("labels", {})
+        labels.pop("app.kubernetes.io/managed-by", None)
+        labels.pop("helm.sh/chart", None)
+        if found.get("kind") == "CustomResourceDefinition":
+            found["metadata"].pop("annotations")
+    assert installed == rendered
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_no_rule_has_a_wildcard(case: str) -> None:
     roles = of_kind(case, "ClusterRole") + of_kind(case, "Role")
