@@ -35,8 +35,7 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-run setup-dev lock generate golden check test e2e e2e-faults demo up bench nano nano-eval \
-  cluster clean \
-  cluster-up cluster-down cluster-status cluster-shell
+  cluster clean cluster-up cluster-down cluster-status cluster-shell
 
 ##@ Start here
 

@@ -11,6 +11,11 @@ app.kubernetes.io/name: internvl-operator
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{- /* Roles outside the operator's own namespace: another release may have the same name in another namespace. */ -}}
+{{- define "internvl.rights" -}}
+{{- printf "%s:%s" .Release.Namespace .Release.Name -}}
+{{- end }}
+
 {{- define "internvl.image" -}}
 {{- printf "%s%s:%s" .root.Values.imageRegistry .image.repository (.image.tag | default .root.Chart.AppVersion) -}}
 {{- end }}

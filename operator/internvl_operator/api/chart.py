@@ -53,6 +53,7 @@ def render_values_schema() -> dict[str, Any]:
                         "settings": _closed(_settings()),
                     }
                 ),
+                "crds": _closed({"install": {"type": "boolean"}}),
                 "namespaces": _NAMESPACES,
                 "rayAddress": _ADDRESS,
                 "kuberay": _closed(
