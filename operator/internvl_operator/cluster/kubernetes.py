@@ -61,9 +61,14 @@ class ApiFault(Exception):
         return self.code == 409
 
     @property
+    def is_undeclared(self) -> bool:
+        """The kind's schema lacks a field that was applied; the API server says so with status 500."""
+        return "field not declared in schema" in self.message
+
+    @property
     def may_pass(self) -> bool:
         """Whether the same request may succeed later without anybody changing it."""
-        return self.code in (0, 408, 409, 429) or self.code >= 500
+        return self.code in (0, 408, 409, 429) or (self.code >= 500 and not self.is_undeclared)
 
 
 class Kubernetes:

@@ -14,6 +14,7 @@ from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.names import Role
 from internvl_operator.api.pods import Placement, PodSettings
 from internvl_operator.api.spec import CLAIMS_FOLDER, InternVLServiceSpec
+from internvl_operator.render.probes import raylet_probes
 from internvl_operator.render.serve_config import Site, Slot
 from internvl_operator.render.serve_schema import encode_json
 from internvl_runtimes.contract import pods
@@ -138,6 +139,7 @@ def render_head(key: ServiceKey, settings: PodSettings) -> dict[str, Any]:
         **_container(
             settings.image, settings.image_pull_policy, cpu=settings.head.cpu, memory=settings.head.memory
         ),
+        **raylet_probes(timeout_s=5),
         "name": "ray-head",
         "ports": [
             {"name": "gcs", "containerPort": 6379},
@@ -167,6 +169,7 @@ def pod_labels(key: ServiceKey, role: Role) -> dict[str, str]:
 def _worker_pod(key: ServiceKey, shape: PodShape) -> dict[str, Any]:
     container = {
         **_container(shape.image, shape.image_pull_policy, cpu=shape.cpu, memory=shape.memory),
+        **raylet_probes(timeout_s=2),
         "name": "ray-worker",
     }
     if shape.gpus:

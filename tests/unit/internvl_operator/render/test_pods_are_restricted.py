@@ -14,6 +14,7 @@ from internvl_operator.render.cluster_objects import (
     render_ray_cluster,
 )
 from internvl_operator.render.groups import pod_shapes, render_group
+from internvl_runtimes.contract.pods import READY_PATH
 
 KEY = ServiceKey("team", "nano")
 OWNER = Owner(KEY, "uid-1")
@@ -57,10 +58,27 @@ def test_no_pod_has_rights_or_a_writable_root():
         assert template["spec"]["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True, name
 
 
+def test_every_ray_asks_for_a_token_even_where_kuberay_sets_none():
+    for name, template in pods():
+        assert {"name": "RAY_AUTH_MODE", "value": "token"} in template["spec"]["containers"][0]["env"], name
+
+
+def test_every_pod_is_probed_without_a_program_in_it():
+    for name, template in pods():
+        container = template["spec"]["containers"][0]
+        for probe in ("livenessProbe", "readinessProbe"):
+            assert "httpGet" in container[probe], (name, probe)
+
+
 def test_no_secret_stands_in_the_cluster():
-    assert "token" not in str(ray_cluster()["spec"]).replace("'mode': 'token'", "").replace(
-        "automountServiceAccountToken", ""
-    )
+    text = str(ray_cluster()["spec"])
+    for mode in (
+        "'mode': 'token'",
+        "{'name': 'RAY_AUTH_MODE', 'value': 'token'}",
+        "automountServiceAccountToken",
+    ):
+        text = text.replace(mode, "")
+    assert "token" not in text
 
 
 def test_the_model_is_mounted_read_only_on_every_worker():
@@ -70,7 +88,11 @@ def test_the_model_is_mounted_read_only_on_every_worker():
 
 
 def test_only_gateway_pods_are_asked_for_their_own_gateway():
-    asked = {name for name, t in pods() if "readinessProbe" in t["spec"]["containers"][0]}
+    asked = {
+        name
+        for name, t in pods()
+        if t["spec"]["containers"][0]["readinessProbe"]["httpGet"] == {"path": READY_PATH, "port": "ready"}
+    }
     assert {name.partition("-")[0] for name in asked} == {"gateway"}
 
 
