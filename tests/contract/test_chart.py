@@ -1,6 +1,7 @@
 """The chart as Helm renders it: golden files under `chart/`, written anew by `make golden`; read the diff then."""
 
 import os
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,13 @@ def values(case: str) -> Path:
     return GOLDEN / f"{case}.values.yaml"
 
 
+@cache
+def rendered(case: str) -> str:
+    return render(values(case))
+
+
 def objects(case: str) -> list[dict[str, Any]]:
-    return [found for found in yaml.safe_load_all(render(values(case))) if found]
+    return [found for found in yaml.safe_load_all(rendered(case)) if found]
 
 
 def of_kind(case: str, kind: str) -> list[dict[str, Any]]:
@@ -37,11 +43,11 @@ def without_crd(rendered: str) -> str:
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_chart_renders_what_is_golden(case: str) -> None:
-    rendered = without_crd(render(values(case)))
+    text = without_crd(rendered(case))
     golden = GOLDEN / f"{case}.golden.yaml"
     if os.environ.get("INTERNVL_WRITE_GOLDEN"):
-        golden.write_text(rendered)
-    assert rendered == golden.read_text(), "if this is meant: make golden, and read the diff"
+        golden.write_text(text)
+    assert text == golden.read_text(), "if this is meant: make golden, and read the diff"
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -52,29 +58,41 @@ def test_helm_lint_finds_nothing(case: str) -> None:
 
 
 def test_the_charts_resource_definition_is_the_generated_one_and_is_kept_on_uninstall() -> None:
-    (rendered,) = of_kind("defaults", "CustomResourceDefinition")
+    (found,) = of_kind("defaults", "CustomResourceDefinition")
     (generated,) = yaml.safe_load_all(
         (ROOT / "manifests/crds/serving.internvl.io_internvlservices.yaml").read_text()
     )
-    assert rendered["metadata"].pop("annotations") == {"helm.sh/resource-policy": "keep"}
-    assert rendered == generated
+    assert found["metadata"].pop("annotations") == {"helm.sh/resource-policy": "keep"}
+    assert found == generated
 
 
 def test_the_install_file_holds_the_charts_objects_and_their_namespace() -> None:
     namespace, *installed = yaml.safe_load_all((ROOT / "manifests/install.yaml").read_text())
     assert namespace["metadata"]["name"] == SYSTEM
     assert {found["metadata"].get("namespace", SYSTEM) for found in installed} == {SYSTEM}
-    rendered = objects("defaults")
-    for found in (
-        *rendered,
-        *[each["spec"]["template"] for each in rendered if each["kind"] == "Deployment"],
-    ):
+    wanted = [found for found in objects("defaults") if found["kind"] != "Pod"]  # that is for `helm test`
+    for found in (*wanted, *[each["spec"]["template"] for each in wanted if each["kind"] == "Deployment"]):
         labels = found["metadata"].get("labels", {})
         labels.pop("app.kubernetes.io/managed-by", None)
         labels.pop("helm.sh/chart", None)
         if found.get("kind") == "CustomResourceDefinition":
             found["metadata"].pop("annotations")
-    assert installed == rendered
+    assert installed == wanted
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_charts_pods_are_restricted(case: str) -> None:
+    (deployment,), (test,) = of_kind(case, "Deployment"), of_kind(case, "Pod")
+    assert test["metadata"]["annotations"]["helm.sh/hook"] == "test"
+    for pod in (deployment["spec"]["template"]["spec"], test["spec"]):
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        (container,) = pod["containers"]
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
 
 
 @pytest.mark.parametrize("case", CASES)

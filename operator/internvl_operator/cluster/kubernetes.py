@@ -188,7 +188,7 @@ class Kubernetes:
                 return None
             raise
 
-    async def apply_object(self, manifest: dict[str, Any]) -> None:
+    async def apply_object(self, manifest: dict[str, Any], *, dry_run: bool = False) -> None:
         """Server-side apply of the whole manifest; what others wrote into our fields is written over."""
         meta = manifest["metadata"]
         await _call(
@@ -200,6 +200,7 @@ class Kubernetes:
                 patch_type=PatchType.APPLY,
                 field_manager=labels.FIELD_MANAGER,
                 force=True,
+                dry_run=dry_run,
             )
         )
 
