@@ -10,42 +10,7 @@ from internvl_operator.cluster.installation import Installation
 from internvl_operator.cluster.kubernetes import Kubernetes
 from internvl_operator.settings import Settings
 
-DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 OPEN = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-
-
-def ray_cluster_kind(**fields):
-    """KubeRay's kind as far as it matters here: its spec takes these fields."""
-    known = {"rayVersion": {"type": "string"}, "enableInTreeAutoscaling": {"type": "boolean"}}
-    groups = {"headGroupSpec": OPEN, "workerGroupSpecs": {"type": "array", "items": OPEN}}
-    spec = {"type": "object", "properties": {**known, **groups, **fields}}
-    schema = {"type": "object", "properties": {"spec": spec}}
-    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": "rayclusters.ray.io"},
-        "spec": {
-            "group": "ray.io",
-            "scope": "Namespaced",
-            "names": {"kind": "RayCluster", "plural": "rayclusters", "singular": "raycluster"},
-            "versions": [version],
-        },
-    }
-
-
-@pytest.fixture
-def serve_ray_clusters(releases):
-    """Has the API server serve a RayCluster with these fields, until the test ends."""
-
-    def serve(**fields):
-        answer = releases.plane.client.request("POST", DEFINITIONS, ray_cluster_kind(**fields))
-        assert answer.status == 201, answer.text
-        releases.wait_for("RayClusters are served", lambda: releases.get("/apis/ray.io/v1/rayclusters"))
-
-    yield serve
-    releases.plane.client.request("DELETE", f"{DEFINITIONS}/rayclusters.ray.io")
-    releases.wait_for("the kind is gone", lambda: not releases.get(f"{DEFINITIONS}/rayclusters.ray.io"))
 
 
 @pytest.fixture
@@ -80,8 +45,6 @@ def held_lease(releases):
     }
     path = f"/apis/coordination.k8s.io/v1/namespaces/{SYSTEM}/leases"
     assert releases.plane.client.request("POST", path, lease).status == 201
-    yield
-    releases.plane.client.request("DELETE", f"{path}/{RELEASE}")
 
 
 async def test_a_bare_release_lacks_its_holder_and_kuberay(releases, missing):

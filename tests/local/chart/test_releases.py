@@ -10,9 +10,11 @@ import yaml
 
 from e2e.cluster.errors import ClusterFailed
 from e2e.platform.chart import CHART, RELEASE, SYSTEM
+from internvl_operator.api.labels import FINALIZER
 
 ROOT = Path(__file__).parents[3]
 ROLES = "/apis/rbac.authorization.k8s.io/v1"
+SPEC = {"model": {"uri": "file:///models/nano"}}
 NO_PODS = ("--set", "kuberay.enabled=false")
 
 
@@ -37,7 +39,7 @@ def test_an_upgrade_brings_the_newer_kind(releases, tmp_path):
 
 def test_an_uninstall_ends_and_leaves_kind_and_services_to_the_next_release(releases):
     releases.install()
-    service = releases.create_service("kept")
+    service = releases.create_service("kept", SPEC, finalizers=[FINALIZER])
     releases.uninstall()
     assert releases.get(f"/apis/apps/v1/namespaces/{SYSTEM}/deployments/{RELEASE}") is None
     for path in (releases.kind, service):
@@ -50,7 +52,7 @@ def test_an_uninstall_ends_and_leaves_kind_and_services_to_the_next_release(rele
 
 def test_giving_up_the_kind_keeps_it(releases):
     releases.install()
-    service = releases.create_service("kept")
+    service = releases.create_service("kept", SPEC, finalizers=[FINALIZER])
     releases.install("--set", "crds.install=false")
     found = releases.get(releases.kind)
     assert found is not None and "deletionTimestamp" not in found["metadata"]
