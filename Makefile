@@ -34,8 +34,8 @@ ifneq ($(strip $(ARGS)),)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-run setup-dev lock generate check test e2e e2e-faults demo up bench nano nano-eval cluster clean \
-  cluster-up cluster-down cluster-status cluster-shell
+.PHONY: help setup setup-run setup-dev lock generate golden check test e2e e2e-faults demo up bench nano nano-eval \
+  cluster clean cluster-up cluster-down cluster-status cluster-shell
 
 ##@ Start here
 
@@ -55,13 +55,17 @@ up: setup-run ## The same service without Kubernetes: FILE=service.yaml ARGS="--
 ##@ Develop
 
 setup: ## Make both environments and the control plane's binaries (cold: minutes; warm: under a second)
-	@$(SETUP) run dev cluster
+	@$(SETUP) run dev cluster helm
 
-generate: ## Write the generated files (manifests/crds, docs/{reference,conditions,settings}.md, the chart's schema and CRD)
-	@$(SETUP) run
+generate: ## Write the generated files (manifests/{crds,install.yaml}, docs/{reference,conditions,settings}.md, the chart's schema and CRD)
+	@$(SETUP) run helm
 	@$(RUN)/python -m internvl_operator.api.crd manifests/crds
 	@$(RUN)/python -m internvl_operator.api.reference docs
 	@$(RUN)/python -m internvl_operator.api.chart charts/internvl-operator
+	@$(RUN)/python -m e2e.platform.chart manifests
+
+golden: setup ## Write the golden renders of the chart (tests/contract/chart); read the diff before you commit it
+	@INTERNVL_WRITE_GOLDEN=1 $(PYTEST) tests/contract/test_chart.py -q
 
 lock: ## Resolve the dependencies again and rewrite constraints.txt
 	@$(SETUP) lock
@@ -133,4 +137,4 @@ setup-run:
 	@$(SETUP) run $(if $(KUBECONFIG_OPTION),,cluster)
 
 setup-dev:
-	@$(SETUP) dev
+	@$(SETUP) dev helm

@@ -1,23 +1,17 @@
 """The chart on a cluster with nodes, installed by helm as its README says."""
 
 import json
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from e2e.cluster.errors import ClusterFailed
 from e2e.cluster.nodes.node_cluster import NodeCluster
 from e2e.cluster.nodes.plan import POOL_LABEL
-from e2e.cluster.nodes.programs import ensure_helm
 from e2e.images.layout import DOMAIN, Image
+from e2e.platform.chart import CHART, RELEASE, SYSTEM, run_helm
 from e2e.setup.cache import Cache
-
-CHART = Path(__file__).parents[2] / "charts" / "internvl-operator"
-SYSTEM = "internvl-system"
-RELEASE = "internvl-operator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +27,7 @@ class Helm:
         Raises:
             ClusterFailed: It failed; the text is what it said.
         """
-        command = [str(ensure_helm(self.cache)), "--kubeconfig", str(self.kubeconfig), *words]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=180)
-        if done.returncode != 0:
-            raise ClusterFailed(f"helm {' '.join(words[:3])}: {done.stderr.strip()}")
-        return done.stdout
+        return run_helm(*words, "--kubeconfig", str(self.kubeconfig), cache=self.cache)
 
 
 def chart_values(operator: Image, runtime: Image) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Command line: `python3 -m e2e.setup run|dev|cluster|lock ...`, called by the Makefile."""
+"""Command line: `python3 -m e2e.setup run|dev|cluster|helm|lock ...`, called by the Makefile."""
 
 import sys
 

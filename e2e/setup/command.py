@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from e2e.cluster import binaries
+from e2e.cluster.nodes.programs import ensure_helm
 from e2e.setup import progress, tools
 from e2e.setup.cache import Cache
 from e2e.setup.checkout import ensure_thin_environment
@@ -23,8 +24,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "what",
         nargs="+",
-        choices=["run", "dev", "cluster", "lock"],
-        help="environments, binaries, constraints.txt",
+        choices=["run", "dev", "cluster", "helm", "lock"],
+        help="environments, programs, constraints.txt",
     )
     wanted = parser.parse_args(arguments).what
     cache = Cache.from_environment()
@@ -40,6 +41,8 @@ def main(arguments: list[str]) -> int:
             lock_constraints(cache=cache, root=ROOT)
         if "cluster" in wanted:
             binaries.ensure_binaries(cache)
+        if "helm" in wanted:
+            ensure_helm(cache)
     except SetupFailed as error:
         sys.stderr.write(f"\nerror: {error}\n")
         return 1

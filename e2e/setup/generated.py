@@ -7,6 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from e2e.platform import chart as install
 from internvl_operator.api import chart, crd, reference
 
 ROOT = Path(__file__).parents[2]
@@ -16,7 +17,12 @@ def main() -> int:
     """Generate into a folder of its own and compare; prints a diff of each stale file, exit status 1."""
     stale = 0
     with tempfile.TemporaryDirectory() as name:
-        folders = {"manifests/crds": crd.main, "docs": reference.main, "charts/internvl-operator": chart.main}
+        folders = {
+            "manifests/crds": crd.main,
+            "docs": reference.main,
+            "charts/internvl-operator": chart.main,
+            "manifests": install.main,
+        }
         for kept, generate in folders.items():
             fresh = Path(name, kept)
             generate([str(fresh)])

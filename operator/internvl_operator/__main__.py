@@ -23,6 +23,7 @@ from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.pods import PodSettings, parse_pod_settings
 from internvl_operator.cluster.fleet import Fleet
 from internvl_operator.cluster.http import AiohttpTransport
+from internvl_operator.cluster.installation import Installation, wait_for_installation
 from internvl_operator.cluster.kubernetes import ApiFault, KubeLease, Kubernetes
 from internvl_operator.cluster.lease import Lease, LeaseLost
 from internvl_operator.cluster.object_store import KubeObjectStore
@@ -39,6 +40,7 @@ from internvl_operator.settings import ENV_PREFIX, Settings
 
 log = logging.getLogger("internvl_operator")
 
+EXIT_INCOMPLETE = 1
 EXIT_USAGE = 2
 EXIT_LEASE_LOST = 3
 EXIT_STOPPED = 4
@@ -55,6 +57,7 @@ class Options:
 
     liveness: str | None
     log_level: str
+    check: bool
 
 
 def parse_options(arguments: Sequence[str]) -> Options:
@@ -66,9 +69,14 @@ def parse_options(arguments: Sequence[str]) -> Options:
     parser.add_argument(
         "--log-level", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"), help="default: INFO"
     )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="look whether the installation is whole, say what is missing, and end",
+    )
     parser.add_argument("--version", action="version", version=VERSION)
     found = parser.parse_args(arguments)
-    return Options(liveness=found.liveness, log_level=found.log_level)
+    return Options(liveness=found.liveness, log_level=found.log_level, check=found.check)
 
 
 def main(arguments: Sequence[str] | None = None, env: Mapping[str, str] | None = None) -> int:
@@ -77,7 +85,8 @@ def main(arguments: Sequence[str] | None = None, env: Mapping[str, str] | None =
     configure_logging(options.log_level)
     try:
         settings = _with_unique_identity(Settings.from_env(os.environ if env is None else env))
-        return asyncio.run(_run(settings, read_offer(settings), options))
+        offer = read_offer(settings)
+        return asyncio.run(_check(settings, offer) if options.check else _run(settings, offer, options))
     except Rejected as fault:
         log.error("%s", fault)
         return EXIT_USAGE
@@ -111,6 +120,17 @@ class Pods:
 
     offer: PodSettings
     tokens: Tokens
+
+
+async def _check(settings: Settings, offer: PodSettings | None) -> int:
+    kubernetes = Kubernetes.connect()
+    try:
+        whole = await wait_for_installation(
+            Installation(kubernetes, settings, offer), print, now=_now, sleep=asyncio.sleep
+        )
+    finally:
+        await kubernetes.close()
+    return 0 if whole else EXIT_INCOMPLETE
 
 
 async def _run(settings: Settings, offer: PodSettings | None, options: Options) -> int:

@@ -11,6 +11,11 @@ app.kubernetes.io/name: internvl-operator
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{- /* Roles outside the operator's own namespace: another release may have the same name in another namespace. */ -}}
+{{- define "internvl.rights" -}}
+{{- printf "%s:%s" .Release.Namespace .Release.Name -}}
+{{- end }}
+
 {{- define "internvl.image" -}}
 {{- printf "%s%s:%s" .root.Values.imageRegistry .image.repository (.image.tag | default .root.Chart.AppVersion) -}}
 {{- end }}
@@ -65,4 +70,70 @@ app.kubernetes.io/instance: {{ .Release.Name }}
   verbs: [get, list, create, patch, delete]
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{- /* Environment of the operator's container: its settings. */ -}}
+{{- define "internvl.env" -}}
+- {name: INTERNVL_OPERATOR_LEASE_NAME, value: {{ .Release.Name }}}
+- {name: INTERNVL_OPERATOR_LEASE_NAMESPACE, value: {{ .Release.Namespace }}}
+- {name: INTERNVL_OPERATOR_TOKEN_KEY_SECRET, value: {{ .Release.Name }}-token-key}
+{{- with .Values.rayAddress }}
+- {name: INTERNVL_OPERATOR_RAY_ADDRESS, value: {{ . | quote }}}
+{{- end }}
+{{- if include "internvl.makesPods" . }}
+- {name: INTERNVL_OPERATOR_PODS_FILE, value: /etc/internvl/pods.yaml}
+{{- end }}
+{{- with .Values.namespaces }}
+- {name: INTERNVL_OPERATOR_NAMESPACES, value: {{ join "," . | quote }}}
+{{- end }}
+{{- range $name, $value := .Values.operator.settings }}
+- {name: INTERNVL_OPERATOR_{{ $name }}, value: {{ $value | quote }}}
+{{- end }}
+{{- end }}
+
+{{- /* What the operator's pods and the pod of `helm test` have in common. */ -}}
+{{- define "internvl.pod" -}}
+serviceAccountName: {{ .Release.Name }}
+enableServiceLinks: false
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 1000
+  runAsGroup: 1000
+  seccompProfile: {type: RuntimeDefault}
+volumes:
+  - {name: tmp, emptyDir: {}}
+  {{- if include "internvl.makesPods" . }}
+  - {name: pods, configMap: {name: {{ .Release.Name }}-pods}}
+  {{- end }}
+{{- with .Values.operator.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.operator.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.operator.affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "internvl.container" -}}
+image: {{ include "internvl.image" (dict "root" . "image" .Values.operator.image) }}
+imagePullPolicy: {{ .Values.operator.image.pullPolicy }}
+env: {{- include "internvl.env" . | nindent 2 }}
+resources: {{- toYaml .Values.operator.resources | nindent 2 }}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities: {drop: [ALL]}
+volumeMounts:
+  - {name: tmp, mountPath: /tmp}
+  {{- if include "internvl.makesPods" . }}
+  - {name: pods, mountPath: /etc/internvl, readOnly: true}
+  {{- end }}
 {{- end }}

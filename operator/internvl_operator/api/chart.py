@@ -6,16 +6,27 @@ file of the operator, so a mistake in it is refused by Helm already, and not by 
 
 import json
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from internvl_operator.api import crd
 from internvl_operator.api.pods import GcsSettings, MetricsSettings, PoolSettings, RouteKind, SizedPods
 from internvl_operator.api.wire import Wire
+from internvl_operator.settings import Settings
 
 _TEXT = {"type": "string"}
 _TEXTS = {"type": "array", "items": _TEXT}
 _MAP = {"type": "object"}
+_PREFIX = {"type": "string", "pattern": "^$|/$"}
+_ADDRESS = {"type": "string", "pattern": "^$|^https?://[^/]+"}
+_NAMESPACES = {
+    "type": "array",
+    "uniqueItems": True,
+    "items": {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"},
+}
+# Settings that the chart itself makes from its values.
+_OWN_VALUES = {"ray_address", "pods_file", "token_key_secret", "namespaces", "lease_name", "lease_namespace"}
 
 
 def render_values_schema() -> dict[str, Any]:
@@ -28,7 +39,7 @@ def render_values_schema() -> dict[str, Any]:
         "$schema": "http://json-schema.org/draft-07/schema#",
         **_closed(
             {
-                "imageRegistry": _TEXT,
+                "imageRegistry": _PREFIX,
                 "imagePullSecrets": _TEXTS,
                 "operator": _closed(
                     {
@@ -39,15 +50,12 @@ def render_values_schema() -> dict[str, Any]:
                         "nodeSelector": _MAP,
                         "tolerations": {"type": "array"},
                         "affinity": _MAP,
-                        "settings": {
-                            "type": "object",
-                            "propertyNames": {"pattern": "^[A-Z_]+$"},
-                            "additionalProperties": {"type": ["string", "number"]},
-                        },
+                        "settings": _closed(_settings()),
                     }
                 ),
-                "namespaces": _TEXTS,
-                "rayAddress": _TEXT,
+                "crds": _closed({"install": {"type": "boolean"}}),
+                "namespaces": _NAMESPACES,
+                "rayAddress": _ADDRESS,
                 "kuberay": _closed(
                     {
                         "enabled": {"type": "boolean"},
@@ -64,6 +72,11 @@ def render_values_schema() -> dict[str, Any]:
             }
         ),
     }
+
+
+def _settings() -> dict[str, Any]:
+    names = (item.name for item in fields(Settings) if item.name not in _OWN_VALUES)
+    return {name.upper(): {"type": ["string", "number"]} for name in names}
 
 
 def _closed(properties: dict[str, Any]) -> dict[str, Any]:

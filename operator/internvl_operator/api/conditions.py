@@ -119,6 +119,13 @@ class Reason(StrEnum):
         "The cluster does not know the kind RayCluster.",
         "Install KubeRay 1.5 to 1.7, or name an existing Ray cluster in `spec.backend.ray.address`.",
     )
+    KUBERAY_TOO_OLD = (
+        "KubeRayTooOld",
+        "The kind RayCluster of this cluster lacks fields that a service's Ray cluster needs, token authentication "
+        "among them; none is made without it.",
+        "Install KubeRay 1.5 to 1.7 with its resource definitions, which `helm upgrade` of KubeRay's chart leaves as "
+        "they are.",
+    )
     KUBERAY_SILENT = (
         "KubeRaySilent",
         "KubeRay does nothing about the service's RayCluster.",

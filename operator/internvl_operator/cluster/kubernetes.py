@@ -67,9 +67,14 @@ class ApiFault(Exception):
         return self.code == 409
 
     @property
+    def is_undeclared(self) -> bool:
+        """The kind's schema lacks a field that was applied; the API server says so with status 500."""
+        return "field not declared in schema" in self.message
+
+    @property
     def may_pass(self) -> bool:
         """Whether the same request may succeed later without anybody changing it."""
-        return self.code in (0, 408, 409, 429) or self.code >= 500
+        return self.code in (0, 408, 409, 429) or (self.code >= 500 and not self.is_undeclared)
 
 
 class Kubernetes:
@@ -189,7 +194,7 @@ class Kubernetes:
                 return None
             raise
 
-    async def apply_object(self, manifest: dict[str, Any]) -> None:
+    async def apply_object(self, manifest: dict[str, Any], *, dry_run: bool = False) -> None:
         """Server-side apply of the whole manifest; what others wrote into our fields is written over."""
         meta = manifest["metadata"]
         await _call(
@@ -201,6 +206,7 @@ class Kubernetes:
                 patch_type=PatchType.APPLY,
                 field_manager=labels.FIELD_MANAGER,
                 force=True,
+                dry_run=dry_run,
             )
         )
 

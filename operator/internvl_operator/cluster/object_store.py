@@ -60,6 +60,7 @@ class KubeObjectStore:
             objects=objects,
             pods=tuple(see_pod(pod) for pod in pods),
             refused={**self._keep(key).refused, **optional.refused},
+            undeclared=frozenset(self._keep(key).undeclared),
             missing_kinds=frozenset(optional.missing),
         )
 
@@ -110,12 +111,15 @@ class KubeObjectStore:
                 log.info("%s: applying %s %s", key, identity.kind, identity.name)
                 await self._kubernetes.apply_object(manifest)
                 kept.refused.pop(identity, None)
+                kept.undeclared.discard(identity)
             except ApiFault as fault:
                 if fault.may_pass:
                     kept.applied.pop(identity, None)
                     raise NotYet(f"cannot apply {identity.kind} {identity.name}: {fault.message}") from fault
                 log.warning("%s: %s %s was refused: %s", key, identity.kind, identity.name, fault.message)
                 kept.refused[identity] = fault.message
+                if fault.is_undeclared:
+                    kept.undeclared.add(identity)
 
     async def create_token(self, service: ServiceSeen) -> None:
         """Create the Secret under the name that KubeRay looks for; one that is there stays as it is.
@@ -197,6 +201,7 @@ class _Kept:
     applied: dict[ObjectId, tuple[str, float]] = field(default_factory=dict)
     """The manifest that was applied last, and when."""
     refused: dict[ObjectId, str] = field(default_factory=dict)
+    undeclared: set[ObjectId] = field(default_factory=set)
     foreign: dict[ObjectId, Manifest] = field(default_factory=dict)
     secret_made: bool = False
     secret_seen_at: float | None = None

@@ -94,6 +94,11 @@ def object_refused(cluster: ClusterSeen) -> Finding | None:
 
 def _refused(cluster: ClusterSeen, kinds: Collection[str]) -> Finding | None:
     for identity, sentence in sorted(cluster.refused.items()):
+        if identity.kind == "RayCluster" and identity in cluster.undeclared:
+            message = (
+                f"{Reason.KUBERAY_TOO_OLD.meaning} {Reason.KUBERAY_TOO_OLD.action} The API server: {sentence}"
+            )
+            return Finding(reason=Reason.KUBERAY_TOO_OLD, message=failures.shorten(message))
         if identity.kind in kinds:
             message = f"{identity.kind} {identity.name}: {sentence.rstrip('. ')}; it is tried again"
             return Finding(reason=Reason.KUBERNETES_REFUSED, message=failures.shorten(message))

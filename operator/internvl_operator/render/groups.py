@@ -17,6 +17,7 @@ from internvl_operator.api.pod_spec import EnvVar, PlacementSpec
 from internvl_operator.api.pods import Placement, PodSettings, PoolSettings, Scrape
 from internvl_operator.api.spec import CLAIMS_FOLDER, InternVLServiceSpec, RoleSpec
 from internvl_operator.render.pod_patch import RAY_CONTAINER, patch_template
+from internvl_operator.render.probes import raylet_probes
 from internvl_operator.render.serve_config import Site, Slot
 from internvl_operator.render.serve_schema import encode_json
 from internvl_runtimes.contract import pods
@@ -192,6 +193,7 @@ def render_head(key: ServiceKey, settings: PodSettings) -> dict[str, Any]:
         **_container(
             settings.image, settings.image_pull_policy, cpu=settings.head.cpu, memory=settings.head.memory
         ),
+        **raylet_probes(timeout_s=5),
         "name": "ray-head",
         "env": _environment({pods.DRAIN_VARIABLE: "0"}),  # nothing of it can move
         "ports": [
@@ -234,6 +236,7 @@ def _scrape_annotations(is_wanted: bool) -> dict[str, str]:
 def _worker_pod(key: ServiceKey, shape: PodShape) -> dict[str, Any]:
     container = {
         **_container(shape.image, shape.image_pull_policy, cpu=shape.cpu, memory=shape.memory),
+        **raylet_probes(timeout_s=2),
         "name": RAY_CONTAINER,
         "env": [
             *_environment({pods.READY_PORT_VARIABLE: str(pods.READY_PORT)}),

@@ -14,6 +14,9 @@ DRAIN_VARIABLE = "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"
 ENVIRONMENT = {
     "HOME": HOME,
     "RAY_USAGE_STATS_ENABLED": "0",
+    # KubeRay sets it with the token. A KubeRay that does not know `authOptions` gives neither: Ray then refuses to
+    # start, where it would else stand open.
+    "RAY_AUTH_MODE": "token",
     "RAY_metrics_report_interval_ms": "1000",
     # The dashboard imports nine modules in as many processes; on a busy node 30 s are too short.
     "RAY_DASHBOARD_SUBPROCESS_MODULE_WAIT_READY_TIMEOUT": "120",

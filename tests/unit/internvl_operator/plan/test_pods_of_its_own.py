@@ -322,6 +322,17 @@ def test_a_refused_ray_cluster_is_told_and_tried_again(podless):
     assert podless.plan().requeue_after_s is not None
 
 
+def test_a_kuberay_that_is_too_old_is_told_with_the_fix_and_tried_again(podless):
+    cluster = ObjectId("RayCluster", "nano-ray")
+    refused = {cluster: "500: .spec.authOptions: field not declared in schema"}
+    podless.change(cluster=ClusterSeen(objects={}, refused=refused, undeclared=frozenset({cluster})))
+    assert podless.said() == ("False", "KubeRayTooOld")
+    message = podless.condition().message
+    assert "Install KubeRay 1.5 to 1.7" in message and "authOptions" in message
+    assert "RayCluster" in [item["kind"] for item in podless.plan().objects]
+    assert podless.plan().requeue_after_s is not None
+
+
 def test_a_refused_budget_degrades_and_the_service_answers_on(ready_in_pods):
     world = ready_in_pods
     refused = {ObjectId("PodDisruptionBudget", "nano-vision"): "403: forbidden"}

@@ -63,10 +63,27 @@ def test_no_pod_has_rights_or_a_writable_root():
         assert template["spec"]["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True, name
 
 
+def test_every_ray_asks_for_a_token_even_where_kuberay_sets_none():
+    for name, template in pods():
+        assert {"name": "RAY_AUTH_MODE", "value": "token"} in template["spec"]["containers"][0]["env"], name
+
+
+def test_every_pod_is_probed_without_a_program_in_it():
+    for name, template in pods():
+        container = template["spec"]["containers"][0]
+        for probe in ("livenessProbe", "readinessProbe"):
+            assert "httpGet" in container[probe], (name, probe)
+
+
 def test_no_secret_stands_in_the_cluster():
-    assert "token" not in str(ray_cluster()["spec"]).replace("'mode': 'token'", "").replace(
-        "automountServiceAccountToken", ""
-    )
+    text = str(ray_cluster()["spec"])
+    for mode in (
+        "'mode': 'token'",
+        "{'name': 'RAY_AUTH_MODE', 'value': 'token'}",
+        "automountServiceAccountToken",
+    ):
+        text = text.replace(mode, "")
+    assert "token" not in text
 
 
 def test_the_model_is_mounted_read_only_on_every_worker():
@@ -80,7 +97,7 @@ def test_every_role_pod_is_asked_for_its_own_replica_and_only_a_gateway_serves_h
         container = template["spec"]["containers"][0]
         ports = {port["name"]: port["containerPort"] for port in container.get("ports", ())}
         if name == "head":
-            assert "readinessProbe" not in container, "KubeRay's own"
+            assert container["readinessProbe"]["httpGet"]["port"] not in ports.values(), "Ray's own"
             continue
         assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "ready"}, name
         variables = {one["name"]: one["value"] for one in container["env"]}

@@ -107,6 +107,18 @@ async def test_what_is_refused_for_good_is_told_until_it_is_taken(store, kuberne
     assert (await store.observe(KEY)).refused == {}
 
 
+async def test_a_kind_without_a_field_that_is_needed_is_told_apart_until_it_has_it(store, kubernetes, clock):
+    sentence = "the API server answers 500: .spec.authOptions: field not declared in schema"
+    kubernetes.faults["apply Service"] = ApiFault(500, sentence)
+    await apply_front(store)
+    seen = await store.observe(KEY)
+    assert seen.undeclared == {ObjectId("Service", "nano")} and "authOptions" in str(seen.refused)
+    kubernetes.faults.clear()
+    clock.seconds += 31
+    await apply_front(store)
+    assert (await store.observe(KEY)).undeclared == frozenset()
+
+
 async def test_a_deleted_object_is_applied_again_at_once(store, kubernetes):
     await apply_front(store)
     kubernetes.objects.clear()
