@@ -39,6 +39,14 @@ class Layout:
         return self.directory / "etcd"
 
     @property
+    def audit_policy(self) -> Path:
+        return self.directory / "audit-policy.json"
+
+    @property
+    def audit_log(self) -> Path:
+        return self.logs / "audit.jsonl"
+
+    @property
     def etcd_socket(self) -> Path:
         return self.directory / "etcd.sock"
 
@@ -64,7 +72,7 @@ def etcd_command(binaries: Binaries, layout: Layout) -> list[str]:
 
 
 def kube_apiserver_command(
-    binaries: Binaries, layout: Layout, *, port: int, address: str = LOOPBACK
+    binaries: Binaries, layout: Layout, *, port: int, address: str = LOOPBACK, audited: bool = False
 ) -> list[str]:
     """kube-apiserver with RBAC and the default admission plugins, ServiceAccount among them.
 
@@ -85,6 +93,11 @@ def kube_apiserver_command(
         f"--service-account-signing-key-file={layout.key('service-accounts')}",
         f"--service-cluster-ip-range={SERVICE_ADDRESSES}",
         "--allow-privileged=true",
+        *(
+            (f"--audit-policy-file={layout.audit_policy}", f"--audit-log-path={layout.audit_log}")
+            if audited
+            else ()
+        ),
         # Without it a stop sometimes waits half a minute for open watches.
         "--shutdown-watch-termination-grace-period=1s",
     ]

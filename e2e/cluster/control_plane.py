@@ -7,6 +7,7 @@ of the block, and also when this process is killed.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import random
 import socket
@@ -20,6 +21,7 @@ from typing import Self
 
 from e2e.cluster import commands
 from e2e.cluster.api_client import ApiClient
+from e2e.cluster.audit import policy_for
 from e2e.cluster.binaries import Binaries, ensure_binaries
 from e2e.cluster.certificates import CertificateAuthority, Pair, create_signing_key
 from e2e.cluster.errors import ClusterFailed, StartFailed
@@ -64,6 +66,7 @@ class ControlPlane:
         binaries: Binaries | None = None,
         address: str = commands.LOOPBACK,
         parent: Path | None = None,
+        audited: Sequence[str] = (),
     ) -> None:
         """Nothing starts here.
 
@@ -71,10 +74,12 @@ class ControlPlane:
             binaries: The programs; when None, those of the cache or of `KUBEBUILDER_ASSETS`, built if need be.
             address: Where the API server listens; on another than loopback it expects nodes there.
             parent: Folder that the temporary directory is made in; the system's when None.
+            audited: Namespaces whose service accounts' requests are recorded (`audit_log`).
         """
         self._binaries = binaries
         self._address = address
         self._parent = parent
+        self._audited = tuple(audited)
         self._keeper: ProcessKeeper | None = None
         self._layout: commands.Layout | None = None
         self._authority = CertificateAuthority.create("internvl-local-authority")
@@ -143,6 +148,11 @@ class ControlPlane:
     def layout(self) -> commands.Layout:
         """Where the files lie."""
         return self._running_layout
+
+    @property
+    def audit_log(self) -> Path:
+        """What `audited` service accounts asked for, for `audit.read_requests`."""
+        return self._running_layout.audit_log
 
     @property
     def authority(self) -> CertificateAuthority:
@@ -259,6 +269,8 @@ class ControlPlane:
         layout = self._running_layout
         for folder in (layout.certificates, layout.kubeconfigs, layout.logs, layout.etcd_data):
             folder.mkdir(mode=0o700)
+        if self._audited:
+            layout.audit_policy.write_text(json.dumps(policy_for(self._audited)))
         serving = self._authority.issue_server(
             Component.API_SERVER,
             hosts=["localhost", *_KUBERNETES_SERVICE],
@@ -316,7 +328,11 @@ class ControlPlane:
         self._launch(
             Component.API_SERVER,
             commands.kube_apiserver_command(
-                self._started_binaries, self._running_layout, port=self._port, address=self._address
+                self._started_binaries,
+                self._running_layout,
+                port=self._port,
+                address=self._address,
+                audited=bool(self._audited),
             ),
             extra_environment={"GOGC": "50"},
         )

@@ -26,6 +26,8 @@ SERVICE = f"{GROUP}/service"
 """Label of every object that belongs to a service."""
 ROLE = f"{GROUP}/role"
 """Label of a service's pods: vision, language, gateway or head."""
+RAY_CLUSTER = "ray.io/cluster"
+"""KubeRay's label of each pod of a RayCluster, by its name."""
 MANAGED_BY = "app.kubernetes.io/managed-by"
 COMPONENT = FIELD_MANAGER
 """Value of `MANAGED_BY` on what this operator makes."""
