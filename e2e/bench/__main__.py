@@ -1,4 +1,6 @@
-"""`python -m e2e.bench [NAME ...]`: run the benchmarks, print their tables, write their JSON.
+"""`python -m e2e.bench [NAME [SIZE ...]] ...`: run the benchmarks, print their tables, write their JSON.
+
+Sizes are for those that measure at several, `upkeep 100 300 1000`.
 
 Exit status 1 when a goal was missed, so that a person or a script sees it; nothing in the tests depends on it.
 """
@@ -14,23 +16,31 @@ BENCHMARKS = {
     "apply-to-ready": "e2e.bench.apply_to_ready",
     "operator-at-rest": "e2e.bench.operator_at_rest",
     "two-writers": "e2e.bench.two_writers",
+    "upkeep": "e2e.bench.upkeep",
 }
 ON_NODES = {"apply-to-answer": "e2e.bench.apply_to_answer"}
 """Run only when named: they need root, and a cluster with nodes takes its time."""
 
 
-def main(names: list[str]) -> int:
+def main(words: list[str]) -> int:
     """Run the named benchmarks, or all; returns the exit status."""
     known = {**BENCHMARKS, **ON_NODES}
-    unknown = [name for name in names if name not in known]
+    chosen: dict[str, list[int]] = {}
+    for word in words:
+        if word.isdecimal() and chosen:
+            chosen[list(chosen)[-1]].append(int(word))
+        else:
+            chosen[word] = []
+    unknown = [name for name in chosen if name not in known]
     if unknown:
         print(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(known)}", file=sys.stderr)
         return 2
     missed = 0
-    for name in names or BENCHMARKS:
+    for name, sizes in (chosen or {name: [] for name in BENCHMARKS}).items():
         started = time.monotonic()
         print(f"==> {name}", flush=True)
-        result: BenchResult = importlib.import_module(known[name]).run()
+        run = importlib.import_module(known[name]).run
+        result: BenchResult = run(tuple(sizes)) if sizes else run()
         path = result.write()
         print(f"\n{result.table()}\n{path} ({time.monotonic() - started:.0f} s)\n", flush=True)
         missed += sum(not goal.ok for goal in result.goals)

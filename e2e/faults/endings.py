@@ -10,7 +10,7 @@ from e2e.bench.result import Goal
 from e2e.cluster.errors import ClusterFailed
 from e2e.cluster.nodes.addons import KUBERAY_NAME, KUBERAY_NAMESPACE
 from e2e.faults.case import Outcome
-from e2e.platform.installation import RELEASE, SYSTEM
+from e2e.platform.chart import RELEASE, SYSTEM
 from e2e.platform.namespace import make_namespace
 from e2e.platform.world import NAME, NAMESPACE, World
 

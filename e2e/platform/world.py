@@ -13,7 +13,8 @@ from e2e.cluster.nodes.node_cluster import NodeCluster
 from e2e.cluster.nodes.plan import NodePlan
 from e2e.images.build import OPERATOR, RUNTIME, ensure_image
 from e2e.images.layout import Image
-from e2e.platform.installation import SYSTEM, Helm, chart_values, install, installed
+from e2e.platform.chart import SYSTEM
+from e2e.platform.installation import Helm, chart_values, install, installed
 from e2e.platform.kubectl import Kubectl
 from e2e.platform.namespace import make_namespace
 from e2e.platform.story import Story

@@ -27,6 +27,7 @@ from internvl_operator.cluster.installation import Installation, wait_for_instal
 from internvl_operator.cluster.kubernetes import ApiFault, KubeLease, Kubernetes
 from internvl_operator.cluster.lease import Lease, LeaseLost
 from internvl_operator.cluster.object_store import KubeObjectStore
+from internvl_operator.cluster.object_watch import ObjectWatch
 from internvl_operator.cluster.service_store import KubeServiceStore
 from internvl_operator.cluster.tokens import Tokens, ensure_token_key
 from internvl_operator.errors import Rejected
@@ -192,13 +193,17 @@ async def _operate(
             fence=lease.check,
             tokens=None if pods is None else pods.tokens,
         )
+        watch = objects = None
+        if pods is not None:
+            watch = ObjectWatch(Kubernetes.connect, namespaces=settings.namespaces, wake=queue.add)
+            objects = KubeObjectStore(kubernetes, watch, pods.tokens, monotonic=loop.time)
         store = KubeServiceStore(kubernetes, identity=settings.identity, monotonic=loop.time)
         reconciler = Reconciler(
             store,
             fleet,
             settings,
             now=_now,
-            objects=None if pods is None else KubeObjectStore(kubernetes, pods.tokens, monotonic=loop.time),
+            objects=objects,
             offer=None if pods is None else pods.offer,
             fence=lease.check,
         )
@@ -223,6 +228,8 @@ async def _operate(
             asyncio.create_task(Watcher(resync.on_key, namespaces=settings.namespaces).run(), name="watch"),
             asyncio.create_task(stop.wait(), name=STOP),
         }
+        if watch is not None:
+            parts.add(asyncio.create_task(watch.run(), name="watch of objects"))
         ended, running = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
         for task in running:
             task.cancel()

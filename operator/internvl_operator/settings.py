@@ -38,7 +38,7 @@ class Settings:
     """Holder written into the Lease; the edge adds what makes it unique (the pod's name)."""
 
     poll_interval_s: float = 2.0
-    """Time from one look at a Ray address to the next."""
+    """Time from one look at a Ray address to the next; longer with over 400 addresses (1,000: 5 s)."""
     ray_timeout_s: float = 8.0
     """One request to Ray; with the interval it bounds how long a hang stays unseen (15 s)."""
     build_wait_s: float = 30.0

@@ -28,6 +28,8 @@ ROLE = f"{GROUP}/role"
 """Label of a service's pods: vision, language, gateway or head."""
 OPTIONAL_KINDS = f"{GROUP}/optional-kinds"
 """Annotation of the front Service: the kinds of objects that this service has, or may have, and others lack."""
+RAY_CLUSTER = "ray.io/cluster"
+"""KubeRay's label of each pod of a RayCluster, by its name."""
 MANAGED_BY = "app.kubernetes.io/managed-by"
 COMPONENT = FIELD_MANAGER
 """Value of `MANAGED_BY` on what this operator makes."""

@@ -28,6 +28,14 @@ from internvl_operator.settings import Settings
 
 log = logging.getLogger(__name__)
 
+LOOKS_PER_S = 200.0
+"""At all Ray addresses together: a thousand are looked at each 5 s, and a hang there is still seen within 15 s."""
+
+
+def look_interval_s(addresses: int, settings: Settings) -> float:
+    """From one look at an address to the next: with many addresses longer, so that looking stays cheap."""
+    return max(settings.poll_interval_s, addresses / LOOKS_PER_S)
+
 
 @dataclass(frozen=True, slots=True)
 class _Site:
@@ -172,7 +180,7 @@ class Fleet:
         api = self._connect(home)
         watch = RayWatch(
             api,
-            interval_s=self._settings.poll_interval_s,
+            interval_s=lambda: look_interval_s(len(self._sites), self._settings),
             now=self._now,
             monotonic=loop.time,
             wake=self._wake,

@@ -1,10 +1,11 @@
 """The Kubernetes API, as far as this operator needs it: services, their status and finalizer, Events, the Lease.
 
 Plain JSON in and out; each answer that is not a success leaves as an `ApiFault` with the status code.
-Called by `cluster.service_store`, `handlers` and `__main__`; `cluster.lease` uses it as a `KubeLease`.
+Called by the stores and watches of this package, `handlers` and `__main__`; `cluster.lease` uses it as a `KubeLease`.
 """
 
-from collections.abc import Awaitable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from typing import Any, TypeVar
 
 import httpx2
@@ -19,6 +20,8 @@ from internvl_operator.errors import Rejected
 
 REQUEST_TIMEOUT_S = 10.0
 CONNECT_TIMEOUT_S = 5.0
+SILENCE_S = 38.0
+"""A watch without news for this long is begun anew, so that a half-open connection is noticed within 60 s."""
 PAGE = 200
 
 Service = create_namespaced_resource(labels.GROUP, labels.VERSION, labels.KIND, labels.PLURAL)
@@ -176,14 +179,42 @@ class Kubernetes:
             raise
         return True
 
-    async def list_objects(self, kind: str, namespace: str, selector: dict[str, str]) -> list[dict[str, Any]]:
-        """All objects of one of `OBJECTS` with these labels."""
+    async def list_objects(
+        self, kind: str, namespace: str | None, selector: Mapping[str, str | None]
+    ) -> tuple[list[dict[str, Any]], str]:
+        """All objects of one of `OBJECTS` with these labels (None: any value), and the version of the list."""
 
-        async def collect() -> list[dict[str, Any]]:
-            found = self._client.list(OBJECTS[kind], namespace=namespace, labels=dict(selector))
-            return [dict(item) async for item in found]
+        async def collect() -> tuple[list[dict[str, Any]], str]:
+            found = self._client.list(
+                OBJECTS[kind], namespace=namespace or "*", labels=dict(selector), chunk_size=PAGE
+            )
+            return [dict(item) async for item in found], found.resourceVersion
 
         return await _call(collect())
+
+    async def watch_objects(
+        self, kind: str, namespace: str | None, selector: Mapping[str, str | None], version: str
+    ) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+        """Changes after that version, as `ADDED`, `MODIFIED` or `DELETED` and the object.
+
+        Ends when nothing was said for `SILENCE_S`: a dead connection says nothing either, and only another request
+        tells the two apart.
+        """
+        stream = aiter(
+            self._client.watch(
+                OBJECTS[kind], namespace=namespace or "*", labels=dict(selector), resource_version=version
+            )
+        )
+        while True:
+            try:
+                async with asyncio.timeout(SILENCE_S):
+                    event = await _call(anext(stream, None))
+            except TimeoutError:
+                return
+            if event is None:
+                return
+            what, found = event
+            yield what, dict(found)
 
     async def get_object(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
         """One object, or None."""
@@ -194,10 +225,10 @@ class Kubernetes:
                 return None
             raise
 
-    async def apply_object(self, manifest: dict[str, Any], *, dry_run: bool = False) -> None:
+    async def apply_object(self, manifest: dict[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
         """Server-side apply of the whole manifest; what others wrote into our fields is written over."""
         meta = manifest["metadata"]
-        await _call(
+        found = await _call(
             self._client.patch(
                 OBJECTS[manifest["kind"]],
                 meta["name"],
@@ -209,6 +240,7 @@ class Kubernetes:
                 dry_run=dry_run,
             )
         )
+        return dict(found)
 
     async def delete_object(self, kind: str, namespace: str, name: str) -> None:
         """Delete it; nothing happens when there is none."""

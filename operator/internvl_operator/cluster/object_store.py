@@ -1,32 +1,30 @@
-"""The Kubernetes objects of services with a Ray cluster of their own: read by label, written by server-side apply.
+"""The Kubernetes objects of services with a Ray cluster of their own: seen by watches, written by server-side apply.
 
 Called by `reconcile.reconciler`. Secrets are created and never read.
 """
 
+import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from internvl_operator.api import labels, names
 from internvl_operator.api.conditions import Reason
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.cluster.kubernetes import ApiFault, Kubernetes
+from internvl_operator.cluster.object_watch import ObjectWatch
 from internvl_operator.cluster.tokens import Tokens
 from internvl_operator.errors import NotYet
-from internvl_operator.plan.observation import ClusterSeen, PodSeen, ServiceSeen
+from internvl_operator.plan.observation import ClusterSeen, ServiceSeen
 from internvl_operator.render import optional_objects
 from internvl_operator.render.cluster_objects import Manifest, ObjectId, Owner
 from internvl_operator.render.serve_schema import encode_json
 
 log = logging.getLogger(__name__)
 
-KINDS = ("RayCluster", "Service", "PodDisruptionBudget", "NetworkPolicy")
-"""What every service consists of, Secrets apart."""
-
-
-AGAIN_S = 30.0
-"""Pause before the same manifest is applied again to an object that stands: it was refused, or did not take."""
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 30.0
+"""Before the same manifest is applied again: it was refused, did not take, or somebody undid it. The pause doubles."""
 SECRET_GONE_WITHIN_S = 30.0
 """How long a Secret of an earlier service of the same name may take to be collected."""
 
@@ -34,21 +32,26 @@ SECRET_GONE_WITHIN_S = 30.0
 class KubeObjectStore:
     """Reads and writes one service's objects at a time."""
 
-    def __init__(self, kubernetes: Kubernetes, tokens: Tokens, *, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        kubernetes: Kubernetes,
+        watch: ObjectWatch,
+        tokens: Tokens,
+        *,
+        monotonic: Callable[[], float],
+    ) -> None:
         self._kubernetes = kubernetes
+        self._watch = watch
         self._tokens = tokens
         self._monotonic = monotonic
         self._kept: dict[ServiceKey, _Kept] = {}
 
     async def observe(self, key: ServiceKey) -> ClusterSeen:
-        """What stands now; `NotYet` while the API server is away."""
-        objects: dict[ObjectId, Manifest] = {}
+        """What stands now, as the watches have it; `NotYet` until they have listed, and while the API server is away."""
+        self._watch.subscribe(key)
         try:
-            for kind in KINDS:
-                for found in await self._kubernetes.list_objects(kind, key.namespace, _ours(key)):
-                    objects[ObjectId(kind, found["metadata"]["name"])] = found
-            cluster = {"ray.io/cluster": names.ray_cluster(key)}
-            pods = await self._kubernetes.list_objects("Pod", key.namespace, cluster)
+            await self._watch.listed(key)
+            objects = dict(self._watch.objects(key))
             optional = await self._list_optional(key, objects)
             objects |= optional.objects
             objects |= await self._still_foreign(key)
@@ -58,7 +61,7 @@ class KubeObjectStore:
             return ClusterSeen(objects={}, trouble=_trouble(fault))
         return ClusterSeen(
             objects=objects,
-            pods=tuple(see_pod(pod) for pod in pods),
+            pods=self._watch.pods(key),
             refused={**self._keep(key).refused, **optional.refused},
             undeclared=frozenset(self._keep(key).undeclared),
             missing_kinds=frozenset(optional.missing),
@@ -70,7 +73,8 @@ class KubeObjectStore:
         front = objects.get(ObjectId("Service", names.front(key)), {})
         for kind in optional_objects.announced_kinds(front) or ():
             try:
-                for item in await self._kubernetes.list_objects(kind, key.namespace, _ours(key)):
+                listed, _ = await self._kubernetes.list_objects(kind, key.namespace, _ours(key))
+                for item in listed:
                     found.objects[ObjectId(kind, item["metadata"]["name"])] = item
             except ApiFault as fault:
                 if fault.may_pass:
@@ -96,20 +100,32 @@ class KubeObjectStore:
                 log.warning("%s: %s %s stays: %s", key, identity.kind, identity.name, fault.message)
 
     async def apply(self, key: ServiceKey, seen: ClusterSeen, objects: Sequence[Manifest]) -> None:
-        """Apply them in order. An object of somebody else is not touched: the next `observe` shows it."""
-        kept = self._keep(key)
+        """Apply them in order. An object of somebody else is not touched: the next `observe` shows it.
+
+        Raises:
+            NotYet: The API server is away, or somebody undoes what is applied and it is too early to do it again.
+        """
+        kept, held_up = self._keep(key), None
         for manifest in objects:
-            identity, digest = ObjectId.of(manifest), encode_json(manifest)
-            known, at = kept.applied.get(identity, ("", 0.0))
-            is_fresh = digest == known and self._monotonic() - at < AGAIN_S
-            if is_fresh and (identity in seen.objects or identity in kept.refused):
+            identity = ObjectId.of(manifest)
+            digest = hashlib.sha256(encode_json(manifest).encode()).digest()
+            applied = kept.applied.get(identity)
+            wait_s = 0.0 if applied is None else applied.wait_s(digest, self._monotonic())
+            if wait_s > 0 and identity in kept.refused:
+                continue
+            # A deleted object comes back at once; one that is deleted again and again, ever more slowly.
+            is_first = applied is None or applied.pause_s == FIRST_PAUSE_S
+            if wait_s > 0 and (identity in seen.objects or not is_first):
+                what = f"{identity.kind} {identity.name}"
+                held_up = NotYet(f"{what} does not stay as it was applied; tried again", delay_s=wait_s)
                 continue
             try:
-                kept.applied[identity] = (digest, self._monotonic())
+                kept.applied[identity] = _Applied.after(applied, digest, self._monotonic())
                 if identity not in seen.objects and await self._is_foreign(key, identity):
                     return
                 log.info("%s: applying %s %s", key, identity.kind, identity.name)
-                await self._kubernetes.apply_object(manifest)
+                answer = await self._kubernetes.apply_object(manifest)
+                self._watch.offer(identity.kind, answer)
                 kept.refused.pop(identity, None)
                 kept.undeclared.discard(identity)
             except ApiFault as fault:
@@ -120,6 +136,8 @@ class KubeObjectStore:
                 kept.refused[identity] = fault.message
                 if fault.is_undeclared:
                     kept.undeclared.add(identity)
+        if held_up is not None:
+            raise held_up
 
     async def create_token(self, service: ServiceSeen) -> None:
         """Create the Secret under the name that KubeRay looks for; one that is there stays as it is.
@@ -150,6 +168,7 @@ class KubeObjectStore:
 
     def forget(self, key: ServiceKey) -> None:
         """Drop what is kept about a service that is gone."""
+        self._watch.unsubscribe(key)
         self._kept.pop(key, None)
 
     def _keep(self, key: ServiceKey) -> "_Kept":
@@ -181,7 +200,7 @@ class KubeObjectStore:
         return dict(kept.foreign)
 
 
-def _ours(key: ServiceKey) -> dict[str, str]:
+def _ours(key: ServiceKey) -> dict[str, str | None]:
     return {labels.SERVICE: key.name, labels.MANAGED_BY: labels.COMPONENT}
 
 
@@ -194,55 +213,36 @@ class _Optional:
     missing: set[str] = field(default_factory=set)
 
 
+@dataclass(frozen=True, slots=True)
+class _Applied:
+    """What was applied last to an object, and how soon the same may be applied again."""
+
+    digest: bytes
+    at: float
+    pause_s: float
+
+    def wait_s(self, digest: bytes, now: float) -> float:
+        """Seconds until this manifest may be applied; none for another one than the last."""
+        return max(0.0, self.at + self.pause_s - now) if digest == self.digest else 0.0
+
+    @classmethod
+    def after(cls, last: "_Applied | None", digest: bytes, now: float) -> "_Applied":
+        """Applied now. An object that stood for a while begins with the short pause again."""
+        if last is None or digest != last.digest or now - last.at > 2 * LONGEST_PAUSE_S:
+            return cls(digest, now, FIRST_PAUSE_S)
+        return cls(digest, now, min(LONGEST_PAUSE_S, 2 * last.pause_s))
+
+
 @dataclass(slots=True)
 class _Kept:
     """What is remembered about one service."""
 
-    applied: dict[ObjectId, tuple[str, float]] = field(default_factory=dict)
-    """The manifest that was applied last, and when."""
+    applied: dict[ObjectId, "_Applied"] = field(default_factory=dict)
     refused: dict[ObjectId, str] = field(default_factory=dict)
     undeclared: set[ObjectId] = field(default_factory=set)
     foreign: dict[ObjectId, Manifest] = field(default_factory=dict)
     secret_made: bool = False
     secret_seen_at: float | None = None
-
-
-def see_pod(pod: Mapping[str, Any]) -> PodSeen:
-    """One pod as the plan reads it."""
-    meta, status = pod["metadata"], pod.get("status", {})
-    trouble, detail = _pod_trouble(status)
-    return PodSeen(
-        name=meta["name"],
-        group=str(meta.get("labels", {}).get("ray.io/group", "")),
-        phase=str(status.get("phase", "")),
-        ready=any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or ()),
-        node=pod.get("spec", {}).get("nodeName"),
-        address=status.get("podIP"),
-        trouble=trouble,
-        detail=detail,
-        deleting="deletionTimestamp" in meta,
-    )
-
-
-_NO_TROUBLE = ("ContainerCreating", "PodInitializing")
-
-
-def _pod_trouble(status: Mapping[str, Any]) -> tuple[str, str]:
-    """Reason and sentence of what keeps a pod from running; empty while nothing does."""
-    containers = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
-    for container in containers:
-        waiting = container.get("state", {}).get("waiting") or {}
-        reason = str(waiting.get("reason") or "")
-        if reason and reason not in _NO_TROUBLE:
-            ended = container.get("lastState", {}).get("terminated") or {}
-            last = f" (last ended with {ended.get('exitCode')}: {ended.get('reason')})" if ended else ""
-            return reason, f"{waiting.get('message') or reason}{last}"
-    for condition in status.get("conditions") or ():
-        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            return str(condition.get("reason") or "Unschedulable"), str(condition.get("message") or "")
-    if status.get("phase") == "Failed":
-        return str(status.get("reason") or "Failed"), str(status.get("message") or "the pod has failed")
-    return "", ""
 
 
 def _trouble(fault: ApiFault) -> tuple[Reason, str]:

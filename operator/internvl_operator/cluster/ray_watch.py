@@ -49,7 +49,7 @@ class RayWatch:
         self,
         api: ServeApi,
         *,
-        interval_s: float,
+        interval_s: Callable[[], float],
         now: Callable[[], datetime],
         monotonic: Callable[[], float],
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
@@ -86,7 +86,7 @@ class RayWatch:
         while True:
             began = self._monotonic()
             await self.poll()
-            await self._sleep(max(SECOND_LOOK_S, self._interval_s - (self._monotonic() - began)))
+            await self._sleep(max(SECOND_LOOK_S, self._interval_s() - (self._monotonic() - began)))
 
     async def poll(self) -> None:
         """Look once, twice when the first look may have been bad luck.

@@ -30,8 +30,10 @@ from internvl_runtimes.contract import routes
 __all__ = ["EventKind", "EventNote", "FinalizerChange", "Plan", "ProbeRequest", "plan"]
 
 
-REST_LOOK_S = 120.0
-"""Objects in Kubernetes tell nothing by themselves: one that was deleted or edited is seen after this."""
+UNWATCHED_LOOK_S = 120.0
+"""Routes and monitors are not watched: one that was deleted or edited is seen after this."""
+LOOK_AGAIN_S = 10.0
+"""Pause before another look at objects or pods that are not well: some findings, and what was refused, wait for time."""
 
 
 def plan(observation: Observation, settings: Settings) -> Plan:
@@ -55,9 +57,7 @@ def _plan_without_ray(observation: Observation, finding: Finding | None, setting
         create_token=_creates_token(observation, objects),
         status=status,
         events=events_between(observation.service.status, status),
-        requeue_after_s=_look_again_s(observation, settings)
-        if finding.is_failure
-        else settings.poll_interval_s,
+        requeue_after_s=_look_again_s(observation) if finding.is_failure else settings.poll_interval_s,
         why=(f"{finding.reason}: {finding.message}",),
     )
 
@@ -71,11 +71,11 @@ def _plan_with_ray(observation: Observation, ray: RaySeen, settings: Settings) -
     timers = [retry.due_in_s for retry in assessment.retries.values()]
     timers += [probe_in_s, (held_s or WRITE_AGAIN_S) if assessment.differs else None]
     objects, delete = _objects(observation, assessment.views, settings), _delete(observation)
-    if observation.cluster is not None:
-        timers.append(REST_LOOK_S)
     is_open = objects or delete or assessment.objects is not None or assessment.blocker is not None
     if _has_moving_pods(observation) or is_open:
-        timers.append(_look_again_s(observation, settings))
+        timers.append(_look_again_s(observation))
+    if optional_objects.asked_for(observation):
+        timers.append(UNWATCHED_LOOK_S)
     keeps = service.has_finalizer or observation.cluster is not None  # owner references need none
     return Plan(
         objects=objects,
@@ -119,9 +119,9 @@ def _has_moving_pods(observation: Observation) -> bool:
     return ground is not None and placing.is_moving(ground, observation.service.key)
 
 
-def _look_again_s(observation: Observation, settings: Settings) -> float | None:
-    """Pods tell nothing by themselves: while something is not well with them they are looked at again."""
-    return None if observation.cluster is None else settings.poll_interval_s
+def _look_again_s(observation: Observation) -> float | None:
+    """While something is not well with a service's own pods it is looked at again; their changes wake it anyway."""
+    return None if observation.cluster is None else LOOK_AGAIN_S
 
 
 def _probe(

@@ -79,7 +79,7 @@ class Reconciler:
     async def _observe(self, service: ServiceSeen) -> Observation | None:
         """Everything that is known, or None while Ray was never asked: the first answer wakes us.
 
-        A Ray cluster of the service's own must be made before it can answer.
+        A Ray cluster of the service's own must be made before it can answer; one whose head is ready can.
         """
         key = service.key
         home = ray_home(service, self._settings)
@@ -88,7 +88,8 @@ class Reconciler:
             ray = self._fleet.snapshot(key, home)
             if home.backend is Backend.KUBERAY and self._objects is not None:
                 cluster = await self._objects.observe(key)
-            elif ray is None:
+            is_made = cluster is None or (cluster.head is not None and cluster.head.ready)
+            if ray is None and is_made:
                 return None
         return Observation(
             service=service,

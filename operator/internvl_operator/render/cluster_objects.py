@@ -130,7 +130,7 @@ def render_network_policy(owner: Owner, *, operator_namespace: str) -> Manifest:
 
     Nothing is said about what they may call themselves.
     """
-    cluster = {"matchLabels": {"ray.io/cluster": names.ray_cluster(owner.key)}}
+    cluster = {"matchLabels": {labels.RAY_CLUSTER: names.ray_cluster(owner.key)}}
     from_operator = {
         "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": operator_namespace}}
     }
@@ -165,7 +165,7 @@ def render_gateway_policy(owner: Owner) -> Manifest:
 
 
 def _selector(key: ServiceKey, role: Role) -> dict[str, str]:
-    return {"ray.io/cluster": names.ray_cluster(key), **pod_labels(key, role)}
+    return {labels.RAY_CLUSTER: names.ray_cluster(key), **pod_labels(key, role)}
 
 
 def _port(number: int) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def test_the_service_is_written_and_ready_once_the_head_answers(podless):
     podless.made_ready()
     assert podless.said() == ("True", "Ready")
     assert podless.plan().status.url == "http://nano.team.svc"
-    assert podless.plan().requeue_after_s == 120, "at rest somebody may delete an object"
+    assert podless.plan().requeue_after_s is None, "at rest only a change of something wakes it"
 
 
 def test_a_role_pod_has_its_pool_and_gpu(podless):

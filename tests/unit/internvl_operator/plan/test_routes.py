@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from internvl_operator.api.pods import RouteKind
+from internvl_operator.plan.plan import LOOK_AGAIN_S
 from internvl_operator.render.cluster_objects import ObjectId
-from internvl_operator.settings import Settings
 
 SPEC = {
     "model": {"uri": "file:///models/nano"},
@@ -149,7 +149,7 @@ def test_a_gateway_that_does_not_take_the_route_is_quoted(offering):
     offering.change(cluster=replace(offering.cluster, objects=objects))
     assert offering.said("Degraded") == ("True", "RouteNotAccepted")
     assert "the Gateway public does not take it: no" in offering.condition("Degraded").message
-    assert offering.plan().requeue_after_s == Settings().poll_interval_s, "it may be corrected any moment"
+    assert offering.plan().requeue_after_s == LOOK_AGAIN_S, "it may be corrected any moment"
 
 
 def test_a_route_for_a_ray_cluster_of_somebody_else_is_refused(ready):

@@ -8,7 +8,7 @@ from internvl_operator.api import names
 from internvl_operator.api.conditions import Reason
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.spec import parse_spec
-from internvl_operator.cluster.fleet import Fleet
+from internvl_operator.cluster.fleet import Fleet, look_interval_s
 from internvl_operator.cluster.http import HttpReply
 from internvl_operator.cluster.ray import RayFault
 from internvl_operator.cluster.tokens import Tokens
@@ -270,3 +270,12 @@ async def test_who_writes_anothers_address_into_a_spec_gets_no_token_with_it(
         fleet.snapshot(key, where)
     await fleet.close()
     assert dict(opened_with) == {A: f"Bearer {tokens.token_of(A, 'uid')}", None: None}
+
+
+@pytest.mark.parametrize(("addresses", "interval_s"), [(1, 2.0), (400, 2.0), (1000, 5.0)])
+def test_many_addresses_are_looked_at_more_slowly_and_a_hang_is_still_seen_within_fifteen_seconds(
+    addresses, interval_s
+):
+    settings = Settings()
+    assert look_interval_s(addresses, settings) == interval_s
+    assert interval_s + settings.ray_timeout_s < 15

@@ -34,7 +34,7 @@ class Kubernetes:
 
     async def list_objects(self, kind, namespace, selector):
         self._ask(f"list {kind}")
-        return [item for (known, _), item in self.objects.items() if known == kind]
+        return [item for (known, _), item in self.objects.items() if known == kind], "1"
 
     async def get_object(self, kind, namespace, name):
         self._ask(f"get {kind}")
@@ -43,10 +43,35 @@ class Kubernetes:
     async def apply_object(self, manifest):
         self._ask(f"apply {manifest['kind']}")
         self.objects[manifest["kind"], manifest["metadata"]["name"]] = manifest
+        return manifest
 
     async def delete_object(self, kind, namespace, name):
         self._ask(f"delete {kind}")
         self.objects.pop((kind, name), None)
+
+
+class Watch:
+    """The kinds that every service has; the optional ones are not watched."""
+
+    def __init__(self, kubernetes):
+        self._kubernetes = kubernetes
+
+    def subscribe(self, key):
+        pass
+
+    async def listed(self, key):
+        pass
+
+    def objects(self, key):
+        return {
+            ObjectId(*name): item for name, item in self._kubernetes.objects.items() if name[0] == "Service"
+        }
+
+    def pods(self, key):
+        return ()
+
+    def offer(self, kind, found):
+        pass
 
 
 @pytest.fixture
@@ -56,7 +81,7 @@ def kubernetes():
 
 @pytest.fixture
 def store(kubernetes, clock):
-    return KubeObjectStore(kubernetes, Tokens(b"k" * 32), monotonic=clock.monotonic)
+    return KubeObjectStore(kubernetes, Watch(kubernetes), Tokens(b"k" * 32), monotonic=clock.monotonic)
 
 
 async def apply(store, *manifests):

@@ -1,9 +1,10 @@
 import pytest
 
+from internvl_operator.api import labels
 from internvl_operator.api.conditions import Reason
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.cluster.kubernetes import ApiFault
-from internvl_operator.cluster.object_store import KubeObjectStore, see_pod
+from internvl_operator.cluster.object_store import KubeObjectStore
 from internvl_operator.cluster.tokens import Tokens
 from internvl_operator.errors import NotYet
 from internvl_operator.plan.observation import ServiceSeen
@@ -15,24 +16,17 @@ OWNER = Owner(KEY, "uid-1")
 
 
 class Kubernetes:
-    """Objects by kind and name; each verb may be made to fail."""
+    """Objects by kind and name, and watches that have told of them; each verb may be made to fail."""
 
     def __init__(self):
         self.objects = {}
         self.faults = {}
         self.applied = []
+        self.subscribers = set()
 
     def _check(self, what):
         if what in self.faults:
             raise self.faults[what]
-
-    async def list_objects(self, kind, namespace, selector):
-        self._check(f"list {kind}")
-        return [
-            {part: value for part, value in item.items() if part not in ("kind", "apiVersion")}
-            for (known, _), item in self.objects.items()
-            if known == kind and selector.items() <= item["metadata"].get("labels", {}).items()
-        ]
 
     async def get_object(self, kind, namespace, name):
         return self.objects.get((kind, name))
@@ -40,11 +34,47 @@ class Kubernetes:
     async def apply_object(self, manifest):
         self._check(f"apply {manifest['kind']}")
         self.applied.append(manifest["kind"])
-        self.objects[manifest["kind"], manifest["metadata"]["name"]] = manifest
+        return manifest
 
     async def create_object(self, manifest):
         self._check(f"create {manifest['kind']}")
         self.objects[manifest["kind"], manifest["metadata"]["name"]] = manifest
+
+    # --- the watches
+
+    def subscribe(self, key):
+        self.subscribers.add(key)
+
+    def unsubscribe(self, key):
+        self.subscribers.discard(key)
+
+    async def listed(self, key):
+        self._check("watch")
+
+    def objects_of(self, key):
+        return {
+            ObjectId(kind, name): item
+            for (kind, name), item in self.objects.items()
+            if item["metadata"].get("labels", {}).get(labels.SERVICE) == key.name
+        }
+
+    def pods(self, key):
+        return ()
+
+    def offer(self, kind, found):
+        """Only an offered answer is seen: the stream is late here."""
+        self.objects[kind, found["metadata"]["name"]] = {
+            part: value for part, value in found.items() if part not in ("kind", "apiVersion")
+        }
+
+
+class Watch:
+    """The same, under the names that the watches have."""
+
+    def __init__(self, kubernetes):
+        self.objects = kubernetes.objects_of
+        for name in ("subscribe", "unsubscribe", "listed", "pods", "offer"):
+            setattr(self, name, getattr(kubernetes, name))
 
 
 @pytest.fixture
@@ -54,7 +84,7 @@ def kubernetes():
 
 @pytest.fixture
 def store(kubernetes, clock):
-    return KubeObjectStore(kubernetes, Tokens(b"k" * 32), monotonic=clock.monotonic)
+    return KubeObjectStore(kubernetes, Watch(kubernetes), Tokens(b"k" * 32), monotonic=clock.monotonic)
 
 
 async def apply_front(store):
@@ -66,7 +96,7 @@ async def test_what_was_applied_is_observed(store):
     assert set((await store.observe(KEY)).objects) == {ObjectId("Service", "nano")}
 
 
-async def test_what_was_applied_counts_as_standing_although_lists_name_no_kind(store):
+async def test_what_was_applied_counts_as_standing_although_no_kind_is_kept(store):
     await apply_front(store)
     assert differing([render_front(OWNER)], await store.observe(KEY)) == ()
 
@@ -89,7 +119,7 @@ async def test_a_foreign_object_under_our_name_is_shown_and_not_written_until_it
 
 
 async def test_a_cluster_without_the_kind_lacks_kuberay(store, kubernetes):
-    kubernetes.faults["list RayCluster"] = ApiFault(404, "not found")
+    kubernetes.faults["watch"] = ApiFault(404, "not found")
     seen = await store.observe(KEY)
     assert seen.trouble is not None and seen.trouble[0] is Reason.KUBERAY_MISSING
 
@@ -124,12 +154,48 @@ async def test_a_deleted_object_is_applied_again_at_once(store, kubernetes):
     kubernetes.objects.clear()
     await apply_front(store)
     assert kubernetes.applied == ["Service", "Service"]
+    kubernetes.objects.clear()
+    with pytest.raises(NotYet):  # somebody deletes it again and again
+        await apply_front(store)
+    assert kubernetes.applied == ["Service", "Service"]
+
+
+async def test_an_object_that_somebody_keeps_changing_is_repaired_ever_more_slowly(store, kubernetes, clock):
+    pauses = []
+    for _ in range(7):
+        await apply_front(store)
+        kubernetes.objects["Service", "nano"]["spec"] = {"ports": []}
+        with pytest.raises(NotYet, match="does not stay") as fault:
+            await apply_front(store)
+        pauses.append(fault.value.delay_s)
+        clock.seconds += fault.value.delay_s
+    assert pauses == [1, 2, 4, 8, 16, 30, 30]
+    clock.seconds += 100
+    await apply_front(store)
+    with pytest.raises(NotYet) as fault:
+        await apply_front(store)
+    assert fault.value.delay_s == 1, "it stood for a while"
+
+
+async def test_another_manifest_is_applied_at_once(store, kubernetes):
+    await apply_front(store)
+    changed = render_front(OWNER)
+    changed["spec"]["ports"][0]["port"] = 81
+    await store.apply(KEY, await store.observe(KEY), [changed])
+    assert kubernetes.applied == ["Service", "Service"]
 
 
 async def test_an_api_server_that_is_away_is_waited_for(store, kubernetes):
-    kubernetes.faults["list Pod"] = ApiFault(503, "away")
+    kubernetes.faults["watch"] = ApiFault(503, "away")
     with pytest.raises(NotYet):
         await store.observe(KEY)
+
+
+async def test_a_service_is_woken_by_its_objects_until_it_is_forgotten(store, kubernetes):
+    await store.observe(KEY)
+    assert kubernetes.subscribers == {KEY}
+    store.forget(KEY)
+    assert kubernetes.subscribers == set()
 
 
 SERVICE = ServiceSeen(key=KEY, uid="uid-1", generation=1, spec_error="x")
@@ -154,61 +220,3 @@ async def test_a_secret_that_stands_already_may_be_an_earlier_services_and_is_wa
         clock.seconds += 5
     clock.seconds += 30
     await store.create_token(SERVICE)  # ours, made by a process before this one
-
-
-@pytest.mark.parametrize(
-    ("status", "trouble", "detail"),
-    [
-        ({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}, "", ""),
-        (
-            {
-                "phase": "Pending",
-                "conditions": [
-                    {
-                        "type": "PodScheduled",
-                        "status": "False",
-                        "reason": "Unschedulable",
-                        "message": "0/3 nodes",
-                    }
-                ],
-            },
-            "Unschedulable",
-            "0/3 nodes",
-        ),
-        (
-            {
-                "phase": "Pending",
-                "containerStatuses": [
-                    {"state": {"waiting": {"reason": "ErrImageNeverPull", "message": "not present"}}}
-                ],
-            },
-            "ErrImageNeverPull",
-            "not present",
-        ),
-        (
-            {
-                "phase": "Running",
-                "containerStatuses": [
-                    {
-                        "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}},
-                        "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}},
-                    }
-                ],
-            },
-            "CrashLoopBackOff",
-            "back-off (last ended with 137: OOMKilled)",
-        ),
-        (
-            {
-                "phase": "Pending",
-                "containerStatuses": [{"state": {"waiting": {"reason": "ContainerCreating"}}}],
-            },
-            "",
-            "",
-        ),
-    ],
-)
-def test_a_pod_is_read_with_what_is_wrong_with_it(status, trouble, detail):
-    seen = see_pod({"metadata": {"name": "p", "labels": {"ray.io/group": "g"}}, "status": status})
-    assert (seen.trouble, seen.detail) == (trouble, detail)
-    assert seen.ready is (status["phase"] == "Running" and not trouble)

@@ -19,7 +19,12 @@ def woken():
 @pytest.fixture
 def watch(serve, clock, woken):
     watch = RayWatch(
-        serve, interval_s=2.0, now=clock.now, monotonic=clock.monotonic, sleep=clock.sleep, wake=woken.append
+        serve,
+        interval_s=lambda: 2.0,
+        now=clock.now,
+        monotonic=clock.monotonic,
+        sleep=clock.sleep,
+        wake=woken.append,
     )
     watch.subscribe(A)
     watch.subscribe(B)

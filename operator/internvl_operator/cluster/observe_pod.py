@@ -1,0 +1,44 @@
+"""A pod of the API server as the value that `plan` reads. Pure translation; called by `cluster.kinds`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from internvl_operator.plan.observation import PodSeen
+
+
+def see_pod(pod: Mapping[str, Any]) -> PodSeen:
+    """One pod as the plan reads it."""
+    meta, status = pod["metadata"], pod.get("status", {})
+    trouble, detail = _pod_trouble(status)
+    return PodSeen(
+        name=meta["name"],
+        group=str(meta.get("labels", {}).get("ray.io/group", "")),
+        phase=str(status.get("phase", "")),
+        ready=any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or ()),
+        node=pod.get("spec", {}).get("nodeName"),
+        address=status.get("podIP"),
+        trouble=trouble,
+        detail=detail,
+        deleting="deletionTimestamp" in meta,
+    )
+
+
+_NO_TROUBLE = ("ContainerCreating", "PodInitializing")
+
+
+def _pod_trouble(status: Mapping[str, Any]) -> tuple[str, str]:
+    """Reason and sentence of what keeps a pod from running; empty while nothing does."""
+    containers = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+    for container in containers:
+        waiting = container.get("state", {}).get("waiting") or {}
+        reason = str(waiting.get("reason") or "")
+        if reason and reason not in _NO_TROUBLE:
+            ended = container.get("lastState", {}).get("terminated") or {}
+            last = f" (last ended with {ended.get('exitCode')}: {ended.get('reason')})" if ended else ""
+            return reason, f"{waiting.get('message') or reason}{last}"
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return str(condition.get("reason") or "Unschedulable"), str(condition.get("message") or "")
+    if status.get("phase") == "Failed":
+        return str(status.get("reason") or "Failed"), str(status.get("message") or "the pod has failed")
+    return "", ""

@@ -1,0 +1,61 @@
+import pytest
+
+from internvl_operator.cluster.observe_pod import see_pod
+
+
+@pytest.mark.parametrize(
+    ("status", "trouble", "detail"),
+    [
+        ({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}, "", ""),
+        (
+            {
+                "phase": "Pending",
+                "conditions": [
+                    {
+                        "type": "PodScheduled",
+                        "status": "False",
+                        "reason": "Unschedulable",
+                        "message": "0/3 nodes",
+                    }
+                ],
+            },
+            "Unschedulable",
+            "0/3 nodes",
+        ),
+        (
+            {
+                "phase": "Pending",
+                "containerStatuses": [
+                    {"state": {"waiting": {"reason": "ErrImageNeverPull", "message": "not present"}}}
+                ],
+            },
+            "ErrImageNeverPull",
+            "not present",
+        ),
+        (
+            {
+                "phase": "Running",
+                "containerStatuses": [
+                    {
+                        "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}},
+                        "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}},
+                    }
+                ],
+            },
+            "CrashLoopBackOff",
+            "back-off (last ended with 137: OOMKilled)",
+        ),
+        (
+            {
+                "phase": "Pending",
+                "containerStatuses": [{"state": {"waiting": {"reason": "ContainerCreating"}}}],
+            },
+            "",
+            "",
+        ),
+    ],
+)
+def test_a_pod_is_read_with_what_is_wrong_with_it(status, trouble, detail):
+    seen = see_pod({"metadata": {"name": "p", "labels": {"ray.io/group": "g"}}, "status": status})
+    assert (seen.trouble, seen.detail) == (trouble, detail)
+    assert seen.ready is (status["phase"] == "Running" and not trouble)
