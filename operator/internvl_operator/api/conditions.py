@@ -71,6 +71,17 @@ class Reason(StrEnum):
     PROBE_PENDING = "ProbePending", "All replicas run; the probe has not answered yet.", "Wait."
     DELETING = "Deleting", "The service's applications are being removed from Ray Serve.", "Wait."
 
+    ROLLING_OUT = (
+        "RollingOut",
+        "A new model is being started, while the old one answers.",
+        "Wait; `status.rollout` says how far it is.",
+    )
+    ROLLOUT_DEADLINE_EXCEEDED = (
+        "RolloutDeadlineExceeded",
+        "The new model did not start within `spec.rollout.deadline`; it was stopped, and the old one answers.",
+        "See the message for what was wrong, correct it and edit the spec: that begins anew.",
+    )
+
     # what the user wrote
     SPEC_INVALID = "SpecInvalid", "The spec cannot be used.", "Correct the field that the message names."
     BACKEND_ADDRESS_MISSING = (

@@ -6,6 +6,7 @@ A field that does nothing yet is not here. Descriptions are what `kubectl explai
 import math
 from collections.abc import Mapping
 from decimal import Decimal
+from enum import StrEnum
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -88,6 +89,7 @@ URI_PATTERN = r"^(file:///[^\s?#]*[^\s?#/]/*|pvc://[a-z0-9]([-a-z0-9]{0,61}[a-z0
 REVISION_PATTERN = r"^sha256:[0-9a-f]{12,64}$"
 MODEL_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$"
 ADDRESS_PATTERN = r"^https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?/?$"
+DURATION_PATTERN = r"^[1-9][0-9]{0,4}[smh]$"
 POOL_PATTERN = r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
 PATTERN_MESSAGES = {
     URI_PATTERN: (
@@ -97,6 +99,7 @@ PATTERN_MESSAGES = {
     REVISION_PATTERN: "must be 'sha256:' and the first 12 to 64 hex digits of the checkpoint's digest",
     MODEL_NAME_PATTERN: "must begin with a letter or digit and go on with letters, digits and . _ : / -",
     ADDRESS_PATTERN: "must be http://host:port of the Ray dashboard, without path, user or query",
+    DURATION_PATTERN: "must be a number of seconds, minutes or hours: 90s, 30m or 2h",
     POOL_PATTERN: "must begin and end with a letter or digit, with letters, digits and - _ . between",
 }
 """What is wrong when a field does not match its pattern: the same words from the API server and from us."""
@@ -325,6 +328,46 @@ class GatewaySpec(Wire):
     ] = 1
 
 
+class RolloutStrategy(StrEnum):
+    """How a service goes over to another model."""
+
+    AUTO = "Auto"
+    BESIDE = "Beside"
+    IN_PLACE = "InPlace"
+
+
+class RolloutSpec(Wire):
+    """How changes are made."""
+
+    strategy: Annotated[
+        RolloutStrategy,
+        Field(
+            description=(
+                "How a service goes over to another model. Beside: the new one is started beside the old one, "
+                "which answers until the new one has passed its probe; it needs the room for both. InPlace: the "
+                "same replicas load the new one, requests wait meanwhile, and a model that does not load takes "
+                "the service down. Auto: Beside, and InPlace where there is no room for it."
+            )
+        ),
+    ] = RolloutStrategy.AUTO
+    deadline: Annotated[
+        str,
+        Field(
+            max_length=6,
+            pattern=DURATION_PATTERN,
+            description=(
+                "How long a new model may take to start beside the old one, for example 30m. Then it is stopped, "
+                "the old one goes on answering, and an edit of the spec begins anew."
+            ),
+        ),
+    ] = "30m"
+
+    @property
+    def deadline_s(self) -> float:
+        """`deadline` in seconds."""
+        return float(self.deadline[:-1]) * {"s": 1, "m": 60, "h": 3600}[self.deadline[-1]]
+
+
 class InternVLServiceSpec(Wire):
     """One InternVL model, served with its two sides apart."""
 
@@ -349,6 +392,9 @@ class InternVLServiceSpec(Wire):
         LanguageSpec, Field(description="The language models: their pool, number and size.")
     ] = LanguageSpec()
     gateway: Annotated[GatewaySpec, Field(description="The HTTP side: how many of it.")] = GatewaySpec()
+    rollout: Annotated[RolloutSpec, Field(description="How the service goes over to another model.")] = (
+        RolloutSpec()
+    )
 
     @model_validator(mode="after")
     def _claim_in_pods(self) -> Self:

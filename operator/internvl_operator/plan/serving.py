@@ -115,9 +115,13 @@ def _view(role: Role, wanted: ServeApplication, ray: RaySeen) -> RoleView:
         deployment=deployment,
         deployed_generation=generation if isinstance(generation, str) else None,
         deployed_attempt=_attempt(config.get("attempt")),
-        is_adopted=deployment is None
-        or all(deployment.user_config.get(key) == config.get(key) for key in _IDENTITY),
+        is_adopted=deployment is None or is_adopted(deployment, config),
     )
+
+
+def is_adopted(deployment: DeploymentSeen, config: Mapping[str, Any]) -> bool:
+    """Whether what Serve says about a deployment is about this `user_config`, which it holds for it."""
+    return all(deployment.user_config.get(key) == config.get(key) for key in _IDENTITY)
 
 
 def deployed_user_config(config: Mapping[str, Any] | None, deployment: str) -> Mapping[str, Any]:
@@ -138,8 +142,13 @@ def _attempt(value: object) -> int:
 
 
 def generations_hash(views: Sequence[RoleView]) -> str:
-    """What is configured, over all roles."""
+    """What is wanted, over all roles."""
     return _hash(view.generation for view in views)
+
+
+def deployed_hash(views: Sequence[RoleView]) -> str:
+    """The same of what Serve holds."""
+    return _hash(view.deployed_generation or "" for view in views)
 
 
 def probe_subject(views: Sequence[RoleView]) -> str:
