@@ -73,12 +73,12 @@ class Reason(StrEnum):
 
     ROLLING_OUT = (
         "RollingOut",
-        "A new model is being started, while the old one answers.",
+        "New pods or a new model start, while the old ones answer.",
         "Wait; `status.rollout` says how far it is.",
     )
     ROLLOUT_DEADLINE_EXCEEDED = (
         "RolloutDeadlineExceeded",
-        "The new model did not start within `spec.rollout.deadline`; it was stopped, and the old one answers.",
+        "The new pods or the new model did not start within `spec.rollout.deadline`: they were stopped, the old ones answer.",
         "See the message for what was wrong, correct it and edit the spec: that begins anew.",
     )
 

@@ -329,7 +329,7 @@ class GatewaySpec(Wire):
 
 
 class RolloutStrategy(StrEnum):
-    """How a service goes over to another model."""
+    """How a service goes over to another model or to other pods."""
 
     AUTO = "Auto"
     BESIDE = "Beside"
@@ -343,10 +343,11 @@ class RolloutSpec(Wire):
         RolloutStrategy,
         Field(
             description=(
-                "How a service goes over to another model. Beside: the new one is started beside the old one, "
-                "which answers until the new one has passed its probe; it needs the room for both. InPlace: the "
-                "same replicas load the new one, requests wait meanwhile, and a model that does not load takes "
-                "the service down. Auto: Beside, and InPlace where there is no room for it."
+                "How a service goes over to another model, or to other pods. Beside: the new one is started "
+                "beside the old one, which answers until the new one has passed its probe; it needs the room for "
+                "both. InPlace: the same replicas load the new model, requests wait meanwhile, and a model that "
+                "does not load takes the service down; where pods change, the old one goes before the new one "
+                "comes. Auto: Beside, and for another model InPlace where there is no room for it."
             )
         ),
     ] = RolloutStrategy.AUTO
@@ -356,8 +357,8 @@ class RolloutSpec(Wire):
             max_length=6,
             pattern=DURATION_PATTERN,
             description=(
-                "How long a new model may take to start beside the old one, for example 30m. Then it is stopped, "
-                "the old one goes on answering, and an edit of the spec begins anew."
+                "How long new pods or a new model may take to start beside the old ones, for example 30m. Then "
+                "they are stopped, the old ones go on answering, and an edit of the spec begins anew."
             ),
         ),
     ] = "30m"
@@ -392,9 +393,9 @@ class InternVLServiceSpec(Wire):
         LanguageSpec, Field(description="The language models: their pool, number and size.")
     ] = LanguageSpec()
     gateway: Annotated[GatewaySpec, Field(description="The HTTP side: how many of it.")] = GatewaySpec()
-    rollout: Annotated[RolloutSpec, Field(description="How the service goes over to another model.")] = (
-        RolloutSpec()
-    )
+    rollout: Annotated[
+        RolloutSpec, Field(description="How the service goes over to another model or to other pods.")
+    ] = RolloutSpec()
 
     @model_validator(mode="after")
     def _claim_in_pods(self) -> Self:

@@ -86,8 +86,10 @@ class ProbeStatus(Stored):
 
 
 class RolloutStage(StrEnum):
-    """How far a change of model is."""
+    """How far a change of model or of pods is."""
 
+    PODS = "Pods"
+    """New pods start beside the old ones, which answer."""
     BESIDE = "Beside"
     """The new model starts beside the old one, which answers."""
     HANDOVER = "Handover"
@@ -95,13 +97,13 @@ class RolloutStage(StrEnum):
     IN_PLACE = "InPlace"
     """The service's own replicas load the new model; requests wait."""
     STOPPED = "Stopped"
-    """The new model did not start; the old one goes on answering."""
+    """The new pods or the new model did not start; the old ones go on answering."""
 
 
 class RolloutStatus(Stored):
-    """A change of model that is under way, or was given up."""
+    """A change of model or of pods that is under way, or was given up."""
 
-    stage: RolloutStage = Field(description="Beside, Handover, InPlace or Stopped.")
+    stage: RolloutStage = Field(description="Pods, Beside, Handover, InPlace or Stopped.")
     generation: int = Field(description="Generation of the spec that is rolled out.")
     since: Timestamp = Field(description="When the rollout of this generation began.")
     message: str = Field(default="", description="Why it is at this stage.")
@@ -117,7 +119,7 @@ class Status(Stored):
     roles: RolesStatus = Field(default=RolesStatus(), description="Replicas and engines by role.")
     probe: ProbeStatus | None = Field(default=None, description="The last probe that passed.")
     rollout: RolloutStatus | None = Field(
-        default=None, description="A change of model that is under way, or was given up."
+        default=None, description="A change of model or of pods that is under way, or was given up."
     )
     last_failure: FailureStatus | None = Field(default=None, description="The last failure, healed or not.")
     conditions: tuple[Condition, ...] = Field(

@@ -55,7 +55,7 @@ class Assessment:
     @property
     def verdict(self) -> Verdict | None:
         """Of the probe of what is written; None while there is nothing to probe."""
-        return None if self.is_stopped else self.current.verdict
+        return None if self.is_waiting else self.current.verdict
 
     @property
     def url(self) -> str | None:
@@ -63,19 +63,19 @@ class Assessment:
         return self.own.url
 
     @property
-    def is_stopped(self) -> bool:
-        """A rollout was given up: nothing is written."""
-        return self.rollout is not None and self.rollout.stage is RolloutStage.STOPPED
+    def is_waiting(self) -> bool:
+        """Nothing is written: new pods do not run yet, or the rollout was given up."""
+        return self.rollout is not None and self.rollout.stage in (RolloutStage.PODS, RolloutStage.STOPPED)
 
     @property
     def applications(self) -> tuple[ServeApplication, ...]:
         """What must stand in Serve, but for what stays there as it is."""
-        return () if self.is_stopped else self.current.applications
+        return () if self.is_waiting else self.current.applications
 
     @property
     def differs(self) -> tuple[str, ...]:
         """Names of those that Serve holds otherwise, or not at all."""
-        return () if self.is_stopped else self.current.differs
+        return () if self.is_waiting else self.current.differs
 
     @property
     def remove(self) -> tuple[str, ...]:
@@ -87,9 +87,14 @@ class Assessment:
     @property
     def role_findings(self) -> dict[Role, Finding]:
         """What is to be said about single roles."""
-        if self.rollout is not None and self.is_stopped:
-            return {role: self.rollout.finding for role in Role}
-        return self.current.role_findings
+        if self.rollout is None or not self.is_waiting:
+            return self.current.role_findings
+        return {view.role: self.rollout.pods.get(view.role, self.rollout.finding) for view in self.waiting}
+
+    @property
+    def waiting(self) -> tuple[RoleView, ...]:
+        """Views of roles that have no replica of the wanted configuration."""
+        return tuple(view for view in self.views if not view.is_serving)
 
     def view(self, role: Role) -> RoleView:
         """The view of one role."""
@@ -103,9 +108,10 @@ class Assessment:
     @property
     def obstacle(self) -> Finding | None:
         """What stands between the wanted configuration and an answer."""
-        stopped = [view for view in self.views if self.is_stopped or not view.is_serving]
-        found = [self.role_findings[view.role] for view in stopped]  # `deploying` speaks for each of them
-        outdated = any(not view.is_current for view in stopped)
+        found = [
+            self.role_findings[view.role] for view in self.waiting
+        ]  # `deploying` speaks for each of them
+        outdated = any(not view.is_current for view in self.waiting)
         candidates = [item for item in found if item.is_failure]
         candidates += [self.write] if self.write is not None and outdated else []
         candidates += found

@@ -54,13 +54,19 @@ def pods_of(configs: Iterable[Mapping[str, Any]]) -> Counter[str]:
     for config in configs:
         entries = config.get("deployments")
         for entry in entries if isinstance(entries, Sequence) else ():
-            options = entry.get("ray_actor_options") if isinstance(entry, Mapping) else None
-            selector = options.get("label_selector") if isinstance(options, Mapping) else None
-            group = selector.get(labels.GROUP_OF_PODS) if isinstance(selector, Mapping) else None
-            if isinstance(options, Mapping) and isinstance(group, str):
-                takes = labels.REPLICA_RESOURCE in (options.get("resources") or {})
+            group = group_of(entry) if isinstance(entry, Mapping) else None
+            if group is not None:
+                takes = labels.REPLICA_RESOURCE in (entry["ray_actor_options"].get("resources") or {})
                 needed[group] += int(entry.get("num_replicas") or 0) if takes else 0
     return needed
+
+
+def group_of(entry: Mapping[str, Any]) -> str | None:
+    """The worker group that a deployment's configuration selects, if it selects one."""
+    options = entry.get("ray_actor_options")
+    selector = options.get("label_selector") if isinstance(options, Mapping) else None
+    group = selector.get(labels.GROUP_OF_PODS) if isinstance(selector, Mapping) else None
+    return group if isinstance(group, str) else None
 
 
 def _has_taken_up(application: ApplicationSeen) -> bool:

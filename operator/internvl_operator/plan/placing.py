@@ -13,6 +13,7 @@ from typing import Any
 from internvl_operator.api import names
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.names import Role
+from internvl_operator.api.spec import RolloutStrategy
 from internvl_operator.plan.footing import Footing
 from internvl_operator.plan.observation import ClusterSeen, Observation, PodSeen
 from internvl_operator.render import cluster_objects
@@ -48,7 +49,8 @@ def ground_of(observation: Observation) -> Ground | None:
     if any(spec.role(role).pool not in offer.pools for role in (Role.VISION, Role.LANGUAGE)):
         return None
     shapes = pod_shapes(spec, offer)
-    return Ground(shapes=shapes, site=pod_site(shapes), cluster=cluster)
+    surges = spec.rollout.strategy is not RolloutStrategy.IN_PLACE
+    return Ground(shapes=shapes, site=pod_site(shapes, surges=surges), cluster=cluster)
 
 
 def wanted_objects(

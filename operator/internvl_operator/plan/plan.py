@@ -6,6 +6,7 @@ plan and a reason; the order of the checks is in `checks.py` and `assessment.py`
 
 from collections.abc import Sequence
 
+from internvl_operator.api.status import RolloutStage
 from internvl_operator.plan import checks, cluster_checks, placing
 from internvl_operator.plan.assessment import Assessment, assess
 from internvl_operator.plan.decision import (
@@ -112,7 +113,10 @@ def _use(assessment: Assessment) -> placing.Use:
         **{item.name: item.to_mapping() for item in assessment.applications},
     }
     kept = (config for name, config in standing.items() if name not in assessment.remove)
-    return placing.Use(footing=assessment.footing, needed=pods_of(kept))
+    needed = pods_of(kept)
+    if assessment.rollout is not None and assessment.rollout.stage is RolloutStage.PODS:
+        needed |= pods_of(item.to_mapping() for item in assessment.own.applications)
+    return placing.Use(footing=assessment.footing, needed=needed)
 
 
 def _creates_token(observation: Observation, objects: Sequence[Manifest]) -> bool:

@@ -1,4 +1,4 @@
-"""How far a change of model is: decided anew each time, from what Serve shows.
+"""How far a change of model, or of pods, is: decided anew each time, from what Serve and Kubernetes show.
 
 The new model starts in a stand-in: two applications of other names, beside the service's own, which stay as they
 are. When the stand-in has passed a probe, the service's own sides get the new model; requests that they refuse
@@ -6,18 +6,22 @@ meanwhile go to the stand-in (`internvl_runtimes.deployments.gateway`). When the
 the stand-in goes. Where there is no room for both, or nothing that answers could be lost, the service's own sides get
 the new model at once, and requests wait.
 
+Serve is told of new pods only when they run: an image that does not exist then touches nothing that answers.
+
 The status is read for two things that Serve cannot show: since when, and that a rollout was given up.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from internvl_operator.api.conditions import Reason
+from internvl_operator.api.names import Role
 from internvl_operator.api.spec import InternVLServiceSpec, RolloutStrategy
 from internvl_operator.api.status import RolloutStage, RolloutStatus
-from internvl_operator.plan import failures
+from internvl_operator.plan import cluster_checks, failures
 from internvl_operator.plan.findings import Finding, progress
+from internvl_operator.plan.footing import group_of
 from internvl_operator.plan.observation import Observation
 from internvl_operator.plan.standing import Standing
 
@@ -34,11 +38,13 @@ class Rollout:
     message: str
     due_in_s: float | None = None
     """Seconds until time alone changes the stage."""
+    pods: Mapping[Role, Finding] = field(default_factory=dict)
+    """What new pods are waited for."""
 
     @property
     def keeps_own(self) -> bool:
         """The service's own applications stay as they are."""
-        return self.stage in (RolloutStage.BESIDE, RolloutStage.STOPPED)
+        return self.stage in (RolloutStage.PODS, RolloutStage.BESIDE, RolloutStage.STOPPED)
 
     @property
     def has_stand_in(self) -> bool:
@@ -72,7 +78,12 @@ def decide(observation: Observation, own: Standing, beside: Standing) -> Rollout
             return at(RolloutStage.HANDOVER, handover)
         if known is not None and known.stage is RolloutStage.IN_PLACE:
             return at(RolloutStage.IN_PLACE, known.message)
-        return None
+        pods = _missing_pods(observation, own)
+        if not pods or not own.runs or spec.rollout.strategy is RolloutStrategy.IN_PLACE:
+            return None
+        if known is not None and known.stage is RolloutStage.STOPPED:
+            return at(RolloutStage.STOPPED, known.message)
+        return _pods(pods, spec, (now - since).total_seconds(), at)
     if spec.rollout.strategy is RolloutStrategy.IN_PLACE:
         return at(RolloutStage.IN_PLACE, "the replicas load the new model, as spec.rollout.strategy says")
     if not own.runs:
@@ -84,6 +95,45 @@ def decide(observation: Observation, own: Standing, beside: Standing) -> Rollout
     if beside.is_proven:
         return at(RolloutStage.HANDOVER, handover)
     return _beside(beside, spec, (now - since).total_seconds(), at)
+
+
+def _missing_pods(observation: Observation, own: Standing) -> dict[Role, Finding]:
+    """Roles that are to move to another worker group, whose pods do not all run yet."""
+    cluster = observation.cluster
+    missing: dict[Role, Finding] = {}
+    for view in own.views:
+        group = group_of(view.wanted.to_mapping())
+        if cluster is None or group is None or group == group_of(view.deployed_entry):
+            continue
+        running = sum(
+            pod.group == group and pod.phase == "Running" and not pod.deleting for pod in cluster.pods
+        )
+        if running < view.wanted.num_replicas:
+            waiting = f"{view.role}: {running} of {view.wanted.num_replicas} new pods run"
+            missing[view.role] = (
+                cluster_checks.role_pods_in_trouble(cluster, group, view.role)
+                or cluster_checks.pods_refused(cluster, observation.service.key, view.role)
+                or progress(Reason.ROLLING_OUT, waiting, view.role)
+            )
+    return missing
+
+
+def _pods(
+    missing: Mapping[Role, Finding], spec: InternVLServiceSpec, past_s: float, at: Callable[..., Rollout]
+) -> Rollout:
+    obstacle = next((item for item in missing.values() if item.is_failure), next(iter(missing.values())))
+    left_s = spec.rollout.deadline_s - past_s
+    if left_s <= 0:
+        return at(
+            RolloutStage.STOPPED,
+            f"the new pods did not start beside the old ones within {spec.rollout.deadline}, and were stopped; the "
+            f"old ones go on answering; edit the spec to try again. Last: {obstacle.message}",
+        )
+    way_out = ""
+    if obstacle.reason is Reason.INSUFFICIENT_RESOURCES:
+        way_out = "; with spec.rollout.strategy InPlace an old pod goes before the new one comes"
+    found = at(RolloutStage.PODS, f"new pods start beside the old ones: {obstacle.message}{way_out}", left_s)
+    return replace(found, pods=missing)
 
 
 def _beside(

@@ -14,7 +14,7 @@ from internvl_operator.plan.observation import ApplicationSeen, DeploymentState,
 from internvl_operator.plan.placing import ground_of
 from internvl_operator.plan.probing import Outcome, Verdict
 from internvl_operator.plan.retry import Retry, plan_retries
-from internvl_operator.plan.serving import RoleView, deployed_user_config, probe_subject, view_roles
+from internvl_operator.plan.serving import RoleView, probe_subject, view_roles
 from internvl_operator.render.serve_config import render_applications, shared_site
 from internvl_operator.render.serve_schema import ServeApplication
 from internvl_operator.settings import Settings
@@ -148,8 +148,8 @@ def _config(ray: RaySeen, name: str) -> Mapping[str, Any] | None:
 
 
 def _deployed(view: RoleView) -> Mapping[str, Any]:
-    config = None if view.application is None else view.application.config
-    return deployed_user_config(config, view.wanted.name)
+    user_config = view.deployed_entry.get("user_config")
+    return user_config if isinstance(user_config, Mapping) else {}
 
 
 def _model(user_config: Mapping[str, Any]) -> str:
