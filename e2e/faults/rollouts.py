@@ -50,6 +50,10 @@ def _restart_etcd(world: World) -> None:
     world.wait("the API server answers", lambda: bool(world.story.service()), within_s=60)
 
 
+def _image_missing(world: World) -> None:
+    _fails_then_heals(world, {"vision": {"image": "internvl.example/nothing:1"}}, ("ImageUnavailable",))
+
+
 def _pool_missing(world: World) -> None:
     _fails_then_heals(world, {"vision": {"pool": "broken"}}, ("PoolNotFound",))
 
@@ -119,6 +123,13 @@ CASES: tuple[Case, ...] = (
         title="an edit of the vision pods, taken back when the new pod exists",
         act=_revert,
         heals_within_s=90,
+    ),
+    Case(
+        name="image-that-does-not-exist",
+        title="an edit of the vision image to one that nobody has, taken back",
+        act=_image_missing,
+        heals_within_s=60,
+        untrue_s=5,
     ),
     Case(
         name="pool-that-does-not-exist",

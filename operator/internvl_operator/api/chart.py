@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from internvl_operator.api import crd
-from internvl_operator.api.pods import GcsSettings, PoolSettings, SizedPods
+from internvl_operator.api.pods import GcsSettings, MetricsSettings, PoolSettings, RouteKind, SizedPods
 from internvl_operator.api.wire import Wire
 
 _TEXT = {"type": "string"}
@@ -56,6 +56,8 @@ def render_values_schema() -> dict[str, Any]:
                         "head": pods,
                         "gateway": pods,
                         "gcs": _inline(GcsSettings),
+                        "metrics": _inline(MetricsSettings),
+                        "routes": {"type": "array", "items": {"enum": [kind.value for kind in RouteKind]}},
                     }
                 ),
                 "global": _MAP,  # Helm's own

@@ -145,6 +145,22 @@ class Reason(StrEnum):
         "An object with a name that the service needs belongs to somebody else.",
         "Delete or rename the object that the message names, or give the service another name.",
     )
+    KIND_MISSING = (
+        "KindMissing",
+        "The cluster does not know the kind of an object that was asked for; the service runs without it.",
+        "Install the resource definitions that the message names, or do not ask for the object.",
+    )
+    ROUTE_NOT_OFFERED = (
+        "RouteNotOffered",
+        "The administrator does not offer the kind of route that `spec.gateway` asks for; the service runs "
+        "without it.",
+        "Add the kind to the chart's value `kuberay.routes`, or remove the field.",
+    )
+    ROUTE_NOT_ACCEPTED = (
+        "RouteNotAccepted",
+        "A Gateway does not take the service's HTTPRoute.",
+        "See the message; correct `spec.gateway.route`, or let the Gateway admit the namespace.",
+    )
     CLUSTER_STARTING = "ClusterStarting", "The service's Ray cluster is being started.", "Wait."
     IMAGE_UNAVAILABLE = (
         "ImageUnavailable",

@@ -13,7 +13,8 @@ from typing import Any
 import yaml
 
 from internvl_operator.api import labels, wire
-from internvl_operator.api.spec import PATTERN_MESSAGES, InternVLServiceSpec
+from internvl_operator.api.patterns import PATTERN_MESSAGES
+from internvl_operator.api.spec import InternVLServiceSpec
 from internvl_operator.api.status import Status
 
 FILE_NAME = f"{labels.GROUP}_{labels.PLURAL}.yaml"
@@ -33,7 +34,8 @@ COLUMNS: tuple[tuple[str, str, str, str], ...] = (
     ("Age", "date", ".metadata.creationTimestamp", "Time since it was created."),
 )
 
-_DROPPED = ("title", "additionalProperties", "$defs", "discriminator")
+_RULES = "x-kubernetes-validations"
+_DROPPED = ("title", "$defs", "discriminator")
 
 
 def render_crd() -> dict[str, Any]:
@@ -112,17 +114,29 @@ def _rewrite(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[st
             continue
         if key == "properties":
             result[key] = {name: _rewrite(item, definitions) for name, item in value.items()}
+        elif key == "additionalProperties":
+            result |= _values_of_map(value, definitions)
         elif key == "items":
             result[key] = _rewrite(value, definitions)
         elif key == "const":
             result["enum"] = [value]
         elif key == "pattern" and value in PATTERN_MESSAGES:
-            result |= wire.cel_rules((f'self.matches(r"{value}")', PATTERN_MESSAGES[value]))
+            rule = {"rule": f'self.matches(r"{value}")', "message": PATTERN_MESSAGES[value]}
+            result[_RULES] = [rule, *result.get(_RULES, ())]
+        elif key == _RULES:
+            result[_RULES] = [*result.get(_RULES, ()), *value]
         else:
             result[key] = value
     if result.get("type") == "object" and "default" in result:
         result["default"] = {}  # the fields' own defaults fill it
     return result
+
+
+def _values_of_map(values: object, definitions: Mapping[str, Any]) -> dict[str, Any]:
+    """A map's values: of one form, or anything. Nothing for an object with fixed fields."""
+    if isinstance(values, Mapping):
+        return {"additionalProperties": _rewrite(values, definitions)}
+    return {"x-kubernetes-preserve-unknown-fields": True} if values else {}
 
 
 def _merged(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,8 @@ SERVICE = f"{GROUP}/service"
 """Label of every object that belongs to a service."""
 ROLE = f"{GROUP}/role"
 """Label of a service's pods: vision, language, gateway or head."""
+OPTIONAL_KINDS = f"{GROUP}/optional-kinds"
+"""Annotation of the front Service: the kinds of objects that this service has, or may have, and others lack."""
 MANAGED_BY = "app.kubernetes.io/managed-by"
 COMPONENT = FIELD_MANAGER
 """Value of `MANAGED_BY` on what this operator makes."""

@@ -4,6 +4,7 @@ Users name a pool; what that means on this cluster (nodes, tolerations, GPU reso
 """
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Annotated, Any
 
 import yaml
@@ -83,6 +84,35 @@ class GcsSettings(Wire):
     ] = None
 
 
+class RouteKind(StrEnum):
+    """What may stand before a service for clients outside the cluster."""
+
+    HTTP_ROUTE = "HTTPRoute"
+    INGRESS = "Ingress"
+
+
+class Scrape(StrEnum):
+    """How Prometheus finds the pods of Ray."""
+
+    ANNOTATIONS = "annotations"
+    """`prometheus.io/*` on each pod."""
+    POD_MONITOR = "podMonitor"
+    """A PodMonitor of Prometheus Operator for each service."""
+    NONE = "none"
+
+
+class MetricsSettings(Wire):
+    """How the metrics of Ray's pods are collected: port 8080, path /metrics."""
+
+    by: Annotated[Scrape, Field(description="How Prometheus finds the pods.")] = Scrape.ANNOTATIONS
+    labels: Annotated[
+        dict[str, str],
+        Field(
+            default_factory=dict, description="Labels of the PodMonitors, by which Prometheus selects them."
+        ),
+    ]
+
+
 class PodSettings(Wire):
     """The whole file."""
 
@@ -99,6 +129,13 @@ class PodSettings(Wire):
         cpu="500m", memory="2Gi"
     )
     gcs: Annotated[GcsSettings, Field(description="What Ray's head keeps outside of itself.")] = GcsSettings()
+    routes: Annotated[
+        tuple[RouteKind, ...],
+        Field(
+            description="Routes that users may ask for in spec.gateway; the operator needs rights on them."
+        ),
+    ] = ()
+    metrics: Annotated[MetricsSettings, Field(default_factory=MetricsSettings)]
 
 
 def parse_pod_settings(text: str) -> PodSettings:

@@ -18,11 +18,23 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
+from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails
 
 from internvl_operator.addresses import parse_ray_address
 from internvl_operator.api import quantities
 from internvl_operator.api.names import Role
+from internvl_operator.api.patterns import (
+    ADDRESS_PATTERN,
+    DURATION_PATTERN,
+    MODEL_NAME_PATTERN,
+    PATTERN_MESSAGES,
+    POOL_PATTERN,
+    REVISION_PATTERN,
+    URI_PATTERN,
+)
+from internvl_operator.api.pod_spec import PodFields
+from internvl_operator.api.route_spec import HttpRouteSpec, IngressSpec
 from internvl_operator.api.wire import Wire, cel_rules
 from internvl_operator.errors import Rejected
 from internvl_runtimes.contract.serve_args import LanguageEngineName, VisionEngineName
@@ -85,25 +97,6 @@ Memory = Annotated[
     ),
 ]
 
-URI_PATTERN = r"^(file:///[^\s?#]*[^\s?#/]/*|pvc://[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(/[^\s?#]*)?)$"
-REVISION_PATTERN = r"^sha256:[0-9a-f]{12,64}$"
-MODEL_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$"
-ADDRESS_PATTERN = r"^https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?/?$"
-DURATION_PATTERN = r"^[1-9][0-9]{0,4}[smh]$"
-POOL_PATTERN = r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
-PATTERN_MESSAGES = {
-    URI_PATTERN: (
-        "must be file:///absolute/path of a checkpoint folder on the Ray nodes, or pvc://claim/path in a "
-        "PersistentVolumeClaim beside the service (no other scheme works yet)"
-    ),
-    REVISION_PATTERN: "must be 'sha256:' and the first 12 to 64 hex digits of the checkpoint's digest",
-    MODEL_NAME_PATTERN: "must begin with a letter or digit and go on with letters, digits and . _ : / -",
-    ADDRESS_PATTERN: "must be http://host:port of the Ray dashboard, without path, user or query",
-    DURATION_PATTERN: "must be a number of seconds, minutes or hours: 90s, 30m or 2h",
-    POOL_PATTERN: "must begin and end with a letter or digit, with letters, digits and - _ . between",
-}
-"""What is wrong when a field does not match its pattern: the same words from the API server and from us."""
-
 CLAIM_SCHEME = "pvc://"
 CLAIMS_FOLDER = "/models"
 """Where pods have their claims: `pvc://claim/path` is `/models/claim/path` there."""
@@ -131,6 +124,20 @@ CLAIM_MESSAGE = (
     "model.uri pvc:// needs pods of the service's own, which an existing Ray cluster does not have; "
     "leave backend out, or mount the claim on its nodes and write file:///path"
 )
+POD_FIELDS = (
+    "gateway.route",
+    "gateway.ingress",
+    *(f"{role}.{to_camel(field)}" for role in Role for field in PodFields.model_fields),
+)
+"""What only pods of the service's own can have."""
+POD_FIELDS_RULE = f"!has(self.backend) || !({' || '.join(f'has(self.{field})' for field in POD_FIELDS)})"
+POD_FIELDS_MESSAGE = (
+    f"{', '.join(to_camel(field) for field in PodFields.model_fields)} of a role, gateway.route and gateway.ingress "
+    "are about pods of the service's own, which an existing Ray cluster does not have; leave backend out, or remove "
+    "them"
+)
+ONE_ROUTE_RULE = "!has(self.route) || !has(self.ingress)"
+ONE_ROUTE_MESSAGE = "gateway has a route or an ingress, not both; remove one"
 
 
 class ModelSpec(Wire):
@@ -218,7 +225,7 @@ class BackendSpec(Wire):
     ray: Annotated[RayBackendSpec, Field(description="An existing Ray cluster, driven by its REST API.")]
 
 
-class RoleSpec(Wire):
+class RoleSpec(PodFields):
     """What both sides have in common."""
 
     model_config = ConfigDict(json_schema_extra=cel_rules((REPLICAS_RULE, REPLICAS_MESSAGE)))
@@ -319,13 +326,32 @@ class LanguageSpec(RoleSpec):
     ] = None
 
 
-class GatewaySpec(Wire):
+class GatewaySpec(PodFields):
     """What answers HTTP."""
+
+    model_config = ConfigDict(json_schema_extra=cel_rules((ONE_ROUTE_RULE, ONE_ROUTE_MESSAGE)))
 
     replicas: Annotated[
         Replicas,
         Field(description="Gateways. Two on Kubernetes survive the loss of a node without an outage."),
     ] = 1
+    route: Annotated[
+        HttpRouteSpec | None,
+        Field(
+            description="An HTTPRoute of the Gateway API for clients outside the cluster, where the administrator "
+            "offers it (the chart's value kuberay.routes)."
+        ),
+    ] = None
+    ingress: Annotated[
+        IngressSpec | None,
+        Field(description="An Ingress for clients outside the cluster, where the administrator offers it."),
+    ] = None
+
+    @model_validator(mode="after")
+    def _one_route(self) -> Self:
+        if self.route is not None and self.ingress is not None:
+            raise ValueError(ONE_ROUTE_MESSAGE)
+        return self
 
 
 class RolloutStrategy(StrEnum):
@@ -373,7 +399,11 @@ class InternVLServiceSpec(Wire):
     """One InternVL model, served with its two sides apart."""
 
     model_config = ConfigDict(
-        json_schema_extra=cel_rules((BACKEND_RULE, BACKEND_MESSAGE), (CLAIM_RULE, CLAIM_MESSAGE))
+        json_schema_extra=cel_rules(
+            (BACKEND_RULE, BACKEND_MESSAGE),
+            (CLAIM_RULE, CLAIM_MESSAGE),
+            (POD_FIELDS_RULE, POD_FIELDS_MESSAGE),
+        )
     )
 
     model: Annotated[ModelSpec, Field(description="Which checkpoint is served.")]
@@ -398,14 +428,30 @@ class InternVLServiceSpec(Wire):
     ] = RolloutSpec()
 
     @model_validator(mode="after")
-    def _claim_in_pods(self) -> Self:
-        if self.model.claim is not None and self.backend is not None:
-            raise ValueError(CLAIM_MESSAGE)
+    def _fields_of_pods(self) -> Self:
+        if self.backend is not None and (message := self.wants_pods) is not None:
+            raise ValueError(message)
         return self
+
+    @property
+    def wants_pods(self) -> str | None:
+        """Why the service cannot live on a Ray cluster of somebody else; None when it can."""
+        if self.model.claim is not None:
+            return CLAIM_MESSAGE
+        return POD_FIELDS_MESSAGE if any(self._has(*field.split(".")) for field in POD_FIELDS) else None
+
+    def _has(self, block: str, field: str) -> bool:
+        """CEL's `has`: whether somebody wrote the field."""
+        written = getattr(self, block).model_fields_set
+        return field in {to_camel(name) for name in written}
 
     def role(self, role: Role) -> RoleSpec:
         """The block of a role that has one (the gateway has another form)."""
         return {Role.VISION: self.vision, Role.LANGUAGE: self.language}[role]
+
+    def pod_fields(self, role: Role) -> PodFields:
+        """What is said about a role's pods."""
+        return self.gateway if role is Role.GATEWAY else self.role(role)
 
     def replicas(self, role: Role) -> int:
         """Replicas that are wanted of a role."""

@@ -34,10 +34,16 @@ OBJECTS = {
     "NetworkPolicy": create_namespaced_resource(
         "networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"
     ),
+    "HTTPRoute": create_namespaced_resource("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes"),
+    "Ingress": create_namespaced_resource("networking.k8s.io", "v1", "Ingress", "ingresses"),
+    "PodMonitor": create_namespaced_resource("monitoring.coreos.com", "v1", "PodMonitor", "podmonitors"),
     "Pod": create_namespaced_resource("", "v1", "Pod", "pods"),
     "Secret": create_namespaced_resource("", "v1", "Secret", "secrets"),
 }
 """Kinds that a service's own Ray cluster is made of."""
+
+_UNFIT_MANIFEST = "failed to create typed patch object"
+"""Of the API server's sentence about an applied manifest with a field that its kind does not have."""
 
 T = TypeVar("T")
 
@@ -198,6 +204,14 @@ class Kubernetes:
             )
         )
 
+    async def delete_object(self, kind: str, namespace: str, name: str) -> None:
+        """Delete it; nothing happens when there is none."""
+        try:
+            await _call(self._client.delete(OBJECTS[kind], name, namespace=namespace))
+        except ApiFault as fault:
+            if not fault.is_gone:
+                raise
+
     async def create_object(self, manifest: dict[str, Any]) -> None:
         """Create it; a conflict when there is one of that name."""
         await _call(self._client.create(OBJECTS[manifest["kind"]](**manifest)))
@@ -258,6 +272,8 @@ async def _call(request: Awaitable[T]) -> T:
         return await request
     except ApiError as fault:
         code = fault.status.code or fault.response.status_code
+        if _UNFIT_MANIFEST in str(fault.status.message):
+            code = 422  # it says 500, but nothing will pass until the manifest is another
         raise ApiFault(code, f"the API server answers {code}: {fault.status.message}") from fault
     except httpx2.HTTPStatusError as fault:
         code = fault.response.status_code

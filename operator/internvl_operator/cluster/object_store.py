@@ -15,13 +15,14 @@ from internvl_operator.cluster.kubernetes import ApiFault, Kubernetes
 from internvl_operator.cluster.tokens import Tokens
 from internvl_operator.errors import NotYet
 from internvl_operator.plan.observation import ClusterSeen, PodSeen, ServiceSeen
+from internvl_operator.render import optional_objects
 from internvl_operator.render.cluster_objects import Manifest, ObjectId, Owner
 from internvl_operator.render.serve_schema import encode_json
 
 log = logging.getLogger(__name__)
 
 KINDS = ("RayCluster", "Service", "PodDisruptionBudget", "NetworkPolicy")
-"""What a service consists of, Secrets apart."""
+"""What every service consists of, Secrets apart."""
 
 
 AGAIN_S = 30.0
@@ -44,11 +45,12 @@ class KubeObjectStore:
         objects: dict[ObjectId, Manifest] = {}
         try:
             for kind in KINDS:
-                selector = {labels.SERVICE: key.name, labels.MANAGED_BY: labels.COMPONENT}
-                for found in await self._kubernetes.list_objects(kind, key.namespace, selector):
+                for found in await self._kubernetes.list_objects(kind, key.namespace, _ours(key)):
                     objects[ObjectId(kind, found["metadata"]["name"])] = found
             cluster = {"ray.io/cluster": names.ray_cluster(key)}
             pods = await self._kubernetes.list_objects("Pod", key.namespace, cluster)
+            optional = await self._list_optional(key, objects)
+            objects |= optional.objects
             objects |= await self._still_foreign(key)
         except ApiFault as fault:
             if fault.may_pass:
@@ -57,8 +59,40 @@ class KubeObjectStore:
         return ClusterSeen(
             objects=objects,
             pods=tuple(see_pod(pod) for pod in pods),
-            refused=dict(self._keep(key).refused),
+            refused={**self._keep(key).refused, **optional.refused},
+            missing_kinds=frozenset(optional.missing),
         )
+
+    async def _list_optional(self, key: ServiceKey, objects: Mapping[ObjectId, Manifest]) -> "_Optional":
+        """Objects of the kinds that the front Service announces. A kind that cannot be read disturbs no other."""
+        found = _Optional()
+        front = objects.get(ObjectId("Service", names.front(key)), {})
+        for kind in optional_objects.announced_kinds(front) or ():
+            try:
+                for item in await self._kubernetes.list_objects(kind, key.namespace, _ours(key)):
+                    found.objects[ObjectId(kind, item["metadata"]["name"])] = item
+            except ApiFault as fault:
+                if fault.may_pass:
+                    raise
+                if fault.is_gone:
+                    found.missing.add(kind)
+                else:
+                    found.refused[ObjectId(kind, names.front(key))] = fault.message
+        return found
+
+    async def delete(self, key: ServiceKey, identities: Sequence[ObjectId]) -> None:
+        """Delete objects that were seen to be ours; what the API server refuses is told by the next `observe`."""
+        kept = self._keep(key)
+        for identity in identities:
+            try:
+                log.info("%s: deleting %s %s", key, identity.kind, identity.name)
+                await self._kubernetes.delete_object(identity.kind, key.namespace, identity.name)
+                kept.applied.pop(identity, None)
+                kept.refused.pop(identity, None)
+            except ApiFault as fault:
+                if fault.may_pass:
+                    raise NotYet(f"cannot delete {identity.kind} {identity.name}: {fault.message}") from fault
+                log.warning("%s: %s %s stays: %s", key, identity.kind, identity.name, fault.message)
 
     async def apply(self, key: ServiceKey, seen: ClusterSeen, objects: Sequence[Manifest]) -> None:
         """Apply them in order. An object of somebody else is not touched: the next `observe` shows it."""
@@ -70,10 +104,10 @@ class KubeObjectStore:
             if is_fresh and (identity in seen.objects or identity in kept.refused):
                 continue
             try:
+                kept.applied[identity] = (digest, self._monotonic())
                 if identity not in seen.objects and await self._is_foreign(key, identity):
                     return
                 log.info("%s: applying %s %s", key, identity.kind, identity.name)
-                kept.applied[identity] = (digest, self._monotonic())
                 await self._kubernetes.apply_object(manifest)
                 kept.refused.pop(identity, None)
             except ApiFault as fault:
@@ -141,6 +175,19 @@ class KubeObjectStore:
         for identity in known:
             await self._is_foreign(key, identity)
         return dict(kept.foreign)
+
+
+def _ours(key: ServiceKey) -> dict[str, str]:
+    return {labels.SERVICE: key.name, labels.MANAGED_BY: labels.COMPONENT}
+
+
+@dataclass(slots=True)
+class _Optional:
+    """What was found of the optional kinds."""
+
+    objects: dict[ObjectId, Manifest] = field(default_factory=dict)
+    refused: dict[ObjectId, str] = field(default_factory=dict)
+    missing: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from internvl_operator.api.conditions import ConditionStatus, ConditionType, Reason
 from internvl_operator.api.names import Role
 from internvl_operator.api.status import RolloutStage
-from internvl_operator.plan import checks, cluster_checks, probing
+from internvl_operator.plan import checks, cluster_checks, optional_objects, probing
 from internvl_operator.plan.findings import Finding, progress
 from internvl_operator.plan.footing import Footing, footing_of
 from internvl_operator.plan.observation import Observation, RaySeen
@@ -30,7 +30,7 @@ class Assessment:
     write: Finding | None
     """Why `differs` is not written yet."""
     objects: Finding | None
-    """What Kubernetes refuses of what belongs to the service."""
+    """What Kubernetes refuses of what belongs to the service, or what is wrong with its route."""
     stays_ready: bool
     """Ready may stay although the probe of the new replicas is still under way."""
     is_covered: bool
@@ -162,7 +162,10 @@ def assess(observation: Observation, ray: RaySeen, settings: Settings) -> Assess
         rollout=rollout,
         footing=footing_of(ray, observation.service.key),
         write=None,
-        objects=None if ground is None else cluster_checks.object_refused(ground.cluster),
+        objects=None
+        if ground is None
+        else cluster_checks.object_refused(ground.cluster)
+        or optional_objects.finding(observation, ground.cluster),
         stays_ready=own.verdict is not None
         and own.verdict.outcome is Outcome.PENDING
         and _was_ready(observation)

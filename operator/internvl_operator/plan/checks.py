@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from internvl_operator.api import labels, names
 from internvl_operator.api.conditions import ConditionType, Reason
 from internvl_operator.api.names import Role
-from internvl_operator.api.spec import CLAIM_MESSAGE
 from internvl_operator.plan import cluster_checks, failures
 from internvl_operator.plan.backend import ray_home
 from internvl_operator.plan.findings import Finding, progress
@@ -66,13 +65,13 @@ def address_missing(observation: Observation, settings: Settings) -> Finding | N
     )
 
 
-def claim_without_pods(observation: Observation, settings: Settings) -> Finding | None:
-    """The model lies in a claim, and the Ray cluster is not ours to mount it."""
+def pods_missing(observation: Observation, settings: Settings) -> Finding | None:
+    """A field is about pods of the service's own, and the Ray cluster of the settings is somebody else's."""
     del settings
     spec = observation.service.spec
-    if spec is None or spec.model.claim is None or observation.cluster is not None:
+    if spec is None or spec.wants_pods is None or observation.cluster is not None:
         return None
-    return Finding(reason=Reason.SPEC_INVALID, message=f"spec: {CLAIM_MESSAGE}")
+    return Finding(reason=Reason.SPEC_INVALID, message=f"spec: {spec.wants_pods}")
 
 
 def cluster_unfit(observation: Observation, settings: Settings) -> Finding | None:
@@ -84,6 +83,7 @@ def cluster_unfit(observation: Observation, settings: Settings) -> Finding | Non
     return (
         cluster_checks.name_too_long(observation)
         or cluster_checks.pool_unknown(observation)
+        or cluster_checks.pod_patch_refused(observation)
         or cluster_checks.kubernetes_trouble(cluster)
         or cluster_checks.object_not_ours(observation, cluster)
         or cluster_checks.head_not_ready(observation, cluster)
@@ -127,7 +127,7 @@ def application_not_ours(observation: Observation, settings: Settings) -> Findin
 WORLD_CHECKS: tuple[WorldCheck, ...] = (
     spec_invalid,
     address_missing,
-    claim_without_pods,
+    pods_missing,
     cluster_unfit,  # before Ray's own silence, which it explains
     not_observed,
     ray_unavailable,

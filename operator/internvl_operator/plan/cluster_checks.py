@@ -1,15 +1,19 @@
 """Checks about the pods of a service with a Ray cluster of its own. Called by `checks`, whose lists give their order."""
 
+from collections.abc import Collection
 from datetime import datetime
 
 from internvl_operator.api import labels, names
 from internvl_operator.api.conditions import Reason
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.names import Role
+from internvl_operator.errors import Rejected
 from internvl_operator.plan import failures
 from internvl_operator.plan.findings import Finding, progress
 from internvl_operator.plan.observation import ClusterSeen, Observation, PodSeen
+from internvl_operator.render import optional_objects
 from internvl_operator.render.cluster_objects import Manifest, ObjectId
+from internvl_operator.render.groups import pod_shapes, pool_of, render_group
 
 KUBERAY_WITHIN_S = 30.0
 """KubeRay acts on a new RayCluster within a second or two; after this it is not there."""
@@ -31,14 +35,28 @@ def pool_unknown(observation: Observation) -> Finding | None:
     offered = ", ".join(sorted(offer.pools)) or "none"
     for role in (Role.VISION, Role.LANGUAGE):
         pool = spec.role(role).pool
-        if pool not in offer.pools:
+        if pool_of(spec.role(role), offer) is None:
             what = (
-                f"spec.{role}.pool is missing"
+                f"spec.{role}.pool is missing, and no placement stands in for it"
                 if pool is None
                 else f"spec.{role}.pool: there is no pool {pool!r}"
             )
             message = f"{what}; choose one that the administrator offers ({offered})"
             return Finding(reason=Reason.POOL_NOT_FOUND, message=message, role=role)
+    return None
+
+
+def pod_patch_refused(observation: Observation) -> Finding | None:
+    """A patch of a role's pods does not pass its guards; the pools are known to be good."""
+    spec, offer = observation.service.spec, observation.offer
+    if spec is None or offer is None:
+        return None
+    for role, shape in pod_shapes(spec, offer).items():
+        try:
+            render_group(observation.service.key, shape, 0)
+        except Rejected as fault:
+            message = failures.shorten(f"spec.{role}.podPatch: {fault}; what ran before is left as it is")
+            return Finding(reason=Reason.SPEC_INVALID, message=message, role=role)
     return None
 
 
@@ -70,12 +88,13 @@ def ray_cluster_refused(cluster: ClusterSeen) -> Finding | None:
 
 def object_refused(cluster: ClusterSeen) -> Finding | None:
     """The API server does not take some object; what runs may run on."""
-    return _refused(cluster, ())
+    kinds = {identity.kind for identity in cluster.refused}
+    return _refused(cluster, kinds - set(optional_objects.KINDS))
 
 
-def _refused(cluster: ClusterSeen, kinds: tuple[str, ...]) -> Finding | None:
+def _refused(cluster: ClusterSeen, kinds: Collection[str]) -> Finding | None:
     for identity, sentence in sorted(cluster.refused.items()):
-        if not kinds or identity.kind in kinds:
+        if identity.kind in kinds:
             message = f"{identity.kind} {identity.name}: {sentence.rstrip('. ')}; it is tried again"
             return Finding(reason=Reason.KUBERNETES_REFUSED, message=failures.shorten(message))
     return None
@@ -85,8 +104,8 @@ def object_not_ours(observation: Observation, cluster: ClusterSeen) -> Finding |
     """Somebody else's object has one of our names, perhaps an earlier service's that is being deleted."""
     service = observation.service
     for identity, live in sorted(cluster.objects.items()):
-        if not _is_owned(live, uid=service.uid):
-            if _is_owned(live, name=service.key.name):
+        if identity.kind not in optional_objects.KINDS and not is_owned(live, uid=service.uid):
+            if is_owned(live, name=service.key.name):
                 return progress(
                     Reason.CLUSTER_STARTING,
                     f"the {identity.kind} {identity.name} of an earlier service of this name is being deleted",
@@ -161,7 +180,7 @@ def pods_refused(cluster: ClusterSeen, key: ServiceKey, role: Role) -> Finding |
     return Finding(reason=Reason.POD_FAILED, message=message, role=role)
 
 
-def _is_owned(live: Manifest, **owner: str) -> bool:
+def is_owned(live: Manifest, **owner: str) -> bool:
     """Whether an InternVLService with these fields owns the object."""
     return any(
         found.get("kind") == labels.KIND and owner.items() <= found.items()

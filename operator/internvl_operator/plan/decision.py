@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from internvl_operator.api.conditions import Reason
 from internvl_operator.api.status import Status
-from internvl_operator.render.cluster_objects import Manifest
+from internvl_operator.render.cluster_objects import Manifest, ObjectId
 from internvl_operator.render.serve_schema import ServeApplication
 
 
@@ -51,6 +51,8 @@ class Plan:
 
     objects: tuple[Manifest, ...] = ()
     """Kubernetes objects to apply, because they are missing or differ."""
+    delete: tuple[ObjectId, ...] = ()
+    """After them: Kubernetes objects of ours that nobody wants any more."""
     create_token: bool = False
     """Before them: create the Secret with the Ray cluster's token, unless there is one."""
     applications: tuple[ServeApplication, ...] = ()

@@ -166,6 +166,8 @@ class ClusterSeen:
     """Why nothing can be read: KubeRay's kind is missing, or a right is."""
     refused: Mapping[ObjectId, str] = field(default_factory=dict)
     """What the API server refused to take when it was last applied, with its sentence."""
+    missing_kinds: frozenset[str] = frozenset()
+    """Optional kinds that the service asks for and the API server does not know."""
 
     @property
     def head(self) -> PodSeen | None:

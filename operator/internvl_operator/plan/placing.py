@@ -14,6 +14,7 @@ from internvl_operator.api import names
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.names import Role
 from internvl_operator.api.spec import RolloutStrategy
+from internvl_operator.plan import cluster_checks, optional_objects
 from internvl_operator.plan.footing import Footing
 from internvl_operator.plan.observation import ClusterSeen, Observation, PodSeen
 from internvl_operator.render import cluster_objects
@@ -42,11 +43,11 @@ class Use:
 
 
 def ground_of(observation: Observation) -> Ground | None:
-    """The pods of a service with a cluster of its own, whose spec and pools are good; else None."""
+    """The pods of a service with a cluster of its own, whose spec, pools and patches are good; else None."""
     spec, offer, cluster = observation.service.spec, observation.offer, observation.cluster
     if spec is None or offer is None or cluster is None or cluster.trouble is not None:
         return None
-    if any(spec.role(role).pool not in offer.pools for role in (Role.VISION, Role.LANGUAGE)):
+    if cluster_checks.pool_unknown(observation) or cluster_checks.pod_patch_refused(observation):
         return None
     shapes = pod_shapes(spec, offer)
     surges = spec.rollout.strategy is not RolloutStrategy.IN_PLACE
@@ -65,8 +66,11 @@ def wanted_objects(
         cluster_objects.render_network_policy(owner, operator_namespace=settings.lease_namespace),
         cluster_objects.render_gateway_policy(owner),
         cluster_objects.render_ray_cluster(owner, offer, groups),
-        cluster_objects.render_front(owner),
+        cluster_objects.render_front(
+            owner, optional_kinds=optional_objects.kinds_to_announce(observation, ground.cluster)
+        ),
         *cluster_objects.render_budgets(owner, {role: service.spec.replicas(role) for role in Role}),
+        *optional_objects.wanted(observation, ground.cluster),
     )
 
 

@@ -7,7 +7,7 @@ plan and a reason; the order of the checks is in `checks.py` and `assessment.py`
 from collections.abc import Sequence
 
 from internvl_operator.api.status import RolloutStage
-from internvl_operator.plan import checks, cluster_checks, placing
+from internvl_operator.plan import checks, cluster_checks, optional_objects, placing
 from internvl_operator.plan.assessment import Assessment, assess
 from internvl_operator.plan.decision import (
     EventKind,
@@ -24,7 +24,7 @@ from internvl_operator.plan.observation import Observation, RaySeen
 from internvl_operator.plan.pauses import WRITE_AGAIN_S, left_of_pause_s, write_pause_s
 from internvl_operator.plan.probing import Outcome
 from internvl_operator.plan.status import status_with_ray, status_without_ray
-from internvl_operator.render.cluster_objects import Manifest
+from internvl_operator.render.cluster_objects import Manifest, ObjectId
 from internvl_operator.settings import Settings
 from internvl_runtimes.contract import routes
 
@@ -52,6 +52,7 @@ def _plan_without_ray(observation: Observation, finding: Finding | None, setting
     objects = _objects(observation, None, settings)
     return Plan(
         objects=objects,
+        delete=_delete(observation),
         create_token=_creates_token(observation, objects),
         status=status,
         events=events_between(observation.service.status, status),
@@ -72,14 +73,16 @@ def _plan_with_ray(observation: Observation, ray: RaySeen, settings: Settings) -
     has_to_write = bool(assessment.differs or assessment.remove)
     timers += [probe_in_s, (held_s or WRITE_AGAIN_S) if has_to_write else None]
     timers.append(None if assessment.rollout is None else assessment.rollout.due_in_s)
-    objects = _objects(observation, assessment, settings)
+    objects, delete = _objects(observation, assessment, settings), _delete(observation)
     if observation.cluster is not None:
         timers.append(REST_LOOK_S)
-    if _has_moving_pods(observation) or objects or assessment.obstacle is not None:
+    is_open = objects or delete or assessment.objects is not None or assessment.obstacle is not None
+    if _has_moving_pods(observation) or is_open:
         timers.append(_look_again_s(observation, settings))
     keeps = service.has_finalizer or observation.cluster is not None  # owner references need none
     return Plan(
         objects=objects,
+        delete=delete,
         create_token=_creates_token(observation, objects),
         applications=assessment.applications,
         remove=assessment.remove,
@@ -117,6 +120,11 @@ def _use(assessment: Assessment) -> placing.Use:
     if assessment.rollout is not None and assessment.rollout.stage is RolloutStage.PODS:
         needed |= pods_of(item.to_mapping() for item in assessment.own.applications)
     return placing.Use(footing=assessment.footing, needed=needed)
+
+
+def _delete(observation: Observation) -> tuple[ObjectId, ...]:
+    ground = placing.ground_of(observation)
+    return () if ground is None else optional_objects.unwanted(observation, ground.cluster)
 
 
 def _creates_token(observation: Observation, objects: Sequence[Manifest]) -> bool:

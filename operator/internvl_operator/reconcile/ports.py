@@ -19,7 +19,7 @@ from internvl_operator.plan.observation import (
     ServiceSeen,
     WriteSeen,
 )
-from internvl_operator.render.cluster_objects import Manifest
+from internvl_operator.render.cluster_objects import Manifest, ObjectId
 from internvl_operator.render.serve_schema import ServeApplication
 
 
@@ -52,6 +52,10 @@ class ObjectStore(Protocol):
 
     async def apply(self, key: ServiceKey, seen: ClusterSeen, objects: Sequence[Manifest]) -> None:
         """Make them stand. What the API server refuses for good is told by the next `observe`."""
+        ...
+
+    async def delete(self, key: ServiceKey, identities: Sequence[ObjectId]) -> None:
+        """Delete what stands and is not wanted any more; what is gone already is fine."""
         ...
 
     async def create_token(self, service: ServiceSeen) -> None:

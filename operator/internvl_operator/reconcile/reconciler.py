@@ -133,6 +133,8 @@ class Reconciler:
                 await self._objects.create_token(observation.service)
             if decided.objects:
                 await self._objects.apply(observation.service.key, observation.cluster, decided.objects)
+            if decided.delete:
+                await self._objects.delete(observation.service.key, decided.delete)
         except NotYet as fault:
             log.warning("%s: %s", observation.service.key, fault)
             return fault

@@ -11,11 +11,10 @@ from internvl_operator.api import labels, names
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.names import Role
 from internvl_operator.api.pods import PodSettings, RedisSettings
-from internvl_operator.render.groups import HTTP_PORT, pod_labels, render_head
+from internvl_operator.render.groups import HTTP_PORT, METRICS_PORT, pod_labels, render_head
 from internvl_runtimes.contract import pods
 
-METRICS_PORT = 8080
-"""Of Ray's exporter in each pod; KubeRay's choice."""
+FRONT_PORT = 80
 
 Manifest = dict[str, Any]
 
@@ -87,15 +86,21 @@ def _gcs(redis: RedisSettings | None, uid: str) -> dict[str, Any]:
     return {"gcsFaultToleranceOptions": options}
 
 
-def render_front(owner: Owner) -> Manifest:
-    """The Service of the gateway pods: port 80 to Serve's proxy in a pod whose own gateway is ready."""
+def render_front(owner: Owner, *, optional_kinds: Sequence[str] | None = None) -> Manifest:
+    """The Service of the gateway pods: port 80 to Serve's proxy in a pod whose own gateway is ready.
+
+    Its annotation keeps which optional kinds the service has, where it ever had one.
+    """
+    metadata = owner.metadata(names.front(owner.key))
+    if optional_kinds is not None:
+        metadata["annotations"] = {labels.OPTIONAL_KINDS: ",".join(optional_kinds)}
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": owner.metadata(names.front(owner.key)),
+        "metadata": metadata,
         "spec": {
             "selector": _selector(owner.key, Role.GATEWAY),
-            "ports": [{"name": "http", "port": 80, "targetPort": HTTP_PORT, "protocol": "TCP"}],
+            "ports": [{"name": "http", "port": FRONT_PORT, "targetPort": HTTP_PORT, "protocol": "TCP"}],
         },
     }
 

@@ -6,20 +6,26 @@ renders a pod otherwise restarts nothing, and pods made later get the newer form
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from internvl_operator.api import labels, names
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.names import Role
-from internvl_operator.api.pods import Placement, PodSettings
-from internvl_operator.api.spec import CLAIMS_FOLDER, InternVLServiceSpec
+from internvl_operator.api.pod_spec import EnvVar, PlacementSpec
+from internvl_operator.api.pods import Placement, PodSettings, PoolSettings, Scrape
+from internvl_operator.api.spec import CLAIMS_FOLDER, InternVLServiceSpec, RoleSpec
+from internvl_operator.render.pod_patch import RAY_CONTAINER, patch_template
 from internvl_operator.render.serve_config import Site, Slot
 from internvl_operator.render.serve_schema import encode_json
 from internvl_runtimes.contract import pods
 
 HTTP_PORT = 8000
 """Serve's HTTP proxy in each pod."""
+METRICS_PORT = 8080
+"""Of Ray's exporter in each pod; KubeRay's choice, which it calls `metrics`."""
+METRICS_PATH = "/metrics"
 SURGE_PERCENT = 100
 GRACE_S = pods.DRAIN_S + 15
 """Seconds that a pod has to end: the drain of its node, and Ray's own end."""
@@ -52,11 +58,15 @@ class PodShape:
     gpus: int = 0
     gpu_resource: str = ""
     claim: str | None = None
+    env: tuple[EnvVar, ...] = ()
+    patch: Mapping[str, Any] | None = None
+    is_annotated: bool = True
+    """Whether Prometheus is told by annotations to scrape them; of the pods, but no new group."""
 
     @property
     def group(self) -> str:
         """Name of the worker group: the role and a hash of the rest."""
-        facts = {
+        facts: dict[str, Any] = {
             "image": self.image,
             "secrets": self.image_pull_secrets,
             "placement": self.placement.model_dump(mode="json", exclude_defaults=True),
@@ -65,48 +75,71 @@ class PodShape:
             "gpus": {self.gpu_resource: self.gpus} if self.gpus else {},
             "claim": self.claim,
         }
+        if self.env:  # what came later is named only where it is used, so that older groups keep their names
+            facts["env"] = _rendered_env(self.env)
+        if self.patch:
+            facts["patch"] = self.patch
         return f"{self.role}-{hashlib.sha256(encode_json(facts).encode()).hexdigest()[:8]}"
 
 
+def pool_of(wanted: RoleSpec, settings: PodSettings) -> PoolSettings | None:
+    """The pool of a role; None when it is not offered. Who says where pods run needs none."""
+    if wanted.pool is None and wanted.placement is not None:
+        return PoolSettings()
+    return settings.pools.get(wanted.pool or "")
+
+
 def pod_shapes(spec: InternVLServiceSpec, settings: PodSettings) -> dict[Role, PodShape]:
-    """The pods that a spec asks for; KeyError when it names a pool that is not offered."""
-    return {
-        Role.VISION: _side(Role.VISION, spec, settings),
-        Role.LANGUAGE: _side(Role.LANGUAGE, spec, settings),
-        Role.GATEWAY: PodShape(
-            role=Role.GATEWAY,
-            image=settings.image,
-            image_pull_policy=settings.image_pull_policy,
-            image_pull_secrets=settings.image_pull_secrets,
-            placement=_placement(settings.gateway),
-            cpu=settings.gateway.cpu,
-            memory=settings.gateway.memory,
-            cores=1,
-            claim=spec.model.claim,  # its tokenizer and configuration lie there
-        ),
-    }
+    """The pods that a spec asks for; all its pools are offered."""
+    return {role: _shape(role, spec, settings) for role in Role}
 
 
-def _side(role: Role, spec: InternVLServiceSpec, settings: PodSettings) -> PodShape:
-    wanted = spec.role(role)
-    pool = settings.pools[wanted.pool or ""]
+def _shape(role: Role, spec: InternVLServiceSpec, settings: PodSettings) -> PodShape:
+    said = spec.pod_fields(role)
     return PodShape(
         role=role,
-        image=settings.image,
+        image=said.image or settings.image,
         image_pull_policy=settings.image_pull_policy,
         image_pull_secrets=settings.image_pull_secrets,
-        placement=_placement(pool),
-        cpu=wanted.cpu,
-        memory=wanted.memory or pool.memory,
-        cores=wanted.threads,
-        gpus=pool.gpus if wanted.gpus is None else wanted.gpus,
-        gpu_resource=pool.gpu_resource,
-        claim=spec.model.claim,
+        claim=spec.model.claim,  # the gateway needs the tokenizer and the configuration there
+        env=said.env,
+        patch=said.pod_patch,
+        is_annotated=settings.metrics.by is Scrape.ANNOTATIONS,
+        **_place_and_size(role, spec, settings),
     )
 
 
-def _placement(found: Placement) -> Placement:
-    return Placement(**{name: getattr(found, name) for name in Placement.model_fields})
+def _place_and_size(role: Role, spec: InternVLServiceSpec, settings: PodSettings) -> dict[str, Any]:
+    if role is Role.GATEWAY:
+        pods_of = settings.gateway
+        placement = _placement(pods_of, spec.gateway.placement)
+        return {"placement": placement, "cpu": pods_of.cpu, "memory": pods_of.memory, "cores": 1}
+    wanted = spec.role(role)
+    pool = pool_of(wanted, settings)
+    assert pool is not None  # `pool_unknown` speaks before
+    return {
+        "placement": _placement(pool, wanted.placement),
+        "cpu": wanted.cpu,
+        "memory": wanted.memory or pool.memory,
+        "cores": wanted.threads,
+        "gpus": pool.gpus if wanted.gpus is None else wanted.gpus,
+        "gpu_resource": pool.gpu_resource,
+    }
+
+
+def _placement(found: Placement, more: PlacementSpec | None) -> Placement:
+    """What the administrator says, and on top of it what the user says."""
+    facts = {name: getattr(found, name) for name in Placement.model_fields}
+    if more is not None:
+        added = more.model_dump(mode="json", by_alias=True, exclude_none=True)
+        facts["node_selector"] = {**found.node_selector, **added.get("nodeSelector", {})}
+        facts["tolerations"] = (*found.tolerations, *added.get("tolerations", ()))
+        facts["affinity"] = {**found.affinity, **added.get("affinity", {})}
+    return Placement(**facts)
+
+
+def _rendered_env(variables: tuple[EnvVar, ...]) -> list[dict[str, Any]]:
+    return [item.model_dump(mode="json", by_alias=True, exclude_none=True) for item in variables]
 
 
 def pod_site(shapes: dict[Role, PodShape], *, surges: bool = True) -> Site:
@@ -127,7 +160,18 @@ def pod_site(shapes: dict[Role, PodShape], *, surges: bool = True) -> Site:
 
 
 def render_group(key: ServiceKey, shape: PodShape, replicas: int) -> dict[str, Any]:
-    """One entry of `workerGroupSpecs`."""
+    """One entry of `workerGroupSpecs`.
+
+    Raises:
+        Rejected: the user's patch of the pods is refused.
+    """
+    template = {
+        "metadata": {
+            "labels": pod_labels(key, shape.role),
+            "annotations": _scrape_annotations(shape.is_annotated),
+        },
+        "spec": _worker_pod(key, shape),
+    }
     resources = encode_json({labels.REPLICA_RESOURCE: 1})
     return {
         "groupName": shape.group,
@@ -140,10 +184,7 @@ def render_group(key: ServiceKey, shape: PodShape, replicas: int) -> dict[str, A
             "num-gpus": str(shape.gpus),
             "resources": f"'{resources}'",  # a word of KubeRay's shell line
         },
-        "template": {
-            "metadata": {"labels": pod_labels(key, shape.role)},
-            "spec": _worker_pod(key, shape),
-        },
+        "template": template if shape.patch is None else patch_template(template, shape.patch),
     }
 
 
@@ -166,7 +207,10 @@ def render_head(key: ServiceKey, settings: PodSettings) -> dict[str, Any]:
         "serviceType": "ClusterIP",
         "rayStartParams": {"num-cpus": "0", "dashboard-host": "0.0.0.0"},  # noqa: S104 - inside a pod
         "template": {
-            "metadata": {"labels": {labels.ROLE: "head"}},
+            "metadata": {
+                "labels": {labels.ROLE: "head"},
+                "annotations": _scrape_annotations(settings.metrics.by is Scrape.ANNOTATIONS),
+            },
             "spec": {
                 **_pod(settings.head, settings.image_pull_secrets),
                 "containers": [container],
@@ -181,11 +225,23 @@ def pod_labels(key: ServiceKey, role: Role) -> dict[str, str]:
     return {labels.SERVICE: key.name, labels.ROLE: role.value}
 
 
+def _scrape_annotations(is_wanted: bool) -> dict[str, str]:
+    """What Prometheus' usual configuration asks pods for. "false" is said, so that a change of mind is a change."""
+    return {
+        "prometheus.io/scrape": str(is_wanted).lower(),
+        "prometheus.io/port": str(METRICS_PORT),
+        "prometheus.io/path": METRICS_PATH,
+    }
+
+
 def _worker_pod(key: ServiceKey, shape: PodShape) -> dict[str, Any]:
     container = {
         **_container(shape.image, shape.image_pull_policy, cpu=shape.cpu, memory=shape.memory),
-        "name": "ray-worker",
-        "env": _environment({pods.READY_PORT_VARIABLE: str(pods.READY_PORT)}),
+        "name": RAY_CONTAINER,
+        "env": [
+            *_environment({pods.READY_PORT_VARIABLE: str(pods.READY_PORT)}),
+            *_rendered_env(shape.env),
+        ],
     }
     if shape.gpus:
         container["resources"]["limits"][shape.gpu_resource] = shape.gpus

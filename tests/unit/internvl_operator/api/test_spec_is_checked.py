@@ -71,6 +71,86 @@ def test_threads_are_cores_rounded_up():
         ({"model": MODEL, "language": {"memory": "lots"}}, "spec.language.memory", "4Gi"),
         ({"model": MODEL, "language": {"memory": 1.5}}, "spec.language.memory", "quotes"),
         ({"model": MODEL, "language": {"maxModelLen": 3}}, "spec.language.maxModelLen", "16"),
+        (
+            {"model": MODEL, "vision": {"env": [{"name": "RAY_AUTH_MODE", "value": "x"}]}},
+            "spec.vision.env.0.name",
+            "leave it out",
+        ),
+        (
+            {"model": MODEL, "vision": {"env": [{"name": "HOME", "value": "/"}]}},
+            "spec.vision.env.0.name",
+            "HOME",
+        ),
+        (
+            {"model": MODEL, "gateway": {"env": [{"name": "INTERNVL_X", "value": "/"}]}},
+            "spec.gateway.env.0.name",
+            "INTERNVL_*",
+        ),
+        (
+            {"model": MODEL, "language": {"env": [{"name": "NVIDIA_VISIBLE_DEVICES", "value": "all"}]}},
+            "spec.language.env.0.name",
+            "device plugin",
+        ),
+        (
+            {"model": MODEL, "vision": {"env": [{"name": "A B", "value": ""}]}},
+            "spec.vision.env.0.name",
+            "letters",
+        ),
+        ({"model": MODEL, "vision": {"env": [{"name": "A"}]}}, "spec.vision.env.0", "value or a valueFrom"),
+        (
+            {"model": MODEL, "vision": {"env": [{"name": "A", "valueFrom": {"fieldRef": {}}}]}},
+            "spec.vision.env.0.valueFrom.secretKeyRef",
+            "required",
+        ),
+        (
+            {"model": MODEL, "vision": {"env": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}},
+            "spec.vision.env",
+            "twice",
+        ),
+        ({"model": MODEL, "vision": {"image": "a b"}}, "spec.vision.image", "registry/name:tag"),
+        (
+            {"model": MODEL, "vision": {"placement": {"nodeName": "n"}}},
+            "spec.vision.placement.nodeName",
+            "does not exist",
+        ),
+        (
+            {"model": MODEL, "vision": {"placement": {"tolerations": [{"operator": "exists"}]}}},
+            "spec.vision.placement.tolerations.0.operator",
+            "Exists",
+        ),
+        ({"model": MODEL, "gateway": {"route": {}}}, "spec.gateway.route.parentRefs", "required"),
+        (
+            {"model": MODEL, "gateway": {"route": {"parentRefs": []}}},
+            "spec.gateway.route.parentRefs",
+            "at least 1",
+        ),
+        (
+            {"model": MODEL, "gateway": {"ingress": {"host": "Example"}}},
+            "spec.gateway.ingress.host",
+            "DNS name",
+        ),
+        (
+            {"model": MODEL, "gateway": {"ingress": {"host": "a.b", "annotations": {}}}},
+            "spec.gateway.ingress.annotations",
+            "does not exist",
+        ),
+        (
+            {
+                "model": MODEL,
+                "gateway": {"ingress": {"host": "a.b"}, "route": {"parentRefs": [{"name": "g"}]}},
+            },
+            "spec.gateway",
+            "not both",
+        ),
+        (
+            {
+                "model": MODEL,
+                "backend": {"ray": {"address": "http://ray:8265"}},
+                "gateway": {"ingress": {"host": "a.b"}},
+            },
+            "spec",
+            "leave backend out",
+        ),
     ],
 )
 def test_what_is_wrong_is_named_with_its_field(spec, field, words):
@@ -90,3 +170,21 @@ def test_an_address_that_cannot_be_called_is_refused_in_the_spec_where_the_statu
     with pytest.raises(Rejected) as caught:
         parse_spec({"model": {"uri": "file:///m"}, "backend": {"ray": {"address": address}}})
     assert caught.value.field == "spec.backend.ray.address"
+
+
+@pytest.mark.parametrize("role", ["vision", "language", "gateway"])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("image", "r:2"),
+        ("env", [{"name": "A", "value": ""}]),
+        ("placement", {"nodeSelector": {"a": "b"}}),
+        ("podPatch", {"metadata": {"labels": {"a": "b"}}}),
+    ],
+)
+def test_what_is_about_pods_is_refused_where_somebody_else_makes_them(role, field, value):
+    spec = {"model": MODEL, role: {field: value}}
+    assert parse_spec(spec).wants_pods
+    field, message = rejected({**spec, "backend": {"ray": {"address": "http://ray:8265"}}})
+    assert field == "spec"
+    assert "leave backend out" in message

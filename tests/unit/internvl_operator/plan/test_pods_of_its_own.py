@@ -392,3 +392,18 @@ def test_in_place_the_old_pod_goes_before_the_new_replica_comes(ready_in_pods):
     world.deployment(Role.VISION, "UPDATING")
     world.kubernetes_takes(world.settle())
     assert world.groups()[old] == 0, "its GPU is what the new pod waits for"
+
+
+def test_a_patch_that_is_refused_is_named_by_its_path_and_leaves_alone_what_runs(ready_in_pods):
+    patch = {"spec": {"hostNetwork": True}}
+    decided = ready_in_pods.respec(spec(vision={"pool": "vision", "podPatch": patch})).plan()
+    assert ready_in_pods.said("Degraded") == ("True", "SpecInvalid")
+    message = ready_in_pods.condition("Degraded").message
+    assert "spec.vision.podPatch: spec.hostNetwork: is not allowed" in message
+    assert decided.objects == () and not decided.write and decided.delete == ()
+
+
+def test_a_placement_stands_in_for_a_pool_that_is_not_named(podless):
+    decided = podless.respec(spec(vision={"placement": {"nodeSelector": {"zone": "x"}}})).plan()
+    assert "RayCluster" in [item["kind"] for item in decided.objects]
+    assert podless.said()[1] == "ClusterStarting"

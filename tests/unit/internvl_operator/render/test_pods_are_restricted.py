@@ -14,6 +14,7 @@ from internvl_operator.render.cluster_objects import (
     render_ray_cluster,
 )
 from internvl_operator.render.groups import pod_shapes, render_group
+from internvl_operator.render.restricted import check_restricted
 
 KEY = ServiceKey("team", "nano")
 OWNER = Owner(KEY, "uid-1")
@@ -49,6 +50,11 @@ def test_every_pod_fulfils_the_restricted_standard():
             assert security["allowPrivilegeEscalation"] is False, name
             assert security["capabilities"] == {"drop": ["ALL"]}, name
             assert "hostPort" not in str(container.get("ports")), name
+
+
+def test_the_guard_of_patches_finds_nothing_wrong_with_what_we_render():
+    for _, template in pods():
+        check_restricted(template["spec"])
 
 
 def test_no_pod_has_rights_or_a_writable_root():
@@ -108,12 +114,22 @@ def test_a_new_image_rolls_every_pool():
     assert all(before[role].group != after[role].group for role in Role)
 
 
+def test_a_spec_of_before_has_the_groups_of_before_so_that_an_upgrade_rolls_nothing():
+    offer = parse_pod_settings(
+        "{image: 'r:1', imagePullSecrets: [reg], pools: {a: {gpus: 1, runtimeClassName: nvidia}, "
+        "b: {nodeSelector: {pool: b}, tolerations: [{key: gpu, operator: Exists}]}}}"
+    )
+    groups = {shape.group for shape in pod_shapes(parse_spec(SPEC), offer).values()}
+    assert groups == {"vision-436a2637", "language-1bafbf0c", "gateway-29e910ad"}
+
+
 # --- who may call whom: an evaluator of NetworkPolicies as far as ours go
 
 POLICIES = [render_network_policy(OWNER, operator_namespace="internvl-system"), render_gateway_policy(OWNER)]
 OURS = {"ray.io/cluster": "nano-ray"}
 GATEWAY = {**OURS, "serving.internvl.io/service": "nano", "serving.internvl.io/role": "gateway"}
 VISION = {**OURS, "serving.internvl.io/service": "nano", "serving.internvl.io/role": "vision"}
+LANGUAGE = {**OURS, "serving.internvl.io/service": "nano", "serving.internvl.io/role": "language"}
 HEAD = {**OURS, "serving.internvl.io/role": "head"}
 STRANGER = {"app": "curl"}
 OTHER = {"ray.io/cluster": "other-ray", "serving.internvl.io/role": "gateway"}
@@ -129,6 +145,9 @@ def allows(caller: tuple[str, dict], called: dict, port: int) -> bool:
 
 def rule_allows(rule, caller, port):
     namespace, labels = caller
+    assert set(rule) <= {"from", "ports"} and all(len(peer) == 1 for peer in rule.get("from", ())), (
+        "not evaluated"
+    )
     if "ports" in rule and port not in [item["port"] for item in rule["ports"]]:
         return False
     return "from" not in rule or any(
@@ -140,6 +159,7 @@ def rule_allows(rule, caller, port):
 
 
 def selects(selector, labels):
+    assert set(selector) <= {"matchLabels"}, "not evaluated"
     return selector.get("matchLabels", {}).items() <= labels.items()
 
 
@@ -159,6 +179,19 @@ def selects(selector, labels):
         (("team", OTHER), VISION, 10002, False),
         (("elsewhere", VISION), HEAD, 6379, False),
         (("monitoring", {}), VISION, 8080, True),
+        (("monitoring", {}), HEAD, 8080, True),
+        (("monitoring", {}), HEAD, 8265, False),
+        (("team", GATEWAY), LANGUAGE, 10002, True),
+        (("team", GATEWAY), VISION, 33333, True),
+        (("team", LANGUAGE), GATEWAY, 8001, True),
+        (("team", STRANGER), GATEWAY, 8001, False),
+        (("team", STRANGER), LANGUAGE, 8000, False),
+        (("team", OTHER), HEAD, 8265, False),
+        (("team", OTHER), GATEWAY, 8000, True),
+        (("internvl-system", {}), VISION, 8265, True),  # where nothing listens
+        (("internvl-system", {}), VISION, 10002, False),
+        (("elsewhere", HEAD), LANGUAGE, 10002, False),
+        (("team", OURS), HEAD, 6379, True),  # who may label pods in the namespace is trusted there
     ],
 )
 def test_who_may_call_whom(caller, called, port, allowed):
@@ -180,3 +213,7 @@ def test_the_heads_state_goes_to_redis_under_the_services_uid_and_nowhere_withou
 def test_a_wrong_address_of_redis_is_refused_by_its_field():
     with pytest.raises(Rejected, match=r"gcs\.redis\.address"):
         parse_pod_settings("{image: 'r:1', gcs: {redis: {address: 'r.ray.svc'}}}")
+
+
+def test_a_pod_that_no_policy_selects_is_open_to_everybody():
+    assert allows(("elsewhere", STRANGER), STRANGER, 6379), "the evaluator says no only where a policy does"
