@@ -64,9 +64,12 @@ class Story:
         return answer.document if answer.status == 200 else {}
 
     def ready(self, name: str = "internvl") -> dict[str, Any]:
-        found = self.service(name)
-        conditions = found.get("status", {}).get("conditions", [])
-        return next((c for c in conditions if c["type"] == "Ready"), {})
+        return self.condition("Ready", name)
+
+    def condition(self, kind: str, name: str = "internvl") -> dict[str, Any]:
+        """One condition; empty when it was never set."""
+        conditions = self.service(name).get("status", {}).get("conditions", [])
+        return next((c for c in conditions if c["type"] == kind), {})
 
     def is_ready(self, name: str = "internvl") -> bool:
         found = self.service(name)
