@@ -67,7 +67,7 @@ def _fails_then_heals(world: World, spec: dict[str, dict[str, str]], reasons: tu
     world.apply(spec)
     world.wait(
         f"the status names {' or '.join(reasons)}",
-        lambda: world.story.ready().get("reason") in reasons,
+        lambda: any(world.story.condition(kind).get("reason") in reasons for kind in ("Ready", "Degraded")),
         within_s=SEEN_WITHIN_S,
     )
     time.sleep(5)  # what is broken stays broken for a while, under load

@@ -5,8 +5,13 @@ import shutil
 from e2e.cluster.nodes.node_cluster import NodeCluster
 from e2e.demo.service import MODELS
 from e2e.images.layout import Image
+from e2e.platform.second_model import make_second_model
 
 CLIENT = "client"
+
+
+SECOND_MODEL = "second"
+"""Folder of the model to roll to, beside internvl-nano."""
 
 
 def make_namespace(cluster: NodeCluster, name: str, *, client: Image) -> None:
@@ -14,6 +19,7 @@ def make_namespace(cluster: NodeCluster, name: str, *, client: Image) -> None:
     models = cluster.directory / "models"
     if not models.exists():
         shutil.copytree(MODELS, models)
+        make_second_model(MODELS / "internvl-nano", models / SECOND_MODEL)
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     volume = f"models-{name}"
     size = "1Gi"

@@ -34,19 +34,20 @@ ASK = (
 LOAD = """
 import json, os, sys, time, urllib.request
 url, cases = sys.argv[1], json.load(sys.stdin)
-sent, faults = 0, []
+sent, faults, said = 0, [], [set() for _ in cases]
 while not os.path.exists("/tmp/stop"):
     case = cases[sent % len(cases)]
     sent += 1
     request = urllib.request.Request(url, json.dumps(case["body"]).encode(), {"Content-Type": "application/json"})
     try:
         answer = json.load(urllib.request.urlopen(request, timeout=60))["choices"][0]["message"]["content"]
+        said[(sent - 1) % len(cases)].add(answer)
         if answer != case["answer"]:
             faults.append(f"{time.time():.1f} wrong: {answer!r}, was {case['answer']!r}")
     except Exception as fault:
         body = fault.read().decode()[:200] if hasattr(fault, "read") else ""
         faults.append(f"{time.time():.1f} failed: {fault!r} {body}")
-print(json.dumps({"sent": sent, "faults": faults}))
+print(json.dumps({"sent": sent, "faults": faults, "said": [sorted(answers) for answers in said]}))
 """
 
 
@@ -63,9 +64,12 @@ class Story:
         return answer.document if answer.status == 200 else {}
 
     def ready(self, name: str = "internvl") -> dict[str, Any]:
-        found = self.service(name)
-        conditions = found.get("status", {}).get("conditions", [])
-        return next((c for c in conditions if c["type"] == "Ready"), {})
+        return self.condition("Ready", name)
+
+    def condition(self, kind: str, name: str = "internvl") -> dict[str, Any]:
+        """One condition; empty when it was never set."""
+        conditions = self.service(name).get("status", {}).get("conditions", [])
+        return next((c for c in conditions if c["type"] == kind), {})
 
     def is_ready(self, name: str = "internvl") -> bool:
         found = self.service(name)
@@ -103,14 +107,18 @@ class Story:
 
     @contextmanager
     def load(self, url: str, rng: random.Random) -> Iterator[dict[str, Any]]:
-        """Ask without pause about twelve pictures while the block runs; its value has `sent` and `faults` after it."""
+        """Ask without pause about twelve pictures while the block runs.
+
+        Its value has `cases` from the beginning, and after it `sent`, `faults` (wrong and failed ones) and `said`,
+        the different answers by case.
+        """
         cases = []
         for _ in range(12):
             question, picture, _ = draw(rng)
             body = body_of(question, picture)
             answer = json.loads(self.ask(url, question, picture))["choices"][0]["message"]["content"]
             cases.append({"body": body, "answer": answer})
-        result: dict[str, Any] = {}
+        result: dict[str, Any] = {"cases": cases}
 
         def run() -> None:
             text = self.in_client(LOAD, f"{url}/v1/chat/completions", stdin=json.dumps(cases))

@@ -31,6 +31,7 @@ from internvl_runtimes.contract.failures import FailureCode, ReplicaFailed
 from internvl_runtimes.contract.serve_args import (
     GATEWAY_DEPLOYMENT,
     LANGUAGE_DEPLOYMENT,
+    STAND_IN_SUFFIX,
     VISION_DEPLOYMENT,
     ApplicationArgs,
     GatewayConfig,
@@ -116,12 +117,20 @@ class GatewayReplica:
     """A replica of the gateway, the ingress of the main application."""
 
     def __init__(self, language: DeploymentHandle[Any]) -> None:
-        from internvl_runtimes.deployments.gateway import Gateway
+        from internvl_runtimes.deployments.gateway import Gateway, Sides
         from internvl_runtimes.deployments.metrics import RayRecorder
-        from internvl_runtimes.deployments.ray_handles import RayLanguage, RayVision
+        from internvl_runtimes.deployments.ray_handles import RayLanguage, RayLanguageOf, RayVision
 
         self._recorder = RayRecorder(metrics.ALL)
-        self._gateway = Gateway(vision=RayVision, language=RayLanguage(language), recorder=self._recorder)
+        application = serve.get_replica_context().app_name
+        self._stands_in = application.endswith(STAND_IN_SUFFIX)
+        other_language = RayLanguageOf(f"{application}{STAND_IN_SUFFIX}")
+        self._gateway = Gateway(
+            vision=RayVision,
+            language=RayLanguage(language),
+            stand_in=lambda vision: Sides(RayVision(f"{vision}{STAND_IN_SUFFIX}"), other_language),
+            recorder=self._recorder,
+        )
         self._readiness: asyncio.Task[None] | None = None
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
@@ -129,7 +138,8 @@ class GatewayReplica:
         from internvl_runtimes.deployments.loading import parse_config
 
         await self._gateway.reconfigure(parse_config(GatewayConfig, user_config))
-        self._readiness = self._readiness or _serve_readiness(lambda: self._gateway.is_ready)
+        if not self._stands_in:  # then it has no pod of its own to speak for
+            self._readiness = self._readiness or _serve_readiness(lambda: self._gateway.is_ready)
 
     def __serve_build_asgi_app__(self) -> Any:  # Serve's name
         """The HTTP side; Serve calls this once after the constructor."""

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from e2e.platform.story import SEVEN_LINES, Story
+from e2e.platform.namespace import SECOND_MODEL
+from e2e.platform.story import ASK, SEVEN_LINES, Story
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -26,6 +27,21 @@ def names(story: Story, role: str) -> set[str]:
 def groups(story: Story) -> list[dict[str, Any]]:
     path = f"/apis/ray.io/v1/namespaces/{story.namespace}/rayclusters/internvl-ray"
     return list(story.cluster.client.request("GET", path).document["spec"]["workerGroupSpecs"])
+
+
+def stage(story: Story) -> str:
+    return str(story.service()["status"].get("rollout", {}).get("stage", ""))
+
+
+def is_done(story: Story) -> bool:
+    return story.is_ready() and stage(story) == ""
+
+
+def replay(story: Story, url: str, cases: list[dict[str, Any]]) -> list[str]:
+    """The answers of the model that is served now."""
+    target = f"{url}/v1/chat/completions"
+    replies = [story.in_client(ASK, target, stdin=json.dumps(case["body"])) for case in cases]
+    return [json.loads(reply)["choices"][0]["message"]["content"] for reply in replies]
 
 
 def test_rollouts_under_load_lose_nothing_and_touch_only_what_they_name(story: Story) -> None:
@@ -52,3 +68,41 @@ def test_rollouts_under_load_lose_nothing_and_touch_only_what_they_name(story: S
     for role in ("head", "gateway", "language"):
         assert names(story, role) == before[role], "only the vision pool rolls"
     story.cluster.wait_for("the old group has left the list", lambda: len(groups(story)) == 3)
+
+
+def test_another_model_takes_over_under_load_without_a_lost_or_a_mixed_answer(story: Story) -> None:
+    story.kubectl("-n", story.namespace, "apply", "-f", "-", stdin=SEVEN_LINES)
+    change(
+        story, {"spec": {"model": {"name": "internvl-nano"}}}
+    )  # clients know it by this name whatever its path
+    url = story.service()["status"]["url"]
+    before = {role: names(story, role) for role in ("head", "gateway", "vision", "language")}
+
+    with story.load(url, random.Random(time.time_ns())) as load:
+        patch = {"spec": {"model": {"uri": f"pvc://models/{SECOND_MODEL}"}}}
+        began = time.monotonic()
+        words = ("-n", story.namespace, "patch", "ivl", "internvl", "--type=merge", "-p", json.dumps(patch))
+        story.kubectl(*words)
+        stages = []
+
+        def is_over() -> bool:
+            assert story.ready()["status"] == "True", f"not Ready during the rollout: {story.ready()}"
+            if stage(story) not in stages[-1:]:
+                stages.append(stage(story))
+            return is_done(story)
+
+        story.cluster.wait_for("the new model is rolled out", is_over, within_s=400)
+        print(f"rolled out in {time.monotonic() - began:.0f} s by {stages}")
+    after = replay(story, url, load["cases"])
+    known = list(zip((case["answer"] for case in load["cases"]), after, strict=True))
+    failed = [fault for fault in load["faults"] if " failed: " in fault]
+    mixed = [said for said, pair in zip(load["said"], known, strict=True) if not set(said) <= set(pair)]
+    print(f"{load['sent']} sent, {len(failed)} failed, {len(mixed)} mixed; {known}")
+    assert sum(old != new for old, new in known) >= 2, "the two models can be told apart"
+    assert failed == [] and mixed == [] and load["sent"] > 10
+    assert "InPlace" not in stages, "there are spare GPUs"
+    story.cluster.wait_for(
+        "the stand-in's pods are gone",
+        lambda: {role: names(story, role) for role in before} == before,
+        within_s=120,
+    )

@@ -71,6 +71,17 @@ class Reason(StrEnum):
     PROBE_PENDING = "ProbePending", "All replicas run; the probe has not answered yet.", "Wait."
     DELETING = "Deleting", "The service's applications are being removed from Ray Serve.", "Wait."
 
+    ROLLING_OUT = (
+        "RollingOut",
+        "New pods or a new model start, while the old ones answer.",
+        "Wait; `status.rollout` says how far it is.",
+    )
+    ROLLOUT_DEADLINE_EXCEEDED = (
+        "RolloutDeadlineExceeded",
+        "The new pods or the new model did not start within `spec.rollout.deadline`: they were stopped, the old ones answer.",
+        "See the message for what was wrong, correct it and edit the spec: that begins anew.",
+    )
+
     # what the user wrote
     SPEC_INVALID = "SpecInvalid", "The spec cannot be used.", "Correct the field that the message names."
     BACKEND_ADDRESS_MISSING = (

@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 from internvl_operator.api.keys import ServiceKey
-from internvl_runtimes.contract import serve_args
+from internvl_runtimes.contract import routes, serve_args
 
 
 class Role(StrEnum):
@@ -64,10 +64,30 @@ def application(key: ServiceKey, role: Role) -> str:
 
 
 def applications(key: ServiceKey) -> tuple[str, str]:
-    """All applications of a service, in the order they are written."""
+    """The applications of a service at rest, in the order they are written."""
     return vision_application(key), main_application(key)
+
+
+def stand_in(application: str) -> str:
+    """Name of the stand-in of an application: it runs another model while a service goes over to that."""
+    return f"{application}{serve_args.STAND_IN_SUFFIX}"
+
+
+def stand_ins(key: ServiceKey) -> tuple[str, str]:
+    """The stand-ins of a service's applications, which are there during a rollout only."""
+    return stand_in(vision_application(key)), stand_in(main_application(key))
+
+
+def all_applications(key: ServiceKey) -> tuple[str, ...]:
+    """Every name in Serve that belongs to a service."""
+    return (*applications(key), *stand_ins(key))
 
 
 def route_prefix(key: ServiceKey) -> str:
     """Path of the service below Serve's HTTP address."""
     return f"/{key.namespace}/{key.name}"
+
+
+def stand_in_path(path: str) -> str:
+    """Path of the stand-in of what answers at `path`."""
+    return f"{path.rstrip('/')}{routes.STAND_IN}"

@@ -4,6 +4,7 @@ URI_PATTERN = r"^(file:///[^\s?#]*[^\s?#/]/*|pvc://[a-z0-9]([-a-z0-9]{0,61}[a-z0
 REVISION_PATTERN = r"^sha256:[0-9a-f]{12,64}$"
 MODEL_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$"
 ADDRESS_PATTERN = r"^https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?/?$"
+DURATION_PATTERN = r"^[1-9][0-9]{0,4}[smh]$"
 POOL_PATTERN = r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
 OBJECT_NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 HOST_PATTERN = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+$"
@@ -18,6 +19,7 @@ PATTERN_MESSAGES = {
     REVISION_PATTERN: "must be 'sha256:' and the first 12 to 64 hex digits of the checkpoint's digest",
     MODEL_NAME_PATTERN: "must begin with a letter or digit and go on with letters, digits and . _ : / -",
     ADDRESS_PATTERN: "must be http://host:port of the Ray dashboard, without path, user or query",
+    DURATION_PATTERN: "must be a number of seconds, minutes or hours: 90s, 30m or 2h",
     POOL_PATTERN: "must begin and end with a letter or digit, with letters, digits and - _ . between",
     OBJECT_NAME_PATTERN: "must be the name of an object: lower case letters, digits, - and .",
     ENV_NAME_PATTERN: "must be a name of letters, digits and _ . - that does not begin with a digit",

@@ -6,6 +6,7 @@ A field that does nothing yet is not here. Descriptions are what `kubectl explai
 import math
 from collections.abc import Mapping
 from decimal import Decimal
+from enum import StrEnum
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -25,6 +26,7 @@ from internvl_operator.api import quantities
 from internvl_operator.api.names import Role
 from internvl_operator.api.patterns import (
     ADDRESS_PATTERN,
+    DURATION_PATTERN,
     MODEL_NAME_PATTERN,
     PATTERN_MESSAGES,
     POOL_PATTERN,
@@ -352,6 +354,47 @@ class GatewaySpec(PodFields):
         return self
 
 
+class RolloutStrategy(StrEnum):
+    """How a service goes over to another model or to other pods."""
+
+    AUTO = "Auto"
+    BESIDE = "Beside"
+    IN_PLACE = "InPlace"
+
+
+class RolloutSpec(Wire):
+    """How changes are made."""
+
+    strategy: Annotated[
+        RolloutStrategy,
+        Field(
+            description=(
+                "How a service goes over to another model, or to other pods. Beside: the new one is started "
+                "beside the old one, which answers until the new one has passed its probe; it needs the room for "
+                "both. InPlace: the same replicas load the new model, requests wait meanwhile, and a model that "
+                "does not load takes the service down; where pods change, the old one goes before the new one "
+                "comes. Auto: Beside, and for another model InPlace where there is no room for it."
+            )
+        ),
+    ] = RolloutStrategy.AUTO
+    deadline: Annotated[
+        str,
+        Field(
+            max_length=6,
+            pattern=DURATION_PATTERN,
+            description=(
+                "How long new pods or a new model may take to start beside the old ones, for example 30m. Then "
+                "they are stopped, the old ones go on answering, and an edit of the spec begins anew."
+            ),
+        ),
+    ] = "30m"
+
+    @property
+    def deadline_s(self) -> float:
+        """`deadline` in seconds."""
+        return float(self.deadline[:-1]) * {"s": 1, "m": 60, "h": 3600}[self.deadline[-1]]
+
+
 class InternVLServiceSpec(Wire):
     """One InternVL model, served with its two sides apart."""
 
@@ -380,6 +423,9 @@ class InternVLServiceSpec(Wire):
         LanguageSpec, Field(description="The language models: their pool, number and size.")
     ] = LanguageSpec()
     gateway: Annotated[GatewaySpec, Field(description="The HTTP side: how many of it.")] = GatewaySpec()
+    rollout: Annotated[
+        RolloutSpec, Field(description="How the service goes over to another model or to other pods.")
+    ] = RolloutSpec()
 
     @model_validator(mode="after")
     def _fields_of_pods(self) -> Self:

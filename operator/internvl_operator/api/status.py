@@ -4,6 +4,7 @@ Times move only when what they belong to changes, so an unchanged world gives a 
 """
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
@@ -84,6 +85,30 @@ class ProbeStatus(Stored):
     time: Timestamp = Field(description="When it passed.")
 
 
+class RolloutStage(StrEnum):
+    """How far a change of model or of pods is."""
+
+    PODS = "Pods"
+    """New pods start beside the old ones, which answer."""
+    BESIDE = "Beside"
+    """The new model starts beside the old one, which answers."""
+    HANDOVER = "Handover"
+    """The new model answers from its stand-in, and the service's own replicas load it."""
+    IN_PLACE = "InPlace"
+    """The service's own replicas load the new model; requests wait."""
+    STOPPED = "Stopped"
+    """The new pods or the new model did not start; the old ones go on answering."""
+
+
+class RolloutStatus(Stored):
+    """A change of model or of pods that is under way, or was given up."""
+
+    stage: RolloutStage = Field(description="Pods, Beside, Handover, InPlace or Stopped.")
+    generation: int = Field(description="Generation of the spec that is rolled out.")
+    since: Timestamp = Field(description="When the rollout of this generation began.")
+    message: str = Field(default="", description="Why it is at this stage.")
+
+
 class Status(Stored):
     """What the operator reports."""
 
@@ -93,6 +118,9 @@ class Status(Stored):
     model: ModelStatus | None = Field(default=None, description="The model that is served.")
     roles: RolesStatus = Field(default=RolesStatus(), description="Replicas and engines by role.")
     probe: ProbeStatus | None = Field(default=None, description="The last probe that passed.")
+    rollout: RolloutStatus | None = Field(
+        default=None, description="A change of model or of pods that is under way, or was given up."
+    )
     last_failure: FailureStatus | None = Field(default=None, description="The last failure, healed or not.")
     conditions: tuple[Condition, ...] = Field(
         default=(), description="Ready, Progressing, Degraded, VisionReady, LanguageReady, ProbePassed."

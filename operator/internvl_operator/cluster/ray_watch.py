@@ -152,7 +152,14 @@ class RayWatch:
             return _Part(unavailable=(self.seen.reason, self.seen.message))
         return _Part(
             unavailable=None,
-            applications=tuple(self.seen.applications.get(name) for name in names.applications(key)),
+            applications=(
+                *(self.seen.applications.get(name) for name in names.applications(key)),
+                *(
+                    self.seen.applications[name]
+                    for name in names.stand_ins(key)
+                    if name in self.seen.applications
+                ),
+            ),
             node_pools=self.seen.node_pools,
             http_address=self.seen.http_address,
         )

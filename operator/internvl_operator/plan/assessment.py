@@ -1,22 +1,20 @@
 """Everything that was found out about a living service, before it is put into words and actions."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
-from internvl_operator.api import names
 from internvl_operator.api.conditions import ConditionStatus, ConditionType, Reason
-from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.names import Role
-from internvl_operator.api.status import RolesStatus
+from internvl_operator.api.status import RolloutStage
 from internvl_operator.plan import checks, cluster_checks, optional_objects, probing
 from internvl_operator.plan.findings import Finding, progress
+from internvl_operator.plan.footing import Footing, footing_of
 from internvl_operator.plan.observation import Observation, RaySeen
 from internvl_operator.plan.placing import ground_of
 from internvl_operator.plan.probing import Outcome, Verdict
-from internvl_operator.plan.retry import Retry, plan_retries
-from internvl_operator.plan.serving import RoleView, probe_subject, view_roles
-from internvl_operator.render.serve_config import render_applications, shared_site
+from internvl_operator.plan.retry import Retry
+from internvl_operator.plan.rollout import Rollout, decide
+from internvl_operator.plan.serving import RoleView
+from internvl_operator.plan.standing import Standing, stand
 from internvl_operator.render.serve_schema import ServeApplication
 from internvl_operator.settings import Settings
 
@@ -25,23 +23,78 @@ from internvl_operator.settings import Settings
 class Assessment:
     """One reconcile's knowledge about a service that Ray can be asked about."""
 
-    views: tuple[RoleView, ...]
-    applications: tuple[ServeApplication, ...]
-    """With the attempts that are due."""
-    differs: tuple[str, ...]
-    """Names of applications that Serve holds otherwise, or not at all."""
-    retries: dict[Role, Retry]
-    role_findings: dict[Role, Finding]
+    own: Standing
+    beside: Standing
+    rollout: Rollout | None
+    footing: Footing
     write: Finding | None
     """Why `differs` is not written yet."""
     objects: Finding | None
     """What Kubernetes refuses of what belongs to the service, or what is wrong with its route."""
-    url: str | None
-    subject: str | None
-    """None while there is nothing to probe."""
-    verdict: Verdict | None
     stays_ready: bool
     """Ready may stay although the probe of the new replicas is still under way."""
+    is_covered: bool
+    """Replicas that passed their probe answer, although those of the wanted configuration do not yet."""
+
+    @property
+    def current(self) -> Standing:
+        """The applications that the wanted configuration is written to first."""
+        is_beside = self.rollout is not None and self.rollout.stage is RolloutStage.BESIDE
+        return self.beside if is_beside else self.own
+
+    @property
+    def views(self) -> tuple[RoleView, ...]:
+        """How each role stands with the wanted configuration."""
+        return self.current.views
+
+    @property
+    def retries(self) -> dict[Role, Retry]:
+        """One a role."""
+        return self.current.retries
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """Of the probe of what is written; None while there is nothing to probe."""
+        return None if self.is_waiting else self.current.verdict
+
+    @property
+    def url(self) -> str | None:
+        """Where clients call the service."""
+        return self.own.url
+
+    @property
+    def is_waiting(self) -> bool:
+        """Nothing is written: new pods do not run yet, or the rollout was given up."""
+        return self.rollout is not None and self.rollout.stage in (RolloutStage.PODS, RolloutStage.STOPPED)
+
+    @property
+    def applications(self) -> tuple[ServeApplication, ...]:
+        """What must stand in Serve, but for what stays there as it is."""
+        return () if self.is_waiting else self.current.applications
+
+    @property
+    def differs(self) -> tuple[str, ...]:
+        """Names of those that Serve holds otherwise, or not at all."""
+        return () if self.is_waiting else self.current.differs
+
+    @property
+    def remove(self) -> tuple[str, ...]:
+        """Names of what must not stand in Serve any more."""
+        if self.rollout is not None and self.rollout.has_stand_in:
+            return ()
+        return tuple(item.name for item in self.beside.present)
+
+    @property
+    def role_findings(self) -> dict[Role, Finding]:
+        """What is to be said about single roles."""
+        if self.rollout is None or not self.is_waiting:
+            return self.current.role_findings
+        return {view.role: self.rollout.pods.get(view.role, self.rollout.finding) for view in self.waiting}
+
+    @property
+    def waiting(self) -> tuple[RoleView, ...]:
+        """Views of roles that have no replica of the wanted configuration."""
+        return tuple(view for view in self.views if not view.is_serving)
 
     def view(self, role: Role) -> RoleView:
         """The view of one role."""
@@ -50,9 +103,15 @@ class Assessment:
     @property
     def blocker(self) -> Finding | None:
         """What stands between the service and Ready: the first of failures, write, progress, probe."""
-        stopped = [view for view in self.views if not view.is_serving]
-        found = [self.role_findings[view.role] for view in stopped]  # `deploying` speaks for each of them
-        outdated = any(not view.is_current for view in stopped)
+        return None if self.is_covered else self.obstacle
+
+    @property
+    def obstacle(self) -> Finding | None:
+        """What stands between the wanted configuration and an answer."""
+        found = [
+            self.role_findings[view.role] for view in self.waiting
+        ]  # `deploying` speaks for each of them
+        outdated = any(not view.is_current for view in self.waiting)
         candidates = [item for item in found if item.is_failure]
         candidates += [self.write] if self.write is not None and outdated else []
         candidates += found
@@ -69,75 +128,63 @@ class Assessment:
     @property
     def degradation(self) -> Finding | None:
         """The first thing that is wrong, whether or not it stands before Ready."""
-        blocker = self.blocker
-        if blocker is not None and blocker.is_failure:
-            return blocker
-        others = [*self.role_findings.values(), self.write, self.objects]
+        verdict = None if self.verdict is None else self.verdict.finding
+        obstacle = self.obstacle
+        if obstacle is not None and obstacle.is_failure:
+            return obstacle
+        others = [
+            *self.role_findings.values(),
+            self.write,
+            self.objects,
+            verdict if self.is_covered else None,
+        ]
         return next((item for item in others if item is not None and item.is_failure), None)
 
     @property
     def movement(self) -> Finding | None:
         """The first thing that is under way."""
         verdict = None if self.verdict is None else self.verdict.finding
-        others = [self.blocker, *self.role_findings.values(), self.write, verdict]
+        rollout = None if self.rollout is None else self.rollout.finding
+        others = [rollout, self.obstacle, *self.role_findings.values(), self.write, verdict]
         return next((item for item in others if item is not None and not item.is_failure), None)
 
 
 def assess(observation: Observation, ray: RaySeen, settings: Settings) -> Assessment:
     """Look at a service with a valid spec, in a Ray cluster that answered."""
-    service = observation.service
-    spec, status, key = service.spec, service.status, service.key
-    assert spec is not None  # `spec_invalid` speaks before
-    stores = settings.artifact_stores
+    status = observation.service.status
+    own = stand(observation, ray, settings, status=status, stands_in=False)
+    beside = stand(observation, ray, settings, status=None, stands_in=True)
+    rollout = decide(observation, own, beside)
     ground = ground_of(observation)
-    site = shared_site(key, spec) if ground is None else ground.site
-    fresh = render_applications(key, spec, site, artifact_stores=stores)
-    views = view_roles({role: names.application(key, role) for role in Role}, fresh, ray)
-    stored = RolesStatus() if status is None else status.roles
-    retries = plan_retries(views, stored, now=observation.now, settings=settings)
-    attempts = {role: retry.attempt for role, retry in retries.items()}
-    wanted = render_applications(key, spec, site, artifact_stores=stores, attempts=attempts)
-    differs = tuple(item.name for item in wanted if not item.matches(_config(ray, item.name)))
-    inputs = [checks.RoleInput(view=view, ray=ray, observation=observation) for view in views]
-    found = {given.view.role: checks.role_finding(given) for given in inputs}
-    url = _url(key, ray, has_front=ground is not None)
-    can_probe = url is not None and all(view.is_serving for view in views)
-    subject = probe_subject(views) if can_probe else None
-    verdict = (
-        None
-        if subject is None
-        else probing.judge(observation.probe, subject=subject, views=views, spec=spec, status=status)
-    )
-    return Assessment(
-        views=views,
-        applications=wanted,
-        differs=differs,
-        retries=retries,
-        role_findings={role: item for role, item in found.items() if item is not None},
-        write=checks.write_finding(observation.write) if differs else None,
+    found = Assessment(
+        own=own,
+        beside=beside,
+        rollout=rollout,
+        footing=footing_of(ray, observation.service.key),
+        write=None,
         objects=None
         if ground is None
         else cluster_checks.object_refused(ground.cluster)
         or optional_objects.finding(observation, ground.cluster),
-        url=url,
-        subject=subject,
-        verdict=verdict,
-        stays_ready=verdict is not None
-        and verdict.outcome is Outcome.PENDING
+        stays_ready=own.verdict is not None
+        and own.verdict.outcome is Outcome.PENDING
         and _was_ready(observation)
-        and probing.same_generations(views, status),
+        and probing.same_generations(own.views, status),
+        is_covered=_is_covered(observation, own, beside, rollout),
     )
+    if not found.differs and not found.remove:
+        return found
+    return replace(found, write=checks.write_finding(observation.write))
 
 
-def _url(key: ServiceKey, ray: RaySeen, *, has_front: bool) -> str | None:
-    if ray.http_address is None:
-        return None
-    return names.front_url(key) if has_front else ray.http_address.rstrip("/") + names.route_prefix(key)
-
-
-def _config(ray: RaySeen, name: str) -> Mapping[str, Any] | None:
-    application = ray.applications.get(name)
-    return None if application is None else application.config
+def _is_covered(observation: Observation, own: Standing, beside: Standing, rollout: Rollout | None) -> bool:
+    """Whether what answers now passed its probe, although it is not what is wanted."""
+    if rollout is None:
+        return False
+    if rollout.keeps_own:
+        return own.has_replicas and probing.passed_as_deployed(own.views, observation.service.status)
+    has_failed = own.verdict is not None and own.verdict.outcome is Outcome.FAILED
+    return rollout.has_stand_in and beside.has_replicas and not has_failed and _was_ready(observation)
 
 
 def _was_ready(observation: Observation) -> bool:

@@ -113,7 +113,7 @@ def application_not_ours(observation: Observation, settings: Settings) -> Findin
     """Somebody deployed an application by hand under one of our names."""
     del settings
     assert isinstance(observation.ray, RaySeen)  # `not_observed` and `ray_unavailable` speak before
-    for name in names.applications(observation.service.key):
+    for name in names.all_applications(observation.service.key):
         application = observation.ray.applications.get(name)
         if application is not None and not application.declarative:
             return Finding(

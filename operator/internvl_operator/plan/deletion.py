@@ -1,4 +1,4 @@
-"""Deleting: our two applications go, then the finalizer. The deadline always wins, so nothing hangs for ever."""
+"""Deleting: our applications go, then the finalizer. The deadline always wins, so nothing hangs for ever."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -58,7 +58,7 @@ def _remains(observation: Observation, address: str) -> _Remains:
         return _Remains(known=False, obstacle=f"Ray at {address} was not asked yet")
     if isinstance(ray, RayUnavailable):
         return _Remains(known=False, obstacle=ray.message)
-    standing = tuple(name for name in names.applications(observation.service.key) if _is_ours(ray, name))
+    standing = tuple(name for name in names.all_applications(observation.service.key) if _is_ours(ray, name))
     states = {ray.applications[name].status for name in standing}
     return _Remains(known=True, names=standing, is_under_way=states == {ApplicationState.DELETING})
 
@@ -77,7 +77,7 @@ def _waiting(observation: Observation, remains: _Remains, *, left_s: float) -> P
     status = status_while_deleting(observation, message)
     held_s = write_pause_s(observation.write, now=observation.now)
     return Plan(
-        remove=names.applications(service.key),
+        remove=names.all_applications(service.key),
         write=remains.known and not remains.is_under_way and not held_s,
         status=status,
         events=events_between(service.status, status),

@@ -5,6 +5,7 @@ when no replica is left on it, and leaves the list when its pods are gone. (Taki
 of it lives would leave that pod behind.)
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +13,10 @@ from typing import Any
 from internvl_operator.api import names
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.names import Role
+from internvl_operator.api.spec import RolloutStrategy
 from internvl_operator.plan import cluster_checks, optional_objects
-from internvl_operator.plan.observation import ClusterSeen, Observation, PodSeen, ReplicaState
-from internvl_operator.plan.serving import RoleView
+from internvl_operator.plan.footing import Footing
+from internvl_operator.plan.observation import ClusterSeen, Observation, PodSeen
 from internvl_operator.render import cluster_objects
 from internvl_operator.render.cluster_objects import Manifest, ObjectId, Owner
 from internvl_operator.render.groups import PodShape, pod_shapes, pod_site, render_group
@@ -31,6 +33,15 @@ class Ground:
     cluster: ClusterSeen
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """What the pods are for, as Ray Serve shows it."""
+
+    footing: Footing
+    needed: Counter[str]
+    """Pods by worker group, once everything that is decided was written."""
+
+
 def ground_of(observation: Observation) -> Ground | None:
     """The pods of a service with a cluster of its own, whose spec, pools and patches are good; else None."""
     spec, offer, cluster = observation.service.spec, observation.offer, observation.cluster
@@ -39,17 +50,18 @@ def ground_of(observation: Observation) -> Ground | None:
     if cluster_checks.pool_unknown(observation) or cluster_checks.pod_patch_refused(observation):
         return None
     shapes = pod_shapes(spec, offer)
-    return Ground(shapes=shapes, site=pod_site(shapes), cluster=cluster)
+    surges = spec.rollout.strategy is not RolloutStrategy.IN_PLACE
+    return Ground(shapes=shapes, site=pod_site(shapes, surges=surges), cluster=cluster)
 
 
 def wanted_objects(
-    observation: Observation, ground: Ground, views: Sequence[RoleView], settings: Settings
+    observation: Observation, ground: Ground, use: Use | None, settings: Settings
 ) -> tuple[Manifest, ...]:
-    """Every object as it should be now. `views` is empty while Ray cannot be asked: then no group is emptied."""
+    """Every object as it should be now. `use` is None while Ray cannot be asked: then no group is emptied."""
     service, offer = observation.service, observation.offer
     assert service.spec is not None and offer is not None  # `ground_of` saw to it
     owner = Owner(service.key, service.uid)
-    groups = _groups(observation, ground, {view.role: view for view in views})
+    groups = _groups(observation, ground, use)
     return (
         cluster_objects.render_network_policy(owner, operator_namespace=settings.lease_namespace),
         cluster_objects.render_gateway_policy(owner),
@@ -95,24 +107,32 @@ def live_groups(cluster: ClusterSeen, name: str) -> list[Mapping[str, Any]]:
     return list(found.get("spec", {}).get("workerGroupSpecs") or ())
 
 
-def _groups(observation: Observation, ground: Ground, views: Mapping[Role, RoleView]) -> list[dict[str, Any]]:
+def _groups(observation: Observation, ground: Ground, use: Use | None) -> list[dict[str, Any]]:
     key, spec = observation.service.key, observation.service.spec
     assert spec is not None
     wanted = {shape.group: role for role, shape in ground.shapes.items()}
+    needed = {group: spec.replicas(role) for group, role in wanted.items()}
+    if use is not None:
+        needed = {group: use.needed[group] for group in wanted}
     standing: list[dict[str, Any]] = []
     for live in live_groups(ground.cluster, names.ray_cluster(key)):
         name = str(live.get("groupName"))
         if name in wanted:
-            role = wanted.pop(name)
-            standing.append(_sized(observation, ground, role, live, views.get(role)))
+            shape = ground.shapes[wanted.pop(name)]
+            standing.append(_sized(observation, ground, shape, live, needed[name], use))
         elif not _is_gone(ground.cluster, live):
-            standing.append(_leaving(ground.cluster, live, _view_of(name, views)))
-    appended = (render_group(key, ground.shapes[role], spec.replicas(role)) for role in wanted.values())
-    return [*standing, *appended]
+            standing.append(_leaving(ground.cluster, live, use))
+    missing = ((ground.shapes[role], needed[group]) for group, role in wanted.items())
+    return [*standing, *(render_group(key, shape, replicas) for shape, replicas in missing if replicas)]
 
 
 def _sized(
-    observation: Observation, ground: Ground, role: Role, live: Mapping[str, Any], view: RoleView | None
+    observation: Observation,
+    ground: Ground,
+    shape: PodShape,
+    live: Mapping[str, Any],
+    replicas: int,
+    use: Use | None,
 ) -> dict[str, Any]:
     """A group that stays. It shrinks when Serve has drained the replicas, and then by just their pods.
 
@@ -120,51 +140,49 @@ def _sized(
     that somebody else deletes (a drain, the eviction from a lost node) is named too: KubeRay counts it until it is
     gone, and makes its replacement at once when it is named. Meanwhile its replica goes on serving.
     """
-    spec = observation.service.spec
-    assert spec is not None
-    shape, replicas, before = ground.shapes[role], spec.replicas(role), int(live.get("replicas") or 0)
+    before = int(live.get("replicas") or 0)
     standing = {pod.name for pod in ground.cluster.pods}
     known = live.get("scaleStrategy", {}).get("workersToDelete") or ()
     named = [name for name in known if name in standing]
     leaving = (pod.name for pod in ground.cluster.pods if pod.group == shape.group and pod.deleting)
     named += sorted(name for name in leaving if name not in named)
     if replicas < before:
-        free = [name for name in _free_pods(ground.cluster, shape.group, view) if name not in named]
+        free = [name for name in _free_pods(ground.cluster, shape.group, use) if name not in named]
         drained = free[: before - replicas]
         named, replicas = [*named, *drained], before - len(drained)
     entry = render_group(observation.service.key, shape, replicas)
     return {**entry, "scaleStrategy": {"workersToDelete": named}} if named or known else entry
 
 
-def _free_pods(cluster: ClusterSeen, group: str, view: RoleView | None) -> list[str]:
+def _free_pods(cluster: ClusterSeen, group: str, use: Use | None) -> list[str]:
     """Names of the group's pods that Serve uses no more; none while that is not sure."""
-    if view is None or view.deployment is None or not (view.is_current and view.is_adopted):
+    if use is None or not use.footing.is_sure:
         return []
-    standing = [item for item in view.deployment.replicas if item.state != ReplicaState.STOPPED]
-    if any(item.node_ip is None and item.state != ReplicaState.STARTING for item in standing):
-        return []  # a replica that is somewhere, and nobody says where
-    used = {item.node_ip for item in standing}
     return sorted(
         pod.name
         for pod in cluster.pods
-        if pod.group == group and not pod.deleting and pod.address not in used and not _is_called(pod, view)
+        if pod.group == group
+        and not pod.deleting
+        and pod.address not in use.footing.addresses
+        and not _is_called(pod)
     )
 
 
-def _is_called(pod: PodSeen, view: RoleView) -> bool:
+def _is_called(pod: PodSeen) -> bool:
     """Whether clients may still be sent to the pod: its proxy serves them also without a gateway of its own."""
-    return view.role is Role.GATEWAY and pod.ready
+    return _role_of(pod.group) is Role.GATEWAY and pod.ready
 
 
-def _leaving(cluster: ClusterSeen, live: Mapping[str, Any], view: RoleView | None) -> dict[str, Any]:
+def _leaving(cluster: ClusterSeen, live: Mapping[str, Any], use: Use | None) -> dict[str, Any]:
     """A group that nothing is wanted of: emptied once no replica is left on it, whether or not the role runs yet.
 
-    Until Serve has taken up the new configuration, the replicas on it are all that serves.
+    Until Serve has taken up the new configuration, the replicas on it are all that serves. A group that somebody
+    else added stays.
     """
     group = str(live.get("groupName"))
     pods = {pod.name for pod in cluster.pods if pod.group == group and not pod.deleting}
-    is_free = view is not None and view.is_current and view.is_adopted and view.deployment is not None
-    is_free = is_free and pods == set(_free_pods(cluster, group, view))
+    is_free = use is not None and use.footing.may_lose(group) and _role_of(group) is not None
+    is_free = is_free and pods == set(_free_pods(cluster, group, use))
     return {**live, "replicas": 0 if is_free else live.get("replicas", 0)}
 
 
@@ -172,6 +190,6 @@ def _is_gone(cluster: ClusterSeen, live: Mapping[str, Any]) -> bool:
     return not live.get("replicas") and not any(pod.group == live.get("groupName") for pod in cluster.pods)
 
 
-def _view_of(group: str, views: Mapping[Role, RoleView]) -> RoleView | None:
-    """The view of the role that a group was made for; None for a group that somebody else added, which stays."""
-    return next((view for role, view in views.items() if role.value == group.rpartition("-")[0]), None)
+def _role_of(group: str) -> Role | None:
+    """The role that a group was made for; None for a group that somebody else added."""
+    return next((role for role in Role if role.value == group.rpartition("-")[0]), None)

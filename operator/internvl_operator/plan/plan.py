@@ -6,6 +6,7 @@ plan and a reason; the order of the checks is in `checks.py` and `assessment.py`
 
 from collections.abc import Sequence
 
+from internvl_operator.api.status import RolloutStage
 from internvl_operator.plan import checks, cluster_checks, optional_objects, placing
 from internvl_operator.plan.assessment import Assessment, assess
 from internvl_operator.plan.decision import (
@@ -18,10 +19,10 @@ from internvl_operator.plan.decision import (
 from internvl_operator.plan.deletion import plan_deletion
 from internvl_operator.plan.events import events_between
 from internvl_operator.plan.findings import Finding
+from internvl_operator.plan.footing import pods_of
 from internvl_operator.plan.observation import Observation, RaySeen
 from internvl_operator.plan.pauses import WRITE_AGAIN_S, left_of_pause_s, write_pause_s
 from internvl_operator.plan.probing import Outcome
-from internvl_operator.plan.serving import RoleView
 from internvl_operator.plan.status import status_with_ray, status_without_ray
 from internvl_operator.render.cluster_objects import Manifest, ObjectId
 from internvl_operator.settings import Settings
@@ -50,7 +51,7 @@ def plan(observation: Observation, settings: Settings) -> Plan:
 def _plan_without_ray(observation: Observation, finding: Finding | None, settings: Settings) -> Plan:
     assert finding is not None  # anything but RaySeen is a finding
     status = status_without_ray(observation, finding)
-    objects = _objects(observation, (), settings)
+    objects = _objects(observation, None, settings)
     return Plan(
         objects=objects,
         delete=_delete(observation),
@@ -69,9 +70,11 @@ def _plan_with_ray(observation: Observation, ray: RaySeen, settings: Settings) -
     probe, probe_in_s = _probe(observation, assessment, settings)
     held_s = write_pause_s(observation.write, now=observation.now)
     timers = [retry.due_in_s for retry in assessment.retries.values()]
-    timers += [probe_in_s, (held_s or WRITE_AGAIN_S) if assessment.differs else None]
-    objects, delete = _objects(observation, assessment.views, settings), _delete(observation)
-    is_open = objects or delete or assessment.objects is not None or assessment.blocker is not None
+    has_to_write = bool(assessment.differs or assessment.remove)
+    timers += [probe_in_s, (held_s or WRITE_AGAIN_S) if has_to_write else None]
+    timers.append(None if assessment.rollout is None else assessment.rollout.due_in_s)
+    objects, delete = _objects(observation, assessment, settings), _delete(observation)
+    is_open = objects or delete or assessment.objects is not None or assessment.obstacle is not None
     if _has_moving_pods(observation) or is_open:
         timers.append(_look_again_s(observation))
     if optional_objects.asked_for(observation):
@@ -82,7 +85,8 @@ def _plan_with_ray(observation: Observation, ray: RaySeen, settings: Settings) -
         delete=delete,
         create_token=_creates_token(observation, objects),
         applications=assessment.applications,
-        write=bool(assessment.differs) and not held_s,
+        remove=assessment.remove,
+        write=has_to_write and not held_s,
         finalizer=FinalizerChange.KEEP if keeps else FinalizerChange.ADD,
         probe=probe,
         status=status,
@@ -92,14 +96,30 @@ def _plan_with_ray(observation: Observation, ray: RaySeen, settings: Settings) -
     )
 
 
-def _objects(observation: Observation, views: Sequence[RoleView], settings: Settings) -> tuple[Manifest, ...]:
+def _objects(
+    observation: Observation, assessment: Assessment | None, settings: Settings
+) -> tuple[Manifest, ...]:
     """Kubernetes objects to apply; none where something stands in the way that they cannot cure."""
     ground, cluster = placing.ground_of(observation), observation.cluster
     if ground is None or cluster is None or cluster_checks.object_not_ours(observation, cluster) is not None:
         return ()
     if cluster_checks.name_too_long(observation) is not None:
         return ()
-    return placing.differing(placing.wanted_objects(observation, ground, views, settings), cluster)
+    use = None if assessment is None else _use(assessment)
+    return placing.differing(placing.wanted_objects(observation, ground, use, settings), cluster)
+
+
+def _use(assessment: Assessment) -> placing.Use:
+    """What pods are used for now, and needed for when everything that is decided here was written."""
+    standing = {
+        **assessment.footing.configs,
+        **{item.name: item.to_mapping() for item in assessment.applications},
+    }
+    kept = (config for name, config in standing.items() if name not in assessment.remove)
+    needed = pods_of(kept)
+    if assessment.rollout is not None and assessment.rollout.stage is RolloutStage.PODS:
+        needed |= pods_of(item.to_mapping() for item in assessment.own.applications)
+    return placing.Use(footing=assessment.footing, needed=needed)
 
 
 def _delete(observation: Observation) -> tuple[ObjectId, ...]:
@@ -127,7 +147,7 @@ def _look_again_s(observation: Observation) -> float | None:
 def _probe(
     observation: Observation, assessment: Assessment, settings: Settings
 ) -> tuple[ProbeRequest | None, float | None]:  # the request, and when to come back
-    verdict, subject, seen = assessment.verdict, assessment.subject, observation.probe
+    verdict, subject, seen = assessment.verdict, assessment.current.subject, observation.probe
     if verdict is None or subject is None or verdict.outcome is Outcome.PASSED:
         return None, None
     if verdict.outcome is Outcome.FAILED and seen is not None:
@@ -135,14 +155,16 @@ def _probe(
         if again_s > 0:
             return None, again_s
     request = ProbeRequest(
-        url=f"{assessment.url}{routes.PROBE}", subject=subject, timeout_s=settings.probe_timeout_s
+        url=f"{assessment.current.url}{routes.PROBE}", subject=subject, timeout_s=settings.probe_timeout_s
     )
     return request, settings.probe_timeout_s
 
 
 def _why(assessment: Assessment, probe: ProbeRequest | None) -> tuple[str, ...]:
-    blocker = assessment.blocker
+    blocker, rollout = assessment.blocker, assessment.rollout
     lines = ["the service is Ready" if blocker is None else f"{blocker.reason}: {blocker.message}"]
+    lines += [] if rollout is None else [f"rollout, {rollout.stage}: {rollout.message}"]
+    lines += [f"{name} stands in for nothing any more: remove it" for name in assessment.remove]
     lines += [f"{name} differs from what Ray Serve holds: write it" for name in assessment.differs]
     lines += [
         f"{role} failed at {retry.failed_at}: attempt {retry.attempt}"

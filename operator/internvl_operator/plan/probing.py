@@ -17,7 +17,7 @@ from internvl_operator.api.status import Status
 from internvl_operator.plan import failures
 from internvl_operator.plan.findings import Finding, progress
 from internvl_operator.plan.observation import ProbeSeen
-from internvl_operator.plan.serving import RoleView, generations_hash
+from internvl_operator.plan.serving import RoleView, deployed_hash, generations_hash
 from internvl_runtimes.contract.probes import ProbeAnswer, RoleAnswer
 
 
@@ -59,8 +59,16 @@ def judge(
 
 def same_generations(views: Sequence[RoleView], status: Status | None) -> bool:
     """Whether the last probe that passed was about the generations that are wanted now."""
-    passed = "" if status is None or status.probe is None else status.probe.subject
-    return passed.startswith(f"{generations_hash(views)}-")
+    return _passed(status).startswith(f"{generations_hash(views)}-")
+
+
+def passed_as_deployed(views: Sequence[RoleView], status: Status | None) -> bool:
+    """Whether the last probe that passed was about the generations that Serve holds now."""
+    return _passed(status).startswith(f"{deployed_hash(views)}-")
+
+
+def _passed(status: Status | None) -> str:
+    return "" if status is None or status.probe is None else status.probe.subject
 
 
 def _defect(probe: ProbeSeen, views: Sequence[RoleView], spec: InternVLServiceSpec) -> Finding | None:

@@ -32,6 +32,8 @@ class RoleView:
     wanted: ServeDeployment
     application: ApplicationSeen | None
     deployment: DeploymentSeen | None
+    deployed_entry: Mapping[str, Any]
+    """The deployment's part of the configuration that Serve holds; empty where there is none."""
     deployed_generation: str | None
     """Of the configuration that Serve holds."""
     deployed_attempt: int
@@ -106,31 +108,42 @@ def _view(role: Role, wanted: ServeApplication, ray: RaySeen) -> RoleView:
     name = names.DEPLOYMENTS[role]
     application = ray.applications.get(wanted.name)
     deployment = None if application is None else application.deployments.get(name)
-    config = {} if application is None else deployed_user_config(application.config, name)
+    held = None if application is None else application.config
+    config = deployed_user_config(held, name)
     generation = config.get("generation")
     return RoleView(
         role=role,
         wanted=wanted.deployment(name),
         application=application,
         deployment=deployment,
+        deployed_entry=deployed_entry(held, name),
         deployed_generation=generation if isinstance(generation, str) else None,
         deployed_attempt=_attempt(config.get("attempt")),
-        is_adopted=deployment is None
-        or all(deployment.user_config.get(key) == config.get(key) for key in _IDENTITY),
+        is_adopted=deployment is None or is_adopted(deployment, config),
     )
 
 
-def deployed_user_config(config: Mapping[str, Any] | None, deployment: str) -> Mapping[str, Any]:
-    """`user_config` of one deployment in a configuration that Serve gave; empty where there is none.
+def is_adopted(deployment: DeploymentSeen, config: Mapping[str, Any]) -> bool:
+    """Whether what Serve says about a deployment is about this `user_config`, which it holds for it."""
+    return all(deployment.user_config.get(key) == config.get(key) for key in _IDENTITY)
+
+
+def deployed_entry(config: Mapping[str, Any] | None, deployment: str) -> Mapping[str, Any]:
+    """One deployment in a configuration that Serve gave; empty where there is none.
 
     What Serve gives may have been written by anybody, so its shape is not taken for granted.
     """
     entries = None if config is None else config.get("deployments")
     for entry in entries if isinstance(entries, Sequence) else ():
         if isinstance(entry, Mapping) and entry.get("name") == deployment:
-            user_config = entry.get("user_config")
-            return user_config if isinstance(user_config, Mapping) else {}
+            return entry
     return {}
+
+
+def deployed_user_config(config: Mapping[str, Any] | None, deployment: str) -> Mapping[str, Any]:
+    """`user_config` of one deployment in a configuration that Serve gave; empty where there is none."""
+    user_config = deployed_entry(config, deployment).get("user_config")
+    return user_config if isinstance(user_config, Mapping) else {}
 
 
 def _attempt(value: object) -> int:
@@ -138,8 +151,13 @@ def _attempt(value: object) -> int:
 
 
 def generations_hash(views: Sequence[RoleView]) -> str:
-    """What is configured, over all roles."""
+    """What is wanted, over all roles."""
     return _hash(view.generation for view in views)
+
+
+def deployed_hash(views: Sequence[RoleView]) -> str:
+    """The same of what Serve holds."""
+    return _hash(view.deployed_generation or "" for view in views)
 
 
 def probe_subject(views: Sequence[RoleView]) -> str:

@@ -11,6 +11,7 @@ from internvl_operator.api.status import (
     ProbeStatus,
     RolesStatus,
     RoleStatus,
+    RolloutStatus,
     Status,
 )
 from internvl_operator.plan import checks, conditions
@@ -64,7 +65,7 @@ def status_with_ray(observation: Observation, assessment: Assessment, address: s
     }
     said = {
         ConditionType.READY: _ready(assessment),
-        ConditionType.PROGRESSING: _progressing(assessment.movement, assessment.blocker),
+        ConditionType.PROGRESSING: _progressing(assessment.movement, assessment.obstacle),
         ConditionType.DEGRADED: _degraded(assessment.degradation),
         **{kind: _role_ready(assessment, role) for role, kind in checks.CONDITIONS.items()},
         ConditionType.PROBE_PASSED: _probe_passed(assessment),
@@ -76,6 +77,7 @@ def status_with_ray(observation: Observation, assessment: Assessment, address: s
         model=_model(service.spec, old, roles[Role.VISION.value].revision),
         roles=RolesStatus(**roles),
         probe=_probe(old, assessment, now),
+        rollout=_rollout(assessment, service.generation),
         last_failure=_last_failure(old, assessment.degradation, now),
         conditions=conditions.merge(service.status, said, generation=service.generation, now=now),
     )
@@ -96,7 +98,8 @@ def status_while_deleting(observation: Observation, message: str) -> Status:
 def _ready(assessment: Assessment) -> Said:
     if assessment.blocker is not None:
         return conditions.blocked_by(assessment.blocker)
-    return conditions.is_true(Reason.READY, f"the service answers at {assessment.url}")
+    who = ", with the configuration before" if assessment.is_covered else ""
+    return conditions.is_true(Reason.READY, f"the service answers at {assessment.url}{who}")
 
 
 def _progressing(movement: Finding | None, blocker: Finding | None) -> Said:
@@ -125,10 +128,10 @@ def _role_ready(assessment: Assessment, role: Role) -> Said:
 
 
 def _probe_passed(assessment: Assessment) -> Said:
-    verdict, blocker = assessment.verdict, assessment.blocker
+    verdict, obstacle = assessment.verdict, assessment.obstacle
     if verdict is None:
-        assert blocker is not None  # without a verdict something stands before Ready
-        return conditions.unknown_for(blocker)
+        assert obstacle is not None  # without a verdict something stands before Ready
+        return conditions.unknown_for(obstacle)
     if verdict.finding is None:
         return conditions.is_true(Reason.READY, "two pictures came through both sides and were told apart")
     if verdict.outcome is Outcome.FAILED:
@@ -139,7 +142,7 @@ def _probe_passed(assessment: Assessment) -> Said:
 def _passed_probe(observation: Observation, assessment: Assessment) -> ProbeSeen | None:
     probe, verdict = observation.probe, assessment.verdict
     has_passed = verdict is not None and verdict.outcome is Outcome.PASSED
-    if not has_passed or probe is None or probe.subject != assessment.subject:
+    if not has_passed or probe is None or probe.subject != assessment.current.subject:
         return None
     return probe
 
@@ -155,7 +158,8 @@ def _seen(
     if answered is not None and answered.answer is not None:
         revision = answer_of(answered.answer, view.role).revision or None
     retry = assessment.retries[view.role]
-    ready, desired = len(view.running), view.wanted.num_replicas
+    own = next(found for found in assessment.own.views if found.role is view.role)
+    ready, desired = len(own.running), own.wanted.num_replicas
     return RoleStatus(
         engine=_engine(view.role, spec),
         desired=desired,
@@ -197,12 +201,19 @@ def _model(spec: InternVLServiceSpec | None, old: Status, revision: str | None) 
 
 
 def _probe(old: Status, assessment: Assessment, now: datetime) -> ProbeStatus | None:
-    verdict, subject = assessment.verdict, assessment.subject
+    verdict, subject = assessment.own.verdict, assessment.own.subject
     if subject is None or verdict is None or verdict.outcome is not Outcome.PASSED:
         return old.probe
     if old.probe is not None and old.probe.subject == subject:
         return old.probe
     return ProbeStatus(subject=subject, time=now.replace(microsecond=0))
+
+
+def _rollout(assessment: Assessment, generation: int) -> RolloutStatus | None:
+    found = assessment.rollout
+    if found is None:
+        return None
+    return RolloutStatus(stage=found.stage, generation=generation, since=found.since, message=found.message)
 
 
 def _last_failure(old: Status, finding: Finding | None, now: datetime) -> FailureStatus | None:

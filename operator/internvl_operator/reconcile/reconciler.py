@@ -118,7 +118,7 @@ class Reconciler:
             if self._may_still_land(observation):
                 if self._fleet.is_writing(key):
                     # Supersedes what waits, so that nothing of this service is written after it is gone.
-                    self._fleet.submit(key, (), names.applications(key))
+                    self._fleet.submit(key, (), names.all_applications(key))
                 return SETTLE_S
             await self._store.change_finalizer(service, decided.finalizer)
             self._forget(key)

@@ -143,14 +143,17 @@ def _rendered_env(variables: tuple[EnvVar, ...]) -> list[dict[str, Any]]:
     return [item.model_dump(mode="json", by_alias=True, exclude_none=True) for item in variables]
 
 
-def pod_site(shapes: dict[Role, PodShape]) -> Site:
-    """A Ray cluster of the service's own: each role on its group, one replica a pod, the service at the root."""
+def pod_site(shapes: dict[Role, PodShape], *, surges: bool = True) -> Site:
+    """A Ray cluster of the service's own: each role on its group, one replica a pod, the service at the root.
+
+    `surges`: new replicas come before old ones go. Gateways, which need no GPU, always do so.
+    """
     slots = {
         role: Slot(
             label_selector={labels.GROUP_OF_PODS: shape.group},
             resources={labels.REPLICA_RESOURCE: 1.0},
             gpus=shape.gpus or None,
-            max_surge_percent=SURGE_PERCENT,
+            max_surge_percent=SURGE_PERCENT if surges or role is Role.GATEWAY else None,
         )
         for role, shape in shapes.items()
     }

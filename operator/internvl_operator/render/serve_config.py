@@ -75,6 +75,15 @@ def shared_site(key: ServiceKey, spec: InternVLServiceSpec) -> Site:
     return Site(slots={**slots, Role.GATEWAY: Slot()}, route_prefix=names.route_prefix(key))
 
 
+def stand_in_site(site: Site) -> Site:
+    """Where the stand-in of a service runs: beside it. Its gateway, which only probes, takes no pod of its own."""
+    language = site.slots[Role.LANGUAGE]
+    return Site(
+        slots={**site.slots, Role.GATEWAY: Slot(label_selector=language.label_selector)},
+        route_prefix=names.stand_in_path(site.route_prefix),
+    )
+
+
 def _pool_slot(role: RoleSpec) -> Slot:
     selector = None if role.pool is None else {labels.POOL: role.pool}
     return Slot(label_selector=selector, gpus=role.gpus)
@@ -87,28 +96,33 @@ def render_applications(
     *,
     artifact_stores: tuple[str, ...] = (),
     attempts: Mapping[Role, int] | None = None,
+    stands_in: bool = False,
 ) -> tuple[ServeApplication, ServeApplication]:
     """The vision application and the main application, in the order they are written.
 
     `attempts` raises a role's `attempt`; it enters neither the generation nor the other roles.
+    `stands_in` gives the two applications of the service's stand-in, with one gateway.
     """
     wanted = attempts or {}
     model = ModelSource(uri=spec.model.seen_uri, revision=spec.model.revision, name=spec.model.served_name)
     shared = {"generation": "", "model": model, "artifact_stores": artifact_stores}
     vision = _vision(spec, shared, site.slots[Role.VISION])
     language = _language(spec, shared, site.slots[Role.LANGUAGE])
-    gateway = _gateway(key, spec, shared, site.slots[Role.GATEWAY])
+    vision_name, main_name = names.stand_ins(key) if stands_in else names.applications(key)
+    if stands_in:
+        site = stand_in_site(site)
+    gateway = _gateway(spec, shared, site.slots[Role.GATEWAY], vision_name, 1 if stands_in else None)
     args = ApplicationArgs(service=str(key)).model_dump(mode="json")
     return (
         ServeApplication(
-            name=names.vision_application(key),
+            name=vision_name,
             route_prefix=None,
             import_path=serve_args.BUILD_VISION,
             args=args,
             deployments=(_sealed(vision, wanted.get(Role.VISION, 0)),),
         ),
         ServeApplication(
-            name=names.main_application(key),
+            name=main_name,
             route_prefix=site.route_prefix,
             import_path=serve_args.BUILD_SERVICE,
             args=args,
@@ -155,18 +169,18 @@ def _language(spec: InternVLServiceSpec, shared: dict[str, Any], slot: Slot) -> 
 
 
 def _gateway(
-    key: ServiceKey, spec: InternVLServiceSpec, shared: dict[str, Any], slot: Slot
+    spec: InternVLServiceSpec, shared: dict[str, Any], slot: Slot, vision_name: str, replicas: int | None
 ) -> ServeDeployment:
     config = GatewayConfig(
         **shared,
-        vision_application=names.vision_application(key),
+        vision_application=vision_name,
         max_tiles_per_image=spec.vision.max_tiles_per_image,
         max_model_len=spec.language.max_model_len,
     )
     return _deployment(
         Role.GATEWAY,
         config,
-        replicas=spec.gateway.replicas,
+        replicas=replicas or spec.gateway.replicas,
         ongoing=GATEWAY_ONGOING,
         options=_options(slot, cpus=GATEWAY_CPUS),
         slot=slot,

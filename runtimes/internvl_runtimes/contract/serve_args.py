@@ -19,6 +19,10 @@ VISION_DEPLOYMENT = "VisionEncoder"
 LANGUAGE_DEPLOYMENT = "LanguageModel"
 GATEWAY_DEPLOYMENT = "Gateway"
 
+STAND_IN_SUFFIX = ".next"
+"""Added to the names of a service's applications: those of its stand-in, which runs a new model beside the old
+one. A gateway asks there when its own sides have another model."""
+
 POOL_LABEL = "serving.internvl.io/pool"
 """Ray node label that names a node's pool: `ray start --labels=serving.internvl.io/pool=vision`."""
 
@@ -58,6 +62,11 @@ class ModelSource(Inert):
     """Digest that the checkpoint must have (`sha256:` and at least 12 hex digits), or None for any."""
     name: str
     """The model's name in the OpenAI API."""
+
+    @property
+    def identity(self) -> str:
+        """What tells one model from another. Requests carry it, so that two models never work on one answer."""
+        return f"{self.uri}@{self.revision or ''}"
 
 
 class RoleConfig(Inert):

@@ -37,6 +37,8 @@ class Admitted:
     """Where each picture stands in the body, for errors."""
     prompt: Prompt
     tiles: int
+    model: str
+    """`ModelSource.identity` of the model that `prompt` was made for."""
     prompt_tokens_bound: int
     """Prompt tokens if no tile is compressed."""
     sampling: Sampling
@@ -67,6 +69,14 @@ class Admission:
         chat = parse_chat_request(body)
         if chat.model != self.config.model.name:
             raise ModelUnknown(f"No model {chat.model!r} here; this service has {self.config.model.name!r}.")
+        return self.admit_chat(chat)
+
+    def admit_chat(self, chat: ChatRequest) -> Admitted:
+        """Check a parsed request, whatever name of a model is in it: one that was taken under the name before.
+
+        Raises:
+            RequestInvalid, PromptTooLong: as `admit`.
+        """
         pictures = list(_pictures(chat))
         if len(pictures) > self.config.max_images:
             raise RequestInvalid(
@@ -88,6 +98,7 @@ class Admission:
             image_params=tuple(params),
             prompt=prompt,
             tiles=sum(tiles),
+            model=self.config.model.identity,
             prompt_tokens_bound=bound,
             sampling=self._sampling(chat, bound),
         )

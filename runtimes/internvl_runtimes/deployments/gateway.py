@@ -2,6 +2,10 @@
 
 `http` turns it into OpenAI's wire form; `app` puts both into a Serve deployment. The gateway never waits for
 vision: it hands the encoder's unresolved response to the language side, so the rows never pass through it.
+
+A request belongs to one model. Sides that have another one refuse it, which happens while the model is changed:
+it then goes to the stand-in beside them, and where there is none it waits and is tried again. A request that was
+taken for the model before is made anew for the present one. So two models never work on one answer.
 """
 
 import asyncio
@@ -33,6 +37,7 @@ from internvl_runtimes.protocol.handover import (
     FeaturesInvalid,
     Finished,
     GenerateRequest,
+    ModelDiffers,
     PictureUnreadable,
 )
 from internvl_runtimes.protocol.problems import RequestInvalid, RoleUnavailable
@@ -43,6 +48,8 @@ INVALID_RETRIES = 1
 """How often features that fail their own checks are encoded again, before the request fails loudly."""
 RETRY_PAUSE_S = 0.1
 """Doubles with each retry: time for Serve to notice that a replica is gone."""
+HOLD_S = 0.5
+"""Pause between two tries while the sides have another model than the request is for."""
 DEADLINE_S = 300.0
 """Seconds for a whole request."""
 THREAD_BYTES = 256 * 1024
@@ -60,11 +67,20 @@ def load_admission(config: GatewayConfig) -> Admission:
 
 
 @dataclass(frozen=True, slots=True)
+class Sides:
+    """Vision and language that belong together."""
+
+    vision: VisionHandle
+    language: LanguageHandle
+
+
+@dataclass(frozen=True, slots=True)
 class _Ready:
     """What a configured gateway works with."""
 
     admission: Admission
-    vision: VisionHandle
+    own: Sides
+    stand_in: Sides | None
     probe: Probe
 
 
@@ -76,6 +92,7 @@ class Gateway:
         *,
         vision: Callable[[str], VisionHandle],
         language: LanguageHandle,
+        stand_in: Callable[[str], Sides | None] = lambda _: None,
         recorder: Recorder,
         load: Callable[[GatewayConfig], Admission] = load_admission,
         clock: Callable[[], float] = time.monotonic,
@@ -86,6 +103,8 @@ class Gateway:
         Args:
             vision: handle of the vision application of that name.
             language: handle of the language side.
+            stand_in: sides of the stand-in of the service with the vision application of that name, whether or
+                not they are there; None where there never is one.
             recorder: where measurements go.
             load: how a configuration becomes an admission.
             clock: seconds, monotonic.
@@ -93,6 +112,7 @@ class Gateway:
         """
         self._vision_of = vision
         self._language = language
+        self._stand_in_of = stand_in
         self._recorder = recorder
         self._load = load
         self._clock = clock
@@ -102,9 +122,10 @@ class Gateway:
     async def reconfigure(self, config: GatewayConfig) -> None:
         """Apply a configuration. Requests in flight keep the one they began with. Raises `ReplicaFailed`."""
         admission = await asyncio.to_thread(self._load, config)
-        vision = self._vision_of(config.vision_application)
-        probe = Probe(admission=admission, vision=vision, language=self._language, clock=self._clock)
-        self._ready = _Ready(admission, vision, probe)
+        own = Sides(self._vision_of(config.vision_application), self._language)
+        stand_in = self._stand_in_of(config.vision_application)
+        probe = Probe(admission=admission, vision=own.vision, language=own.language, clock=self._clock)
+        self._ready = _Ready(admission, own, stand_in, probe)
 
     @property
     def is_ready(self) -> bool:
@@ -137,17 +158,22 @@ class Gateway:
         Closing it cancels the generation and the encode. Before the first chunk, what was lost is sent again.
 
         Raises:
-            RoleUnavailable: a side stays lost, or was lost in the middle of the answer.
+            RoleUnavailable: a side stays lost or has another model, or was lost in the middle of the answer.
             FeaturesInvalid: the features failed their checks twice.
             RequestInvalid, PromptTooLong, Overloaded, DeadlinePassed: as the sides say.
         """
         started = self._clock()
         deadline = started + DEADLINE_S
         lost = invalid = 0
+        refusal: Exception | None = None  # of the service's own sides: then the stand-in is asked
         while True:
+            ready = self._configured()
+            if admitted.model != ready.admission.config.model.identity:
+                admitted = await asyncio.to_thread(ready.admission.admit_chat, admitted.chat)
+            sides = ready.own if refusal is None or ready.stand_in is None else ready.stand_in
             began, first_at = self._clock(), None
             try:
-                async with aclosing(self._attempt(admitted, request_id, deadline)) as chunks:
+                async with aclosing(self._attempt(sides, admitted, request_id, deadline)) as chunks:
                     async for chunk in chunks:
                         first_at = first_at or self._clock()
                         yield self._timed(chunk, started, began, first_at)
@@ -161,32 +187,47 @@ class Gateway:
                 invalid += 1
                 if first_at is not None or invalid > INVALID_RETRIES:
                     raise
+            except (ModelDiffers, RoleUnavailable) as error:
+                if first_at is not None:
+                    raise
+                if refusal is None and ready.stand_in is not None:
+                    refusal = error
+                    continue
+                if isinstance(refusal or error, RoleUnavailable):
+                    raise (refusal or error) from error
+                if self._clock() + HOLD_S >= deadline:
+                    raise RoleUnavailable("The service's model is being changed.") from error
+                refusal = None
+                await self._pause(HOLD_S)
+                continue
             except Lost as error:
                 lost += 1
                 if first_at is not None:
                     raise RoleUnavailable("A replica was lost in the middle of the answer.") from error
                 if lost > LOST_RETRIES or self._clock() >= deadline:
                     raise RoleUnavailable(f"Lost {lost} times, last: {error}") from error
+            refusal = None
             if admitted.images:
                 self._recorder.record(metrics.REENCODES)
             await self._pause(RETRY_PAUSE_S * 2 ** (lost + invalid - 1))
 
     async def _attempt(
-        self, admitted: Admitted, request_id: str, deadline: float
+        self, sides: Sides, admitted: Admitted, request_id: str, deadline: float
     ) -> AsyncGenerator[Chunk, None]:
         features: PendingFeatures | None = None
         try:
             if admitted.images:
-                vision = self._configured().vision
-                features = await vision.encode(EncodeRequest(request_id, admitted.images))
+                encode = EncodeRequest(request_id, admitted.images, model=admitted.model)
+                features = await sides.vision.encode(encode)
             request = GenerateRequest(
                 request_id=request_id,
                 prompt_ids=admitted.prompt.ids,
                 image_count=admitted.prompt.image_count,
                 sampling=admitted.sampling,
                 deadline_s=max(0.0, deadline - self._clock()),
+                model=admitted.model,
             )
-            async with aclosing(self._language.generate(request, features)) as chunks:
+            async with aclosing(sides.language.generate(request, features)) as chunks:
                 while True:
                     try:
                         yield await next_before(chunks, deadline, self._clock)

@@ -19,7 +19,7 @@ from internvl_runtimes.engines.base import EngineFailed, EnginePrompt, LanguageE
 from internvl_runtimes.preprocess.detokenizer import TextStream
 from internvl_runtimes.preprocess.prompt import Prompter, TokenizerInvalid
 from internvl_runtimes.preprocess.template import TemplateUnknown
-from internvl_runtimes.protocol.handover import Chunk, Features, Finished, GenerateRequest
+from internvl_runtimes.protocol.handover import Chunk, Features, Finished, GenerateRequest, check_model
 
 COALESCE_S = 0.025
 """Least time between two chunks of one answer: each item of a stream costs 1 to 2 ms of CPU on its way."""
@@ -134,11 +134,13 @@ class LanguageModel:
         """The answer as chunks: the first token at once, the last chunk has `finished`. Closing cancels.
 
         Raises:
+            ModelDiffers: the request is for another model.
             FeaturesInvalid: the rows are not what they say they are, or of another revision.
             PromptTooLong, Overloaded, EngineFailed: as the engine says.
             DeadlinePassed: `deadline_s` is over.
         """
-        assert self._running is not None
+        assert self._running is not None and self._config is not None
+        check_model(request.model, self._config.model.identity)
         running = self._running
         try:
             with running.in_flight.one():

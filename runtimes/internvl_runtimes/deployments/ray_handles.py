@@ -6,6 +6,7 @@ Imported by `app` in a gateway replica only.
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 from ray import exceptions as ray_errors
@@ -13,7 +14,7 @@ from ray import serve
 from ray.serve import exceptions as serve_errors
 from ray.serve.handle import DeploymentHandle
 
-from internvl_runtimes.contract.serve_args import VISION_DEPLOYMENT
+from internvl_runtimes.contract.serve_args import LANGUAGE_DEPLOYMENT, VISION_DEPLOYMENT
 from internvl_runtimes.deployments.garbage import CycleCollector
 from internvl_runtimes.deployments.handles import Lost, PendingFeatures
 from internvl_runtimes.protocol.handover import Chunk, EncodeRequest, Features, GenerateRequest, Overloaded
@@ -39,27 +40,40 @@ class RayFeatures:
             raise translate(error, role="vision") from error
 
 
-class RayVision:
-    """The vision application, looked up when first needed.
+class _Deployment:
+    """A deployment of another application, looked up when first needed.
 
     The handle follows the application by name, so it also finds replicas of one that was deleted and made anew.
     """
 
-    def __init__(self, application: str) -> None:
+    def __init__(self, name: str, application: str) -> None:
+        self._name = name
         self._application = application
         self._handle: DeploymentHandle[Any] | None = None
 
-    async def encode(self, request: EncodeRequest) -> RayFeatures:
-        """Start an encode. Raises `RoleUnavailable` when there is no such application."""
+    async def handle(self) -> DeploymentHandle[Any]:
+        """Raises `RoleUnavailable` when there is no such application."""
         if self._handle is None:
             try:
                 # In a thread: it asks Serve's controller and blocks.
                 self._handle = await asyncio.to_thread(
-                    serve.get_deployment_handle, VISION_DEPLOYMENT, self._application
+                    serve.get_deployment_handle, self._name, self._application
                 )
-            except serve_errors.RayServeException as error:
-                raise RoleUnavailable(f"No vision application {self._application}.") from error
-        return RayFeatures(self._handle.encode.remote(request))
+            except (serve_errors.RayServeException, KeyError) as error:  # KeyError: there is no such name
+                raise RoleUnavailable(f"No application {self._application} with {self._name}.") from error
+        return self._handle
+
+
+class RayVision:
+    """The vision application of that name."""
+
+    def __init__(self, application: str) -> None:
+        self._deployment = _Deployment(VISION_DEPLOYMENT, application)
+
+    async def encode(self, request: EncodeRequest) -> RayFeatures:
+        """Start an encode. Raises `RoleUnavailable` when there is no such application."""
+        handle = await self._deployment.handle()
+        return RayFeatures(handle.encode.remote(request))
 
 
 class RayLanguage:
@@ -86,6 +100,24 @@ class RayLanguage:
             _cancel(chunks)
             if unresolved is not None:
                 self._cycles.request_ended()
+
+
+class RayLanguageOf:
+    """The language deployment of the application of that name."""
+
+    def __init__(self, application: str) -> None:
+        self._deployment = _Deployment(LANGUAGE_DEPLOYMENT, application)
+        self._language: RayLanguage | None = None
+
+    async def generate(
+        self, request: GenerateRequest, features: PendingFeatures | None
+    ) -> AsyncGenerator[Chunk, None]:
+        """Start a generation. Raises `RoleUnavailable` when there is no such application."""
+        if self._language is None:
+            self._language = RayLanguage(await self._deployment.handle())
+        async with aclosing(self._language.generate(request, features)) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
 
 def _cancel(response: Any) -> None:

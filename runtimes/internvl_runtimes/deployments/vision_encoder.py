@@ -27,6 +27,7 @@ from internvl_runtimes.protocol.handover import (
     FeaturesInvalid,
     ImageFeatures,
     PictureUnreadable,
+    check_model,
     features_digest,
 )
 
@@ -153,6 +154,7 @@ class VisionEncoder:
             PictureUnreadable: a picture cannot be decoded.
             Overloaded: too many tiles wait already.
             FeaturesInvalid: the caller wants another revision.
+            ModelDiffers: the caller wants another model.
             EngineFailed: the engine failed.
         """
         arrived = time.perf_counter()
@@ -161,6 +163,7 @@ class VisionEncoder:
         loaded = running.loaded
         if not request.images:
             raise ValueError("an encode request without pictures")
+        check_model(request.model, config.model.identity)
         if request.revision not in (None, loaded.revision):
             raise FeaturesInvalid(f"{request.revision} was asked for, this replica has {loaded.revision}")
         tiles, source = _count_tiles(request, config, loaded.checkpoint)

@@ -20,6 +20,8 @@ class EncodeRequest:
     """Encoded pictures (PNG, JPEG, WebP, ...), as the client sent them."""
     revision: str | None = None
     """Checkpoint digest that the caller wants, or None for any."""
+    model: str | None = None
+    """`ModelSource.identity` that the caller wants, or None for any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,8 @@ class GenerateRequest:
     sampling: Sampling
     deadline_s: float | None = None
     """Seconds from arrival after which nobody waits for the answer any more."""
+    model: str | None = None
+    """`ModelSource.identity` whose tokens `prompt_ids` are, or None for any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +163,16 @@ class Overloaded(Exception):
     def __reduce__(self) -> tuple[type["Overloaded"], tuple[str, float]]:
         """Pickle by arguments: Ray carries the exception between processes."""
         return type(self), (str(self), self.retry_after_s)
+
+
+class ModelDiffers(Exception):
+    """A replica has another model than the request is for: the model is being changed. Nothing was done."""
+
+
+def check_model(wanted: str | None, present: str) -> None:
+    """Raise `ModelDiffers` unless a request for the model `wanted` may be worked on by a replica of `present`."""
+    if wanted not in (None, present):
+        raise ModelDiffers(f"{wanted} was asked for, this replica has {present}")
 
 
 class PromptTooLong(ValueError):

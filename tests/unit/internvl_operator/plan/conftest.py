@@ -183,7 +183,7 @@ class World:
                             id=f"{replica}-{item.name}-{i}",
                             state="RUNNING",
                             node_id="node",
-                            node_ip=self._address_for(item, i),
+                            node_ip=self._address_for(item, i, wanted.name),
                         )
                         for i in range(item.num_replicas)
                     ),
@@ -196,11 +196,34 @@ class World:
             )
         return self.change_ray(applications=applications)
 
-    def _address_for(self, item: ServeDeployment, number: int) -> str:
+    def serve_drops(self, decided: Plan) -> "World":
+        """What was to be removed is gone."""
+        left = {name: item for name, item in self.ray.applications.items() if name not in decided.remove}
+        return self.change_ray(applications=left)
+
+    def stand_in_takes(self, role: Role, status: str, message: str = "", *replicas: ReplicaSeen) -> "World":
+        """The role's stand-in is shown so."""
+        name, deployment = names.stand_in(names.application(KEY, role)), names.DEPLOYMENTS[role]
+        known = self.ray.applications[name]
+        shown = replace(known.deployments[deployment], status=status, message=message, replicas=replicas)
+        deployments = {**known.deployments, deployment: shown}
+        changed = replace(known, status=overall_status(deployments.values()), deployments=deployments)
+        return self.change_ray(applications={**self.ray.applications, name: changed})
+
+    def _address_for(self, item: ServeDeployment, number: int, application: str) -> str:
         """A pod of the group that the deployment selects, where there are pods; else some node."""
+        others = {
+            replica.node_ip
+            for name, seen in self.ray.applications.items()
+            for deployed in seen.deployments.values()
+            for replica in deployed.replicas
+            if name != application
+        }
         selector = item.ray_actor_options.label_selector or {}
         cluster, group = self.observation.cluster, selector.get("serving.internvl.io/group")
         pods = [] if cluster is None else [pod for pod in cluster.pods if pod.group == group]
+        if item.ray_actor_options.resources:
+            pods = [pod for pod in pods if pod.address not in others]
         return str(pods[number].address) if number < len(pods) else "10.9.9.9"
 
     def serve_holds(self, decided: Plan) -> "World":

@@ -92,7 +92,8 @@ def test_ready_ends_when_the_probe_of_a_replaced_replica_fails(ready):
 
 
 def test_a_changed_configuration_is_not_ready_before_its_own_probe(ready):
-    spec = {"model": {"uri": "file:///models/other"}, "vision": {"pool": "vision"}}
+    model = {"uri": "file:///models/other"}
+    spec = {"model": model, "vision": {"pool": "vision"}, "rollout": {"strategy": "InPlace"}}
     written = ready.respec(spec).settle()
     assert ready.said() == ("False", "Deploying")
     ready.serve_takes(written)

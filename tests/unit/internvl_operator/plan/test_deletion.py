@@ -1,9 +1,13 @@
 import pytest
 
+from internvl_operator.api import names
 from internvl_operator.api.conditions import Reason
+from internvl_operator.api.keys import ServiceKey
 from internvl_operator.plan.decision import EventKind, FinalizerChange
 from internvl_operator.plan.observation import WriteSeen
 from internvl_operator.settings import Settings
+
+KEY = ServiceKey("team", "nano")
 
 
 @pytest.fixture
@@ -13,7 +17,7 @@ def deleting(ready):
 
 def test_our_applications_are_removed_first(deleting):
     decided = deleting.plan()
-    assert decided.remove == ("team.nano.vision", "team.nano")
+    assert decided.remove == names.all_applications(KEY)
     assert decided.applications == ()
     assert decided.write
     assert decided.finalizer is FinalizerChange.KEEP
@@ -67,7 +71,7 @@ def test_the_deadline_wins_also_when_the_applications_do_not_go(deleting):
 def test_an_operator_that_was_away_past_the_deadline_still_tries_once(deleting):
     first = deleting.pass_time(3600).plan()
     assert first.write
-    assert first.remove == ("team.nano.vision", "team.nano")
+    assert first.remove == names.all_applications(KEY)
     assert first.finalizer is FinalizerChange.KEEP
     assert first.requeue_after_s == 5
     tried = deleting.change(write=WriteSeen(at=deleting.observation.now)).plan()
@@ -89,7 +93,7 @@ def test_an_invalid_spec_is_deleted_where_it_was_written(deleting):
     deleting.settings = Settings()
     decided = deleting.see(spec=None, spec_error="spec.model: this field is required").plan()
     assert decided.write
-    assert decided.remove == ("team.nano.vision", "team.nano")
+    assert decided.remove == names.all_applications(KEY)
 
 
 def test_a_never_reconciled_service_is_deleted_by_the_default_address(world):

@@ -7,6 +7,7 @@ from internvl_operator.api.conditions import Reason
 from internvl_operator.api.names import Role
 from internvl_operator.plan.decision import FinalizerChange
 from internvl_operator.plan.observation import ClusterSeen
+from internvl_operator.plan.plan import LOOK_AGAIN_S
 from internvl_operator.render.cluster_objects import ObjectId
 
 SPEC = {
@@ -339,6 +340,70 @@ def test_a_refused_budget_degrades_and_the_service_answers_on(ready_in_pods):
     world.change(cluster=replace(world.cluster, refused=refused))
     assert world.said() == ("True", "Ready")
     assert world.said("Degraded") == ("True", "KubernetesRefused")
+
+
+def rolls_vision(world, trouble, detail, **rollout):
+    """The vision pods change, and the new one is in trouble."""
+    world.respec(file_spec(vision={"pool": "other"}, rollout=rollout))
+    world.kubernetes_takes(world.settle()).kuberay_acts()
+    return world.trouble(f"{world.group(Role.VISION)}-0", trouble, detail)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "reason", "advice"),
+    [
+        ("ImagePullBackOff", "ImageUnavailable", ""),
+        ("Unschedulable", "InsufficientResources", "spec.rollout.strategy InPlace"),
+    ],
+)
+def test_new_pods_that_do_not_start_touch_nothing_that_answers(ready_in_pods, trouble, reason, advice):
+    world = rolls_vision(ready_in_pods, trouble, "what Kubernetes says")
+    assert not world.plan().write
+    assert world.said() == ("True", "Ready")
+    assert world.said("Degraded") == ("True", reason)
+    assert world.said("VisionReady") == ("False", reason)
+    assert world.said("LanguageReady") == ("True", "Ready")
+    assert "what Kubernetes says" in world.condition("Degraded").message
+    assert advice in world.plan().status.rollout.message
+    assert world.plan().requeue_after_s <= LOOK_AGAIN_S
+
+
+def test_new_pods_that_do_not_start_are_stopped_at_the_deadline(ready_in_pods):
+    before = ready_in_pods.groups()
+    world = rolls_vision(ready_in_pods, "ImagePullBackOff", "not found", deadline="60s")
+    half = world.group(Role.VISION)
+    world.settle()
+    world.pass_time(61).kubernetes_takes(world.settle())
+    assert world.groups() == {**before, half: 0}
+    assert world.said() == ("True", "Ready")
+    assert world.said("Degraded") == ("True", "RolloutDeadlineExceeded")
+    assert "not found" in world.condition("Degraded").message
+    world.loses_pods(half).kubernetes_takes(world.settle())
+    assert world.plan().objects == () and not world.plan().write
+    world.respec(file_spec(vision={"pool": "other"}, rollout={"deadline": "90s"}))
+    world.kubernetes_takes(world.settle()).kuberay_acts()
+    assert world.groups()[half] == 1, "an edit begins anew"
+    assert written_groups(world) == {"vision": half}
+
+
+def written_groups(world):
+    vision = world.plan().applications[0].deployments[0]
+    return {"vision": vision.ray_actor_options.label_selector["serving.internvl.io/group"]}
+
+
+def test_in_place_the_old_pod_goes_before_the_new_replica_comes(ready_in_pods):
+    world = ready_in_pods
+    old = world.group(Role.VISION)
+    world.respec(file_spec(vision={"pool": "other"}, rollout={"strategy": "InPlace"}))
+    decided = world.settle()
+    surges = {item.name: item.max_surge_percent for app in decided.applications for item in app.deployments}
+    assert surges == {"VisionEncoder": None, "LanguageModel": None, "Gateway": 100}
+    assert decided.write, "it does not wait for pods that may have no room"
+    world.kubernetes_takes(decided).kuberay_acts().serve_takes(decided)
+    # Serve has stopped the old replica; the new one waits for its pod.
+    world.deployment(Role.VISION, "UPDATING")
+    world.kubernetes_takes(world.settle())
+    assert world.groups()[old] == 0, "its GPU is what the new pod waits for"
 
 
 def test_a_patch_that_is_refused_is_named_by_its_path_and_leaves_alone_what_runs(ready_in_pods):

@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from internvl_operator.api import names
 from internvl_operator.api.conditions import ConditionStatus, ConditionType, Reason
 from internvl_operator.api.names import Role
+from internvl_operator.api.status import RolloutStage
 from internvl_operator.plan.observation import ReplicaSeen, WriteSeen
 from internvl_operator.plan.plan import plan
 from internvl_runtimes.contract.failures import FailureCode, ReplicaFailed
@@ -62,10 +64,10 @@ def step(world, data):
     kind = data.draw(st.sampled_from(STEPS))
     has_ray = not hasattr(world.observation.ray, "reason") and world.observation.ray is not None
     role = data.draw(st.sampled_from(list(Role)))
-    is_written = has_ray and len(world.ray.applications) == 2
+    is_written = has_ray and set(names.applications(world.seen.key)) <= set(world.ray.applications)
     if kind == "deploy" and has_ray:
         decided = world.plan()
-        world.serve_takes(decided, replica=data.draw(st.sampled_from("pq")))
+        world.serve_takes(decided, replica=data.draw(st.sampled_from("pq"))).serve_drops(decided)
     elif kind == "hold" and is_written:
         world.serve_holds(world.plan())
     elif kind == "fail" and is_written and all(a.deployments for a in world.ray.applications.values()):
@@ -80,7 +82,11 @@ def step(world, data):
             world.see(spec=None, spec_error=data.draw(TEXTS))
         else:
             world.respec(
-                {"model": {"uri": "file:///m"}, "vision": {"minReplicas": data.draw(st.integers(1, 3))}}
+                {
+                    "model": {"uri": data.draw(st.sampled_from(["file:///m", "file:///models/nano"]))},
+                    "vision": {"minReplicas": data.draw(st.integers(1, 3))},
+                    "rollout": {"strategy": data.draw(st.sampled_from(["Auto", "Beside", "InPlace"]))},
+                }
             )
     elif kind == "write":
         error, waiting = data.draw(st.none() | TEXTS), data.draw(st.none() | TEXTS)
@@ -145,4 +151,7 @@ def test_ready_is_never_said_without_a_replica_of_each_role(worlds, data):
         assert ready is not None
         if ready.status is ConditionStatus.TRUE and decided.requeue_after_s != world.settings.poll_interval_s:
             assert decided.status.probe is not None
-            assert all((decided.status.roles.of(role).updated or 0) > 0 for role in Role)
+            roles, rollout = decided.status.roles, decided.status.rollout
+            is_new = all((roles.of(role).updated or 0) > 0 for role in Role)
+            is_old = rollout is not None and all((roles.of(role).ready or 0) > 0 for role in Role)
+            assert is_new or is_old or (rollout is not None and rollout.stage is RolloutStage.HANDOVER)

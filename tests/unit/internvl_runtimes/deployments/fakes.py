@@ -27,6 +27,7 @@ from internvl_runtimes.protocol.handover import (
 TILE, HIDDEN, KEPT = 28, 4, 2
 REVISION = "sha256:" + "ab" * 32
 MODEL = ModelSource(uri="file:///models/tiny", name="tiny")
+OTHER_MODEL = ModelSource(uri="file:///models/other", name="tiny")
 
 
 def vision_config(**changes: Any) -> VisionConfig:
