@@ -70,12 +70,20 @@ class Assessment:
     @property
     def applications(self) -> tuple[ServeApplication, ...]:
         """What must stand in Serve, but for what stays there as it is."""
-        return () if self.is_waiting else self.current.applications
+        new = () if self.is_waiting else self.current.applications
+        return (*new, *self.scaled)
 
     @property
     def differs(self) -> tuple[str, ...]:
         """Names of those that Serve holds otherwise, or not at all."""
-        return () if self.is_waiting else self.current.differs
+        new = () if self.is_waiting else self.current.differs
+        return (*new, *(item.name for item in self.scaled))
+
+    @property
+    def scaled(self) -> tuple[ServeApplication, ...]:
+        """The service's own applications with new numbers of replicas: scaling goes on during a rollout."""
+        keeps_own = self.rollout is not None and self.rollout.keeps_own
+        return self.own.scaled() if keeps_own else ()
 
     @property
     def remove(self) -> tuple[str, ...]:

@@ -10,13 +10,14 @@ from internvl_operator.api.names import Role
 from internvl_operator.api.status import RolesStatus, Status
 from internvl_operator.plan import checks, probing
 from internvl_operator.plan.findings import Finding
+from internvl_operator.plan.footing import group_of
 from internvl_operator.plan.observation import ApplicationSeen, DeploymentState, Observation, RaySeen
 from internvl_operator.plan.placing import ground_of
 from internvl_operator.plan.probing import Outcome, Verdict
 from internvl_operator.plan.retry import Retry, plan_retries
 from internvl_operator.plan.serving import RoleView, probe_subject, view_roles
 from internvl_operator.render.serve_config import render_applications, shared_site
-from internvl_operator.render.serve_schema import ServeApplication
+from internvl_operator.render.serve_schema import ServeApplication, parse_application
 from internvl_operator.settings import Settings
 from internvl_runtimes.contract.serve_args import ModelSource
 
@@ -73,6 +74,18 @@ class Standing:
     def has_replicas(self) -> bool:
         """Every role has a running replica, whatever it is about to become."""
         return all(view.running for view in self.views)
+
+    def scaled(self) -> tuple[ServeApplication, ...]:
+        """The applications as Serve holds them, where their numbers of replicas are not those that are wanted.
+
+        None of those that move to other pods, and none that this operator would write otherwise than it reads it.
+        """
+        replicas = {view.wanted.name: view.wanted.num_replicas for view in self.views}
+        if any(group_of(view.deployed_entry) != group_of(view.wanted.to_mapping()) for view in self.views):
+            return ()
+        held = [parse_application(item.config) for item in self.present]
+        changed = ((item, item.scaled(replicas)) for item in held if item is not None)
+        return tuple(scaled for item, scaled in changed if scaled != item)
 
     def models(self) -> frozenset[str]:
         """Identities of the models that Serve holds configurations of, over both sides."""

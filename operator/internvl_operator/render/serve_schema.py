@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 
 class ServeValue(BaseModel):
@@ -75,6 +75,23 @@ class ServeApplication(ServeValue):
     def matches(self, deployed: Mapping[str, Any] | None) -> bool:
         """Whether Serve's `deployed_app_config` is exactly this application."""
         return deployed is not None and self.to_mapping() == deployed
+
+    def scaled(self, replicas: Mapping[str, int]) -> "ServeApplication":
+        """The same with these numbers of replicas, by the deployment's name."""
+        deployments = tuple(
+            item.model_copy(update={"num_replicas": replicas.get(item.name, item.num_replicas)})
+            for item in self.deployments
+        )
+        return self.model_copy(update={"deployments": deployments})
+
+
+def parse_application(config: Mapping[str, Any] | None) -> ServeApplication | None:
+    """Serve's `deployed_app_config`, if it is one that we would write as it is; else None."""
+    try:
+        found = ServeApplication.model_validate(config)
+    except ValidationError:
+        return None
+    return found if found.matches(config) else None
 
 
 class HttpOptions(ServeValue):

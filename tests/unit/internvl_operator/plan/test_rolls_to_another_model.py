@@ -75,6 +75,18 @@ def test_the_service_stays_ready_and_says_what_is_under_way(first):
     assert first.plan().status.roles.vision.replicas == "1/1"
 
 
+def test_scaling_goes_on_during_a_rollout(beside):
+    vision = {"pool": "vision", "minReplicas": 2}
+    decided = beside.respec(spec(vision=vision)).plan()
+    own = next(item for item in decided.applications if item.name == "team.nano.vision")
+    assert own.deployments[0].num_replicas == 2
+    held = beside.ray.applications["team.nano.vision"].config["deployments"][0]
+    assert own.deployments[0].to_mapping() == {**held, "num_replicas": 2}, "and it stays the old model"
+    beside.serve_takes(decided, replica="s")
+    assert "team.nano.vision" not in {item.name for item in beside.plan().applications}
+    assert beside.said() == ("True", "Ready")
+
+
 def test_only_a_stand_in_that_passed_its_own_probe_takes_over(beside):
     probe = beside.settle().probe
     assert probe.url == "http://head:8000/team/nano/-/next/-/probe"
