@@ -57,17 +57,17 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- if eq "podMonitor" .Values.kuberay.metrics.by }}
 - apiGroups: [monitoring.coreos.com]
   resources: [podmonitors]
-  verbs: [get, list, create, patch, delete]
+  verbs: [get, list, watch, create, patch, delete]
 {{- end }}
 {{- if has "HTTPRoute" .Values.kuberay.routes }}
 - apiGroups: [gateway.networking.k8s.io]
   resources: [httproutes]
-  verbs: [get, list, create, patch, delete]
+  verbs: [get, list, watch, create, patch, delete]
 {{- end }}
 {{- if has "Ingress" .Values.kuberay.routes }}
 - apiGroups: [networking.k8s.io]
   resources: [ingresses]
-  verbs: [get, list, create, patch, delete]
+  verbs: [get, list, watch, create, patch, delete]
 {{- end }}
 {{- end }}
 {{- end }}

@@ -66,6 +66,10 @@ class KindWatch:
         """Why nothing can be read, until the next list that succeeds."""
         self.told = asyncio.Event()
         """Set once there was a first list, or a fault that does not pass by itself."""
+        self.wanted = asyncio.Event()
+        """Nothing is asked of the API server before this is set."""
+        if not kind.is_optional:
+            self.wanted.set()
         self._namespace = namespace
         self._api = api
         self._wake = wake
@@ -101,7 +105,8 @@ class KindWatch:
             self._hold(found)
 
     async def run(self) -> NoReturn:
-        """Follow for ever."""
+        """Follow for ever, from when it is wanted."""
+        await self.wanted.wait()
         while True:
             try:
                 if self._version is None:

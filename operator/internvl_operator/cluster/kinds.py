@@ -36,6 +36,8 @@ class ObjectKind:
     value_of: Callable[[ServiceKey], str]
     """That value, for a service."""
     keep: Callable[[Manifest], Kept]
+    is_optional: bool = False
+    """Watched only once some service announces it (`render.optional_objects`): not every cluster knows it."""
 
 
 def keep_with_status(found: Manifest) -> str:
@@ -58,7 +60,7 @@ def manifest_of(kept: str) -> Manifest:
     return found
 
 
-def _ours(name: str, *, keep: Callable[[Manifest], Kept] = keep) -> ObjectKind:
+def _ours(name: str, *, keep: Callable[[Manifest], Kept] = keep, is_optional: bool = False) -> ObjectKind:
     """A kind that this operator writes."""
     return ObjectKind(
         name=name,
@@ -66,6 +68,7 @@ def _ours(name: str, *, keep: Callable[[Manifest], Kept] = keep) -> ObjectKind:
         label=labels.SERVICE,
         value_of=lambda key: key.name,
         keep=keep,
+        is_optional=is_optional,
     )
 
 
@@ -74,6 +77,9 @@ KINDS: tuple[ObjectKind, ...] = (
     _ours("Service"),
     _ours("PodDisruptionBudget"),
     _ours("NetworkPolicy"),
+    _ours("HTTPRoute", keep=keep_with_status, is_optional=True),
+    _ours("Ingress", is_optional=True),
+    _ours("PodMonitor", is_optional=True),
     ObjectKind(  # made by KubeRay, which gives them labels of its own
         name="Pod",
         selector={labels.RAY_CLUSTER: None},

@@ -5,10 +5,10 @@ Called by `reconcile.reconciler`. Secrets are created and never read.
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from internvl_operator.api import labels, names
+from internvl_operator.api import names
 from internvl_operator.api.conditions import Reason
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.cluster.kubernetes import ApiFault, Kubernetes
@@ -52,8 +52,7 @@ class KubeObjectStore:
         try:
             await self._watch.listed(key)
             objects = dict(self._watch.objects(key))
-            optional = await self._list_optional(key, objects)
-            objects |= optional.objects
+            optional = await self._find_optional(key, objects)
             objects |= await self._still_foreign(key)
         except ApiFault as fault:
             if fault.may_pass:
@@ -67,15 +66,13 @@ class KubeObjectStore:
             missing_kinds=frozenset(optional.missing),
         )
 
-    async def _list_optional(self, key: ServiceKey, objects: Mapping[ObjectId, Manifest]) -> "_Optional":
-        """Objects of the kinds that the front Service announces. A kind that cannot be read disturbs no other."""
+    async def _find_optional(self, key: ServiceKey, objects: dict[ObjectId, Manifest]) -> "_Optional":
+        """Add objects of the kinds that the front Service announces. A kind that cannot be read disturbs no other."""
         found = _Optional()
         front = objects.get(ObjectId("Service", names.front(key)), {})
         for kind in optional_objects.announced_kinds(front) or ():
             try:
-                listed, _ = await self._kubernetes.list_objects(kind, key.namespace, _ours(key))
-                for item in listed:
-                    found.objects[ObjectId(kind, item["metadata"]["name"])] = item
+                objects |= await self._watch.optional_objects(key, kind)
             except ApiFault as fault:
                 if fault.may_pass:
                     raise
@@ -200,15 +197,10 @@ class KubeObjectStore:
         return dict(kept.foreign)
 
 
-def _ours(key: ServiceKey) -> dict[str, str | None]:
-    return {labels.SERVICE: key.name, labels.MANAGED_BY: labels.COMPONENT}
-
-
 @dataclass(slots=True)
 class _Optional:
-    """What was found of the optional kinds."""
+    """What is wrong with the optional kinds."""
 
-    objects: dict[ObjectId, Manifest] = field(default_factory=dict)
     refused: dict[ObjectId, str] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
 

@@ -72,24 +72,33 @@ class ObjectWatch:
         """Return when everything of the service's is known: before, objects that stand would look missing.
 
         Raises:
-            ApiFault: A kind cannot be read, or was not listed yet; the latter passes.
+            ApiFault: A kind that every service has cannot be read, or was not listed yet; the latter passes.
         """
         for watch in self._of(key):
-            try:
-                await asyncio.wait_for(watch.told.wait(), LIST_WITHIN_S)
-            except TimeoutError:
-                raise ApiFault(0, f"the first list of {watch.kind.name} has not come yet") from None
-            if watch.fault is not None:
-                raise watch.fault
+            if not watch.kind.is_optional:
+                await _told(watch)
 
     def objects(self, key: ServiceKey) -> dict[ObjectId, Manifest]:
-        """The service's objects, but for its pods."""
-        return {
-            ObjectId(watch.kind.name, name): manifest_of(kept)
-            for watch in self._of(key)
-            for name, kept in watch.kept(key).items()
-            if isinstance(kept, str)
-        }
+        """The service's objects, but for its pods and for optional kinds."""
+        found: dict[ObjectId, Manifest] = {}
+        for watch in self._of(key):
+            if not watch.kind.is_optional:
+                found |= _objects(watch, key)
+        return found
+
+    async def optional_objects(self, key: ServiceKey, kind: str) -> dict[ObjectId, Manifest]:
+        """The service's objects of an optional kind, which is watched from now on.
+
+        Raises:
+            ApiFault: The kind does not exist, may not be read, or was not listed yet; the last passes.
+        """
+        found: dict[ObjectId, Manifest] = {}
+        for watch in self._of(key):
+            if watch.kind.name == kind:
+                watch.wanted.set()
+                await _told(watch)
+                found |= _objects(watch, key)
+        return found
 
     def pods(self, key: ServiceKey) -> tuple[PodSeen, ...]:
         """The pods of the service's Ray cluster."""
@@ -105,3 +114,20 @@ class ObjectWatch:
 
     def _of(self, key: ServiceKey) -> tuple[KindWatch, ...]:
         return self._watches.get(key.namespace) or self._watches.get(None) or ()
+
+
+async def _told(watch: KindWatch) -> None:
+    try:
+        await asyncio.wait_for(watch.told.wait(), LIST_WITHIN_S)
+    except TimeoutError:
+        raise ApiFault(0, f"the first list of {watch.kind.name} has not come yet") from None
+    if watch.fault is not None:
+        raise watch.fault
+
+
+def _objects(watch: KindWatch, key: ServiceKey) -> dict[ObjectId, Manifest]:
+    return {
+        ObjectId(watch.kind.name, name): manifest_of(kept)
+        for name, kept in watch.kept(key).items()
+        if isinstance(kept, str)
+    }

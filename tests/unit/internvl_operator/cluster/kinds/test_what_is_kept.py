@@ -9,6 +9,7 @@ from internvl_operator.api.keys import ServiceKey
 from internvl_operator.cluster.kinds import KINDS, manifest_of
 from internvl_operator.cluster.kubernetes import OBJECTS
 from internvl_operator.plan.observation import PodSeen
+from internvl_operator.render import optional_objects
 from internvl_operator.render.cluster_objects import Owner, matches, render_front
 
 BY_NAME = {kind.name: kind for kind in KINDS}
@@ -22,7 +23,8 @@ def test_every_kind_can_be_asked_for_and_says_whose_an_object_is(kind):
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_the_operator_may_list_and_watch_every_kind(kind):
-    manifests = Path(__file__).parents[5] / "manifests" / "rbac" / "pods" / "operator.yaml"
+    folder = Path(__file__).parents[5] / "manifests" / "rbac" / "pods"
+    manifests = (folder / "optional" if kind.is_optional else folder) / "operator.yaml"
     resource = api_info(OBJECTS[kind.name])
     verbs = [
         verb
@@ -33,6 +35,10 @@ def test_the_operator_may_list_and_watch_every_kind(kind):
         for verb in rule["verbs"]
     ]
     assert {"list", "watch"} <= set(verbs)
+
+
+def test_just_those_kinds_are_optional_that_a_service_announces():
+    assert {kind.name for kind in KINDS if kind.is_optional} == set(optional_objects.KINDS)
 
 
 def test_secrets_are_not_watched():

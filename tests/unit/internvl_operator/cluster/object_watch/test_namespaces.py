@@ -57,8 +57,9 @@ async def test_every_kind_is_listed_once_whatever_the_number_of_services():
         watch.subscribe(ServiceKey("team", name))
     task = await running(watch)
     await watch.listed(KEY)
-    assert sorted(api.listed) == sorted((kind.name, None) for kind in KINDS)
-    assert set(watch.objects(KEY)) == {ObjectId(kind.name, "it") for kind in KINDS if kind.name != "Pod"}
+    every = {kind.name for kind in KINDS if not kind.is_optional}
+    assert sorted(api.listed) == sorted((kind, None) for kind in every)
+    assert set(watch.objects(KEY)) == {ObjectId(kind, "it") for kind in every - {"Pod"}}
     assert [pod.name for pod in watch.pods(KEY)] == ["it"]
     assert set(woken) == {KEY}
     await ended(task)
@@ -85,6 +86,28 @@ async def test_a_kind_that_does_not_exist_is_a_fault_of_the_services_there():
     with pytest.raises(ApiFault, match="no such kind") as fault:
         await watch.listed(KEY)
     assert fault.value.is_gone
+    await ended(task)
+
+
+async def test_an_optional_kind_is_watched_from_when_a_service_asks_for_it():
+    api = Api()
+    watch = ObjectWatch(lambda: api, namespaces=(), wake=lambda key: None)
+    task = await running(watch)
+    assert ("HTTPRoute", None) not in api.listed
+    for _ in range(2):
+        assert set(await watch.optional_objects(KEY, "HTTPRoute")) == {ObjectId("HTTPRoute", "it")}
+    assert api.listed.count(("HTTPRoute", None)) == 1
+    assert ObjectId("HTTPRoute", "it") not in watch.objects(KEY)
+    await ended(task)
+
+
+async def test_an_optional_kind_that_does_not_exist_is_in_nobodys_way():
+    api = Api(missing={"HTTPRoute": ApiFault(404, "no such kind")})
+    watch = ObjectWatch(lambda: api, namespaces=(), wake=lambda key: None)
+    task = await running(watch)
+    with pytest.raises(ApiFault, match="no such kind"):
+        await watch.optional_objects(KEY, "HTTPRoute")
+    await watch.listed(KEY)
     await ended(task)
 
 
