@@ -64,8 +64,8 @@ generate: ## Write the generated files (manifests/{crds,install.yaml}, docs/{ref
 	@$(RUN)/python -m internvl_operator.api.chart charts/internvl-operator
 	@$(RUN)/python -m e2e.platform.chart manifests
 
-golden: setup ## Write the golden renders of the chart (tests/contract/chart); read the diff before you commit it
-	@INTERNVL_WRITE_GOLDEN=1 $(PYTEST) tests/contract/test_chart.py -q
+golden: setup ## Write the golden renders of the chart and of services; read the diff before you commit it
+	@INTERNVL_WRITE_GOLDEN=1 $(PYTEST) tests/contract/test_chart.py tests/unit/internvl_operator/render/test_golden.py -q
 
 lock: ## Resolve the dependencies again and rewrite constraints.txt
 	@$(SETUP) lock

@@ -31,10 +31,11 @@ def ingress():
 
 async def test_an_ingress_stands_as_it_was_rendered_until_it_is_deleted(kubernetes, ingress):
     await kubernetes.apply_object(ingress)
-    (live,) = await kubernetes.list_objects("Ingress", "default", SELECTOR)
+    ((live,), _) = await kubernetes.list_objects("Ingress", "default", SELECTOR)
     assert matches(ingress["spec"], live["spec"]), "what is added must not look like a difference"
     await kubernetes.delete_object("Ingress", "default", "routed")
-    assert await kubernetes.list_objects("Ingress", "default", SELECTOR) == []
+    (left, _) = await kubernetes.list_objects("Ingress", "default", SELECTOR)
+    assert left == []
     await kubernetes.delete_object("Ingress", "default", "routed")
 
 

@@ -1,7 +1,6 @@
-"""Everything that is rendered for two services, against golden files: a change of any byte is seen in a diff.
+"""Everything that is rendered for two services, against golden files; `make golden` writes them anew.
 
-`INTERNVL_WRITE_GOLDEN=1 .venv-dev/bin/python -m pytest tests/unit/internvl_operator/render/test_golden.py` writes
-them anew; read the diff then.
+A change of any byte is seen in a diff: read it.
 """
 
 import os
