@@ -57,7 +57,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- if eq "podMonitor" .Values.kuberay.metrics.by }}
 - apiGroups: [monitoring.coreos.com]
   resources: [podmonitors]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, patch] # each goes with its service
 {{- end }}
 {{- if has "HTTPRoute" .Values.kuberay.routes }}
 - apiGroups: [gateway.networking.k8s.io]

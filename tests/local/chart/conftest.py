@@ -96,35 +96,53 @@ def releases(plane: ControlPlane) -> Iterator[Releases]:
     releases.remove_all()
 
 
-def ray_cluster_kind(**fields):
-    """KubeRay's kind as far as it matters here: its spec takes these fields."""
-    known = {"rayVersion": {"type": "string"}, "enableInTreeAutoscaling": {"type": "boolean"}}
-    groups = {"headGroupSpec": OPEN, "workerGroupSpecs": {"type": "array", "items": OPEN}}
-    spec = {"type": "object", "properties": {**known, **groups, **fields}}
-    schema = {"type": "object", "properties": {"spec": spec}}
+def definition(group: str, kind: str, spec: dict[str, Any]) -> dict[str, Any]:
+    """A kind of somebody else's as far as it matters here: its spec has this schema, its status any."""
+    plural = f"{kind.lower()}s"
+    schema = {"type": "object", "properties": {"spec": spec, "status": OPEN}}
     version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": "rayclusters.ray.io"},
+        "metadata": {
+            "name": f"{plural}.{group}",
+            "annotations": {"api-approved.kubernetes.io": "unapproved, for tests"},
+        },
         "spec": {
-            "group": "ray.io",
+            "group": group,
             "scope": "Namespaced",
-            "names": {"kind": "RayCluster", "plural": "rayclusters", "singular": "raycluster"},
+            "names": {"kind": kind, "plural": plural, "singular": kind.lower()},
             "versions": [version],
         },
     }
 
 
 @pytest.fixture
-def serve_ray_clusters(releases):
-    """Has the API server serve a RayCluster with these fields, until the test ends."""
+def serve_kind(releases: Releases) -> Iterator[Callable[..., None]]:
+    """Has the API server serve a kind, until the test ends."""
+    served: list[str] = []
 
-    def serve(**fields):
-        answer = releases.plane.client.request("POST", DEFINITIONS, ray_cluster_kind(**fields))
+    def serve(group: str, kind: str, spec: dict[str, Any] = OPEN) -> None:
+        found = definition(group, kind, spec)
+        answer = releases.plane.client.request("POST", DEFINITIONS, found)
         assert answer.status == 201, answer.text
-        releases.wait_for("RayClusters are served", lambda: releases.get("/apis/ray.io/v1/rayclusters"))
+        served.append(found["metadata"]["name"])
+        path = f"/apis/{group}/v1/{kind.lower()}s"
+        releases.wait_for(f"{kind} is served", lambda: releases.get(path) is not None)
 
     yield serve
-    releases.plane.client.request("DELETE", f"{DEFINITIONS}/rayclusters.ray.io")
-    releases.wait_for("the kind is gone", lambda: not releases.get(f"{DEFINITIONS}/rayclusters.ray.io"))
+    for name in served:
+        releases.plane.client.request("DELETE", f"{DEFINITIONS}/{name}")
+        releases.wait_for(f"{name} is gone", lambda name=name: not releases.get(f"{DEFINITIONS}/{name}"))
+
+
+@pytest.fixture
+def serve_ray_clusters(serve_kind: Callable[..., None]) -> Callable[..., None]:
+    """KubeRay's kind, with these fields besides those that every version has."""
+
+    def serve(**fields: Any) -> None:
+        known = {"rayVersion": {"type": "string"}, "enableInTreeAutoscaling": {"type": "boolean"}}
+        groups = {"headGroupSpec": OPEN, "workerGroupSpecs": {"type": "array", "items": OPEN}}
+        serve_kind("ray.io", "RayCluster", {"type": "object", "properties": {**known, **groups, **fields}})
+
+    return serve

@@ -14,6 +14,11 @@ from internvl_operator.api.labels import FINALIZER
 ROOT = Path(__file__).parents[3]
 ACCOUNT = f"system:serviceaccount:{SYSTEM}:{RELEASE}"
 IN_PODS = {"model": {"uri": "file:///models/nano"}, "vision": {"pool": "any"}, "language": {"pool": "any"}}
+ROUTES = {
+    "httproutes": {"route": {"parentRefs": [{"name": "public"}]}},
+    "ingresses": {"ingress": {"host": "a.example.com"}},
+}
+EVERYTHING = ("--set", "kuberay.routes={HTTPRoute,Ingress},kuberay.metrics.by=podMonitor")
 ON_RAY = {"model": {"uri": "file:///models/nano"}, "backend": {"ray": {"address": "http://127.0.0.1:9"}}}
 
 
@@ -54,20 +59,39 @@ def granted(releases, role):
     return Right.of_rules(releases.get(f"/apis/rbac.authorization.k8s.io/v1/{role}")["rules"])
 
 
+def let_route_come_and_go(releases, service, plural, gateway):
+    group = "gateway.networking.k8s.io" if plural == "httproutes" else "networking.k8s.io"
+    routes = f"/apis/{group}/v1/namespaces/default/{plural}"
+    for wanted, count in ((gateway, 1), (None, 0)):
+        answer = releases.plane.client.request(
+            "PATCH",
+            service,
+            {"spec": {"gateway": wanted}},
+            content_type="application/merge-patch+json",
+        )
+        assert answer.status == 200, answer.text
+        releases.wait_for(
+            f"there are {count} {plural}", lambda count=count: len(releases.get(routes)["items"]) == count
+        )
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("values", "role"),
     [
         ((), f"clusterroles/{SYSTEM}:{RELEASE}"),
         (("--set", "namespaces={default}"), f"namespaces/default/roles/{SYSTEM}:{RELEASE}"),
+        (EVERYTHING, f"clusterroles/{SYSTEM}:{RELEASE}"),
     ],
-    ids=["cluster-wide", "one-namespace"],
+    ids=["cluster-wide", "one-namespace", "everything"],
 )
 def test_the_operator_needs_each_of_its_rights_and_no_other(
-    releases, serve_ray_clusters, run_operator, values, role
+    releases, serve_kind, serve_ray_clusters, run_operator, values, role
 ):
     since = releases.plane.audit_log.stat().st_size
     serve_ray_clusters(authOptions={"type": "object", "x-kubernetes-preserve-unknown-fields": True})
+    serve_kind("gateway.networking.k8s.io", "HTTPRoute")
+    serve_kind("monitoring.coreos.com", "PodMonitor")
     releases.install("--set-json", 'kuberay.pools={"any": {}}', *values)
     in_pods = releases.create_service("in-pods", IN_PODS, finalizers=[])
     # Held as by a write to a Ray that is away since: letting it go is the patch that services need.
@@ -77,6 +101,9 @@ def test_the_operator_needs_each_of_its_rights_and_no_other(
     ray_cluster = "/apis/ray.io/v1/namespaces/default/rayclusters/in-pods-ray"
     releases.wait_for("the service has its RayCluster", lambda: releases.get(ray_cluster))
     releases.wait_for("its status is told", lambda: releases.get(in_pods).get("status"))
+    if values is EVERYTHING:
+        for plural, gateway in ROUTES.items():
+            let_route_come_and_go(releases, in_pods, plural, gateway)
     for path in (in_pods, on_ray):
         releases.plane.client.request("DELETE", path)
         releases.wait_for(f"{path} is gone", lambda path=path: releases.get(path) is None)
