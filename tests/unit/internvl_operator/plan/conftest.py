@@ -230,7 +230,9 @@ class World:
         """Serve holds what was planned; its deployments have not turned to it yet."""
         known = dict(self.ray.applications)
         for wanted in decided.applications:
-            known[wanted.name] = replace(known[wanted.name], status="DEPLOYING", config=wanted.to_mapping())
+            new = ApplicationSeen(name=wanted.name, status="DEPLOYING", deployments={})
+            before = known.get(wanted.name, new)
+            known[wanted.name] = replace(before, status="DEPLOYING", config=wanted.to_mapping())
         return self.change_ray(applications=known)
 
     def build(self, role: Role, status: str, message: str = "") -> "World":
