@@ -74,6 +74,9 @@ def test_releases_of_one_name_stand_beside_each_other(releases):
     for team in ("team-a", "team-b"):
         assert releases.get(f"{ROLES}/namespaces/{team}/roles/system-b:{RELEASE}") is not None
     assert releases.get(releases.kind) is not None
+    releases.install("--set", "namespaces={team-b,team-a}", "--take-ownership", namespace="system-b")
+    owner = releases.get(releases.kind)["metadata"]["annotations"]["meta.helm.sh/release-namespace"]
+    assert owner == "system-b"
 
 
 def test_two_cluster_wide_releases_have_roles_of_their_own(releases):
