@@ -29,6 +29,10 @@ ROOM_WITHIN_S = 30.0
 """A scheduler has found room by then, or there is none."""
 
 
+_BESIDE = (RolloutStage.PODS, RolloutStage.BESIDE, RolloutStage.STOPPED)
+"""The service's own applications stay as they are."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollout:
     """One change of model. Own: the service's own applications."""
@@ -44,7 +48,7 @@ class Rollout:
     @property
     def keeps_own(self) -> bool:
         """The service's own applications stay as they are."""
-        return self.stage in (RolloutStage.PODS, RolloutStage.BESIDE, RolloutStage.STOPPED)
+        return self.stage in _BESIDE
 
     @property
     def has_stand_in(self) -> bool:
@@ -70,6 +74,9 @@ def decide(observation: Observation, own: Standing, beside: Standing) -> Rollout
         message = failures.shorten(message)
         return Rollout(stage=stage, since=since, message=message, due_in_s=due_in_s)
 
+    # Once begun, a rollout beside goes on as such: a replica that dies meanwhile is no reason to put what has not
+    # proved itself in its place.
+    protects = own.runs or (known is not None and known.stage in _BESIDE)
     handover = "the new model answers from a stand-in, until the service's own replicas have loaded it"
     if not own.is_written or own.models() == own.wanted_models:
         if own.is_proven:
@@ -79,14 +86,14 @@ def decide(observation: Observation, own: Standing, beside: Standing) -> Rollout
         if known is not None and known.stage is RolloutStage.IN_PLACE:
             return at(RolloutStage.IN_PLACE, known.message)
         pods = _missing_pods(observation, own)
-        if not pods or not own.runs or spec.rollout.strategy is RolloutStrategy.IN_PLACE:
+        if not pods or not protects or spec.rollout.strategy is RolloutStrategy.IN_PLACE:
             return None
         if known is not None and known.stage is RolloutStage.STOPPED:
             return at(RolloutStage.STOPPED, known.message)
         return _pods(pods, spec, (now - since).total_seconds(), at)
     if spec.rollout.strategy is RolloutStrategy.IN_PLACE:
         return at(RolloutStage.IN_PLACE, "the replicas load the new model, as spec.rollout.strategy says")
-    if not own.runs:
+    if not protects:
         return at(
             RolloutStage.IN_PLACE, "the replicas load the new model, because not all of them were settled"
         )

@@ -368,6 +368,14 @@ def test_new_pods_that_do_not_start_touch_nothing_that_answers(ready_in_pods, tr
     assert world.plan().requeue_after_s <= LOOK_AGAIN_S
 
 
+def test_a_replica_that_dies_meanwhile_comes_back_on_the_old_pods(ready_in_pods):
+    world = rolls_vision(ready_in_pods, "ImagePullBackOff", "not found")
+    world.settle()
+    world.deployment(Role.VISION, "UPSCALING", "")
+    assert not world.settle().write
+    assert world.plan().status.rollout.stage == "Pods"
+
+
 def test_new_pods_that_do_not_start_are_stopped_at_the_deadline(ready_in_pods):
     before = ready_in_pods.groups()
     world = rolls_vision(ready_in_pods, "ImagePullBackOff", "not found", deadline="60s")

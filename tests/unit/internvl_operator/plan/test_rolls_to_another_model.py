@@ -139,6 +139,17 @@ def test_a_model_that_does_not_load_leaves_the_old_one_answering_and_is_named(be
     assert "/models/second" in beside.plan().status.rollout.message
 
 
+def test_a_replica_that_dies_meanwhile_does_not_put_an_unproven_model_in_its_place(beside):
+    message = str(ReplicaFailed(FailureCode.MODEL_NOT_FOUND, "nothing there"))
+    beside.stand_in_takes(Role.VISION, "DEPLOY_FAILED", message).settle()
+    beside.deployment(Role.VISION, "UPSCALING", "", WAITING)
+    decided = beside.settle()
+    assert stage(beside) is RolloutStage.BESIDE and written(decided) & KEY_OWN == set()
+    assert beside.said()[0] == "False", "nothing sees at this moment"
+    beside.pass_time(30 * 60 + 1).settle()
+    assert stage(beside) is RolloutStage.STOPPED and beside.plan().applications == ()
+
+
 def test_it_stops_at_the_deadline_and_an_edit_begins_anew(beside):
     message = str(ReplicaFailed(FailureCode.MODEL_NOT_FOUND, "nothing there"))
     beside.stand_in_takes(Role.VISION, "DEPLOY_FAILED", message).settle()
@@ -313,3 +324,15 @@ def test_a_model_in_another_claim_gets_new_groups_and_the_old_ones_stay_until_th
     world.kubernetes_takes(world.settle()).kuberay_acts()
     new = {role: world.group(role) for role in Role}
     assert world.groups()[new[Role.VISION]] == 2 and world.groups()[new[Role.GATEWAY]] == 1
+
+
+def test_a_group_that_serve_still_selects_is_kept_while_its_replica_is_being_replaced(ready_in_pods):
+    world = ready_in_pods
+    old = world.group(Role.VISION)
+    world.respec({**spec(), "model": {"uri": "pvc://other/second"}})
+    world.kubernetes_takes(world.settle()).kuberay_acts().serve_takes(world.settle(), replica="s")
+    world.deployment(
+        Role.VISION, "UPSCALING", "", WAITING
+    )  # the old model's replica died; Serve starts another
+    world.kubernetes_takes(world.settle())
+    assert world.groups()[old] == 1
