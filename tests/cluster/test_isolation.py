@@ -12,10 +12,10 @@ from e2e.platform.story import SEVEN_LINES, Story
 
 pytestmark = pytest.mark.timeout(900)
 
-# The cluster has two GPUs a pool, so the third service does without.
-SECOND = SEVEN_LINES.replace("{name: internvl}", "{name: second}")
-SECOND = SECOND.replace("{pool: vision}", "{pool: vision, gpus: 0}")
-SECOND = SECOND.replace("{pool: language}", "{pool: language, gpus: 0}")
+# The nodes of a pool have two CPUs and two GPUs, so all take half a CPU, and the third service does without GPUs.
+FIRST = SEVEN_LINES.replace("{pool: vision}", "{pool: vision, cpu: 500m}")
+FIRST = FIRST.replace("{pool: language}", "{pool: language, cpu: 500m}")
+SECOND = FIRST.replace("{name: internvl}", "{name: second}").replace("cpu: 500m", "cpu: 500m, gpus: 0")
 DASHBOARD = (
     "import sys,urllib.request,urllib.error\n"
     "address, token = sys.argv[1], sys.stdin.read()\n"
@@ -57,8 +57,8 @@ def gpus(story: Story, name: str, role: str) -> int:
 
 
 def test_services_beside_each_other_share_nothing(story: Story, neighbour: Story) -> None:
-    story.kubectl("-n", story.namespace, "apply", "-f", "-", stdin=SEVEN_LINES + "---" + SECOND)
-    neighbour.kubectl("-n", neighbour.namespace, "apply", "-f", "-", stdin=SEVEN_LINES)
+    story.kubectl("-n", story.namespace, "apply", "-f", "-", stdin=FIRST + "---" + SECOND)
+    neighbour.kubectl("-n", neighbour.namespace, "apply", "-f", "-", stdin=FIRST)
     all_three = [(story, "internvl"), (story, "second"), (neighbour, "internvl")]
     for team, name in all_three:
         team.cluster.wait_for(f"{name} is Ready", lambda t=team, n=name: t.is_ready(n), within_s=300)  # type: ignore[misc]
