@@ -61,6 +61,8 @@ class PodShape:
     claim: str | None = None
     env: tuple[EnvVar, ...] = ()
     patch: Mapping[str, Any] | None = None
+    outlives_head: bool = False
+    """Whether Ray's workers wait for a head that went: only one with Redis knows them. No new group either."""
     is_annotated: bool = True
     """Whether Prometheus is told by annotations to scrape them; of the pods, but no new group."""
 
@@ -105,6 +107,7 @@ def _shape(role: Role, spec: InternVLServiceSpec, settings: PodSettings) -> PodS
         claim=spec.model.claim,  # the gateway needs the tokenizer and the configuration there
         env=said.env,
         patch=said.pod_patch,
+        outlives_head=settings.gcs.redis is not None,
         is_annotated=settings.metrics.by is Scrape.ANNOTATIONS,
         **_place_and_size(role, spec, settings),
     )
@@ -242,7 +245,7 @@ def _worker_pod(key: ServiceKey, shape: PodShape) -> dict[str, Any]:
         **raylet_probes(timeout_s=2),
         "name": RAY_CONTAINER,
         "env": [
-            *_environment({pods.READY_PORT_VARIABLE: str(pods.READY_PORT)}),
+            *_environment({pods.READY_PORT_VARIABLE: str(pods.READY_PORT), **_without_head(shape)}),
             *_rendered_env(shape.env),
         ],
     }
@@ -317,6 +320,11 @@ def _container(image: str, pull_policy: str, *, cpu: str, memory: str) -> dict[s
         },
         "volumeMounts": [{"name": "tmp", "mountPath": pods.HOME}],
     }
+
+
+def _without_head(shape: PodShape) -> dict[str, str]:
+    """KubeRay has its own time for workers of a head with Redis."""
+    return {} if shape.outlives_head else {pods.WITHOUT_HEAD_VARIABLE: str(pods.WITHOUT_HEAD_S)}
 
 
 def _environment(changed: dict[str, str]) -> list[dict[str, Any]]:

@@ -10,6 +10,11 @@ DRAIN_S = 75
 """Seconds that the replicas of a pod which is told to end go on serving, while others start elsewhere. Serve stops
 them when its own time for open requests (`graceful_shutdown_timeout_s`) is all that is left of it."""
 
+WITHOUT_HEAD_S = 20
+WITHOUT_HEAD_VARIABLE = "RAY_gcs_rpc_server_reconnect_timeout_s"
+"""Seconds after which a worker ends whose head went (Ray's default: 60): a new head would not know it, and the pods of
+a deleted service would drain for nobody."""
+
 DRAIN_VARIABLE = "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"
 ENVIRONMENT = {
     "HOME": HOME,

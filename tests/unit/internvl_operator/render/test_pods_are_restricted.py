@@ -4,7 +4,7 @@ import pytest
 
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.names import Role
-from internvl_operator.api.pods import parse_pod_settings
+from internvl_operator.api.pods import GcsSettings, RedisSettings, parse_pod_settings
 from internvl_operator.api.spec import parse_spec
 from internvl_operator.errors import Rejected
 from internvl_operator.render.cluster_objects import (
@@ -225,6 +225,22 @@ def test_the_heads_state_goes_to_redis_under_the_services_uid_and_nowhere_withou
         "redisPassword": {"valueFrom": {"secretKeyRef": {"name": "redis", "key": "password"}}},
         "externalStorageNamespace": "uid-1",
     }
+
+
+def test_workers_outlive_a_head_with_redis_only():
+    def waits(offer):
+        shapes = pod_shapes(parse_spec(SPEC), offer)
+        containers = [
+            render_group(KEY, shape, 1)["template"]["spec"]["containers"][0] for shape in shapes.values()
+        ]
+        name = "RAY_gcs_rpc_server_reconnect_timeout_s"
+        return [one["value"] for found in containers for one in found["env"] if one["name"] == name]
+
+    assert waits(OFFER) == ["20"] * 3
+    redis = OFFER.model_copy(update={"gcs": GcsSettings(redis=RedisSettings(address="redis://r:6379"))})
+    assert waits(redis) == [], "KubeRay's own"
+    plain, kept = (pod_shapes(parse_spec(SPEC), offer) for offer in (OFFER, redis))
+    assert [shape.group for shape in plain.values()] == [shape.group for shape in kept.values()]
 
 
 def test_a_wrong_address_of_redis_is_refused_by_its_field():
