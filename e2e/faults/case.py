@@ -64,24 +64,33 @@ def _run(case: Case, world: World) -> Outcome:
     world.apply(case.spec)
     world.wait(f"{case.name}: the service is whole before", world.is_whole)
     began = time.monotonic()
-    trouble = ""
-    load = Load()
+    trouble, load = "", Load()
+    fault_at = whole_at = time.time()
     with StatusWatch(world.story) as watch:
         try:
             with constant_load(world.story, world.url, world.rng) as load:
                 time.sleep(BEFORE_S)
-                fault_at = time.time()
+                fault_at = whole_at = time.time()
                 try:
                     case.act(world)
-                    _wait_until_calm(case, world, began)
+                    whole_at = _wait_until_calm(case, world, began)
                 except (ClusterFailed, AssertionError, OSError) as error:
                     trouble = str(error)
         except (ClusterFailed, ValueError, OSError) as error:
             trouble = trouble or "".join(traceback.format_exception_only(error))
-    return _judge(case, load.requests, watch.spoken, fault_at, trouble, time.monotonic() - began)
+    return _judge(
+        case,
+        load.requests,
+        watch.spoken,
+        fault_at=fault_at,
+        whole_at=whole_at,
+        trouble=trouble,
+        seconds=time.monotonic() - began,
+    )
 
 
-def _wait_until_calm(case: Case, world: World, began: float) -> None:
+def _wait_until_calm(case: Case, world: World, began: float) -> float:
+    """Wait until the service is whole for a while; the time since which it is."""
     calm_since: float | None = None
 
     def is_calm() -> bool:
@@ -90,22 +99,31 @@ def _wait_until_calm(case: Case, world: World, began: float) -> None:
             is_whole = world.is_whole()
         except OSError:
             is_whole = False
-        calm_since = (calm_since or time.monotonic()) if is_whole else None
-        return calm_since is not None and time.monotonic() - calm_since > CALM_S
+        calm_since = (calm_since or time.time()) if is_whole else None
+        return calm_since is not None and time.time() - calm_since > CALM_S
 
     left_s = LONGEST_S - (time.monotonic() - began)
     world.wait(f"{case.name}: the service is whole again", is_calm, within_s=max(CALM_S, left_s))
+    assert calm_since is not None  # or it would not be calm
+    return calm_since
 
 
 def _judge(
-    case: Case, requests: list[Request], spoken: list[Spoken], fault_at: float, trouble: str, seconds: float
+    case: Case,
+    requests: list[Request],
+    spoken: list[Spoken],
+    *,
+    fault_at: float,
+    whole_at: float,
+    trouble: str,
+    seconds: float,
 ) -> Outcome:
     until = max((request.ended for request in requests), default=time.time())
     failed = [request for request in requests if request.outcome == "failed"]
     broken = [request for request in failed if request.stream and request.pieces > 0]
     lost = [request for request in failed if not (case.may_break_streams and request in broken)]
     wrong = [request for request in requests if request.outcome == "wrong"]
-    healed_s = healed_after_s(requests, spoken, fault_at=fault_at, until=until)
+    healed_s = max(whole_at - fault_at, healed_after_s(requests, spoken, fault_at=fault_at, until=until))
     untrue = untrue_s(requests, spoken, until=until)
     goals = [
         Goal("requests lost", len(lost), "<=", case.may_lose),

@@ -79,10 +79,6 @@ class Record:
         )
 
 
-def _texts(figures: dict[str, Any], name: str) -> list[str]:
-    return list(figures.get(name, ()))
-
-
 def _goal(case: str, goal: dict[str, Any]) -> Goal:
     bound, limit = str(goal["goal"]).split()
     return Goal(f"{case}: {goal['what']}", goal["value"], "<=" if bound == "<=" else ">=", float(limit))

@@ -159,9 +159,9 @@ class Reason(StrEnum):
     )
     ROUTE_NOT_OFFERED = (
         "RouteNotOffered",
-        "The administrator does not offer the kind of route that `spec.gateway` asks for; the service runs "
-        "without it.",
-        "Add the kind to the chart's value `kuberay.routes`, or remove the field.",
+        "The administrator does not offer the kind of route that `spec.gateway` asks for: none is made, and one "
+        "that was made before stays as it is.",
+        "Add the kind to the chart's value `kuberay.routes`, or remove the field and delete the route.",
     )
     ROUTE_NOT_ACCEPTED = (
         "RouteNotAccepted",

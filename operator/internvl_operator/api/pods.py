@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field, ValidationError
 
-from internvl_operator.api import quantities
 from internvl_operator.api.spec import Cpu, Memory
 from internvl_operator.api.wire import Wire
 from internvl_operator.errors import Rejected
@@ -44,11 +43,6 @@ class SizedPods(Placement):
 
     cpu: Annotated[Cpu, Field(description="CPU of one pod.")] = "1"
     memory: Annotated[Memory, Field(description="Memory of one pod.")] = "3Gi"
-
-    @property
-    def memory_bytes(self) -> int:
-        """`memory` as a number."""
-        return quantities.parse_memory(self.memory)
 
 
 class SecretKey(Wire):

@@ -118,7 +118,7 @@ class KubeObjectStore:
                 continue
             try:
                 kept.applied[identity] = _Applied.after(applied, digest, self._monotonic())
-                if identity not in seen.objects and await self._is_foreign(key, identity):
+                if identity not in seen.objects and await self._is_foreign(key, identity, _owners(manifest)):
                     return
                 log.info("%s: applying %s %s", key, identity.kind, identity.name)
                 answer = await self._kubernetes.apply_object(manifest)
@@ -181,9 +181,10 @@ class KubeObjectStore:
             raise NotYet(f"the Secret {identity.name} is there already; it may be about to go", delay_s=2.0)
         kept.secret_made = True
 
-    async def _is_foreign(self, key: ServiceKey, identity: ObjectId) -> bool:
+    async def _is_foreign(self, key: ServiceKey, identity: ObjectId, owners: frozenset[str]) -> bool:
+        """Whether somebody else's object has that name. One of ours that lost its label is not seen, but ours."""
         found = await self._kubernetes.get_object(identity.kind, key.namespace, identity.name)
-        if found is None:
+        if found is None or _owners(found) & owners:
             return False
         self._keep(key).foreign[identity] = found
         return True
@@ -193,8 +194,12 @@ class KubeObjectStore:
         kept = self._keep(key)
         known, kept.foreign = kept.foreign, {}
         for identity in known:
-            await self._is_foreign(key, identity)
+            await self._is_foreign(key, identity, frozenset())
         return dict(kept.foreign)
+
+
+def _owners(found: Manifest) -> frozenset[str]:
+    return frozenset(owner["uid"] for owner in found["metadata"].get("ownerReferences") or ())
 
 
 @dataclass(slots=True)

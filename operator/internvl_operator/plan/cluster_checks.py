@@ -18,6 +18,9 @@ from internvl_operator.render.groups import pod_shapes, pool_of, render_group
 KUBERAY_WITHIN_S = 30.0
 """KubeRay acts on a new RayCluster within a second or two; after this it is not there."""
 
+_NEW_FIELDS = ("authOptions", "labels", "gcsFaultToleranceOptions")
+"""What we need of RayCluster and older versions of KubeRay lack."""
+
 _IMAGE_TROUBLES = (
     "ErrImagePull",
     "ImagePullBackOff",
@@ -94,7 +97,9 @@ def object_refused(cluster: ClusterSeen) -> Finding | None:
 
 def _refused(cluster: ClusterSeen, kinds: Collection[str]) -> Finding | None:
     for identity, sentence in sorted(cluster.refused.items()):
-        if identity.kind == "RayCluster" and identity in cluster.undeclared:
+        # Another field may be the user's own mistake, in an affinity or a patch.
+        is_old = any(field in sentence for field in _NEW_FIELDS)
+        if identity.kind == "RayCluster" and identity in cluster.undeclared and is_old:
             message = (
                 f"{Reason.KUBERAY_TOO_OLD.meaning} {Reason.KUBERAY_TOO_OLD.action} The API server: {sentence}"
             )

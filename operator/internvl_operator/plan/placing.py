@@ -62,7 +62,7 @@ def wanted_objects(
     assert service.spec is not None and offer is not None  # `ground_of` saw to it
     owner = Owner(service.key, service.uid)
     groups = _groups(observation, ground, use)
-    return (
+    objects = (
         cluster_objects.render_network_policy(owner, operator_namespace=settings.lease_namespace),
         cluster_objects.render_gateway_policy(owner),
         cluster_objects.render_ray_cluster(owner, offer, groups),
@@ -72,6 +72,8 @@ def wanted_objects(
         *cluster_objects.render_budgets(owner, {role: service.spec.replicas(role) for role in Role}),
         *optional_objects.wanted(observation, ground.cluster),
     )
+    # Not the RayCluster: groups that leave, and those of others, are written as they stand, with what others added.
+    return tuple(item if item["kind"] == "RayCluster" else cluster_objects.signed(item) for item in objects)
 
 
 def differing(wanted: Sequence[Manifest], cluster: ClusterSeen) -> tuple[Manifest, ...]:

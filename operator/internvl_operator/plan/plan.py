@@ -31,8 +31,6 @@ from internvl_runtimes.contract import routes
 __all__ = ["EventKind", "EventNote", "FinalizerChange", "Plan", "ProbeRequest", "plan"]
 
 
-UNWATCHED_LOOK_S = 120.0
-"""Routes and monitors are not watched: one that was deleted or edited is seen after this."""
 LOOK_AGAIN_S = 10.0
 """Pause before another look at objects or pods that are not well: some findings, and what was refused, wait for time."""
 
@@ -77,8 +75,6 @@ def _plan_with_ray(observation: Observation, ray: RaySeen, settings: Settings) -
     is_open = objects or delete or assessment.objects is not None or assessment.obstacle is not None
     if _has_moving_pods(observation) or is_open:
         timers.append(_look_again_s(observation))
-    if optional_objects.asked_for(observation):
-        timers.append(UNWATCHED_LOOK_S)
     keeps = service.has_finalizer or observation.cluster is not None  # owner references need none
     return Plan(
         objects=objects,

@@ -86,7 +86,8 @@ def decide(observation: Observation, own: Standing, beside: Standing) -> Rollout
         if known is not None and known.stage is RolloutStage.IN_PLACE:
             return at(RolloutStage.IN_PLACE, known.message)
         pods = _missing_pods(observation, own)
-        if not pods or not protects or spec.rollout.strategy is RolloutStrategy.IN_PLACE:
+        has_nothing_to_lose = not protects or not own.is_written  # a head that died took the old ones along
+        if not pods or has_nothing_to_lose or spec.rollout.strategy is RolloutStrategy.IN_PLACE:
             return None
         if known is not None and known.stage is RolloutStage.STOPPED:
             return at(RolloutStage.STOPPED, known.message)
@@ -113,7 +114,8 @@ def _missing_pods(observation: Observation, own: Standing) -> dict[Role, Finding
         if cluster is None or group is None or group == group_of(view.deployed_entry):
             continue
         running = sum(
-            pod.group == group and pod.phase == "Running" and not pod.deleting for pod in cluster.pods
+            pod.group == group and pod.phase == "Running" and not pod.deleting and not pod.trouble
+            for pod in cluster.pods
         )
         if running < view.wanted.num_replicas:
             waiting = f"{view.role}: {running} of {view.wanted.num_replicas} new pods run"

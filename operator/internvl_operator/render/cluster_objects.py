@@ -3,6 +3,7 @@
 All of it belongs to the InternVLService by an owner reference, so deleting the service needs no finalizer.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.names import Role
 from internvl_operator.api.pods import PodSettings, RedisSettings
 from internvl_operator.render.groups import HTTP_PORT, METRICS_PORT, pod_labels, render_head
+from internvl_operator.render.serve_schema import encode_json
 from internvl_runtimes.contract import pods
 
 FRONT_PORT = 80
@@ -172,11 +174,27 @@ def _port(number: int) -> dict[str, Any]:
     return {"port": number, "protocol": "TCP"}
 
 
+def signed(manifest: Manifest) -> Manifest:
+    """With a hash of itself: a manifest that lost a field differs from what stands by that alone."""
+    digest = hashlib.sha256(encode_json(manifest).encode()).hexdigest()[:12]
+    metadata = manifest["metadata"]
+    annotations = {**metadata.get("annotations", {}), labels.RENDERED: digest}
+    return {**manifest, "metadata": {**metadata, "annotations": annotations}}
+
+
+_EXACT = ("selector", "podSelector")
+"""A label more there means other pods."""
+
+
 def matches(wanted: object, live: object) -> bool:
-    """Whether every value of `wanted` is in `live`: what others or the API server added does not count."""
+    """Whether every value of `wanted` is in `live`: what others or the API server added does not count.
+
+    Selectors must be equal.
+    """
     if isinstance(wanted, dict):
         return isinstance(live, dict) and all(
-            key in live and matches(value, live[key]) for key, value in wanted.items()
+            key in live and (value == live[key] if key in _EXACT else matches(value, live[key]))
+            for key, value in wanted.items()
         )
     if isinstance(wanted, list):
         return (

@@ -47,6 +47,15 @@ def test_what_somebody_changed_is_applied_again(podless):
     assert [item["kind"] for item in podless.plan().objects] == ["RayCluster"]
 
 
+def test_a_selector_that_somebody_narrowed_is_put_right(podless):
+    podless.kubernetes_takes(podless.settle())
+    front = podless.cluster.objects[ObjectId("Service", "nano")]
+    narrowed = {**front["spec"]["selector"], "canary": "yes"}
+    changed = {**front, "kind": "Service", "spec": {**front["spec"], "selector": narrowed}}
+    podless.kubernetes_takes(replace(podless.plan(), objects=(changed,)))
+    assert [item["kind"] for item in podless.plan().objects] == ["Service"]
+
+
 def test_the_service_is_written_and_ready_once_the_head_answers(podless):
     podless.kubernetes_takes(podless.settle()).kuberay_acts()
     decided = podless.settle()
@@ -427,3 +436,14 @@ def test_a_placement_stands_in_for_a_pool_that_is_not_named(podless):
     decided = podless.respec(spec(vision={"placement": {"nodeSelector": {"zone": "x"}}})).plan()
     assert "RayCluster" in [item["kind"] for item in decided.objects]
     assert podless.said()[1] == "ClusterStarting"
+
+
+def test_a_head_that_dies_after_a_stopped_rollout_takes_nothing_that_is_worth_waiting_for(ready_in_pods):
+    world = rolls_vision(ready_in_pods, "ImagePullBackOff", "not found", deadline="60s")
+    world.settle()
+    world.pass_time(61).kubernetes_takes(world.settle())
+    assert world.said("Degraded") == ("True", "RolloutDeadlineExceeded")
+    world.change_ray(applications={})  # a new head knows nothing
+    decided = world.settle()
+    assert decided.write and decided.applications
+    assert world.said()[0] == "False"

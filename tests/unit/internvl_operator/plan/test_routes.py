@@ -156,3 +156,12 @@ def test_a_route_for_a_ray_cluster_of_somebody_else_is_refused(ready):
     gateway(ready, INGRESS)
     assert ready.said("Degraded") == ("True", "SpecInvalid")
     assert "gateway.ingress" in ready.condition("Degraded").message
+
+
+def test_a_host_name_that_was_taken_back_is_taken_back_from_the_route(offering):
+    two = {"parentRefs": [{"name": "public"}], "hostnames": ["a.example.com", "b.example.com"]}
+    take(gateway(offering, {"route": two}))
+    assert offering.plan().objects == ()
+    gateway(offering, {"route": {"parentRefs": [{"name": "public"}]}})
+    [changed] = offering.plan().objects
+    assert changed["kind"] == "HTTPRoute" and "hostnames" not in changed["spec"]

@@ -220,3 +220,13 @@ async def test_a_secret_that_stands_already_may_be_an_earlier_services_and_is_wa
         clock.seconds += 5
     clock.seconds += 30
     await store.create_token(SERVICE)  # ours, made by a process before this one
+
+
+async def test_an_object_of_ours_that_lost_its_label_is_written_again_at_once(store, kubernetes):
+    await apply_front(store)
+    metadata = {key: value for key, value in kubernetes.objects["Service", "nano"]["metadata"].items()}
+    kubernetes.objects["Service", "nano"] = {"metadata": {**metadata, "labels": {}}, "spec": {}}
+    assert (await store.observe(KEY)).objects == {}, "the watch has lost sight of it"
+    await apply_front(store)
+    assert kubernetes.applied == ["Service", "Service"]
+    assert ObjectId("Service", "nano") in (await store.observe(KEY)).objects
