@@ -105,12 +105,12 @@ check: setup-dev ## Format, lint, types, import contracts, generated files are c
 
 # Three at a time: tests of real parts wait more than they compute.
 LOCAL := $(patsubst %/conftest.py,%,$(wildcard tests/local/*/conftest.py))
-PATHS := tests/local/dataplane tests/local/service
+PATHS := tests/local/dataplane tests/local/service tests/local/chart
 
 test: setup ## All tests, with stage times: ARGS="-k name -x"
 	@$(STAGES) \
 	  'unit, contract, repo' '$(PYTEST) $(wildcard tests/unit tests/contract tests/repo) $(ARGS) $(NONE_SELECTED)' \
-	  '& local: data plane, parity' '$(PYTEST) tests/local/dataplane tests/parity $(ARGS) $(NONE_SELECTED)' \
+	  '& local: data plane, chart, parity' '$(PYTEST) tests/local/dataplane tests/local/chart tests/parity $(ARGS) $(NONE_SELECTED)' \
 	  '& local: parts alone' '$(PYTEST) $(filter-out $(PATHS),$(LOCAL)) $(ARGS) $(NONE_SELECTED)' \
 	  'local: whole path' '$(PYTEST) tests/local/service $(ARGS) $(NONE_SELECTED)'
 
