@@ -1,8 +1,9 @@
 """One reconcile: observe -> plan -> apply -> report. The same with Kubernetes and with a file.
 
 The order is such that the process may be killed after any line: the finalizer stands before anything is
-written to Serve and goes last; the status is a report, and a memory of two things that nobody else can
-show (since when a rollout is under way, and that it was given up); a write that was lost is seen as a difference by the next reconcile, one that was done is seen as none.
+written to Serve and goes last; the status is a report, and a memory of two things only that nobody else can
+show (since when a rollout is under way, and that it was given up); a write that was lost is seen as a
+difference by the next reconcile, one that was done is seen as none.
 """
 
 import logging
