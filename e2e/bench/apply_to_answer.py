@@ -1,4 +1,4 @@
-"""Seconds from `kubectl apply` to the first right answer on a cluster with nodes, beside a bare RayCluster.
+"""Seconds from `kubectl apply` to the first answer on a cluster with nodes, beside a bare RayCluster.
 
 The bare one is the very RayCluster and Serve configuration that the operator made, applied by a script that does
 nothing else: what is between the two is what the operator costs. Needs root and Linux; not part of `make bench`.
@@ -37,7 +37,7 @@ def run() -> BenchResult:
     ]
     return BenchResult(
         "apply-to-answer",
-        "Apply to the first right answer on a cluster with nodes (seconds)",
+        "Apply to the first answer on a cluster with nodes (seconds)",
         ("round", "InternVLService", "bare RayCluster", "difference"),
         tuple(rows),
         {"ours_s": ours, "bare_s": bare},
@@ -81,7 +81,7 @@ def _bare_round(world: World, cluster: dict[str, Any], applications: list[dict[s
 
 
 def _answered(world: World, url: str) -> None:
-    """Ask about one fresh picture until the answer is there; it must be one that the model gives."""
+    """Ask about one fresh picture until an answer is there; whether answers are right is for the tests."""
     question, picture, _ = draw(world.rng)
     body = json.dumps(body_of(question, picture))
     program = (

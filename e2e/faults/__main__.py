@@ -24,7 +24,7 @@ def main() -> int:
     """Run what is wanted; the exit status."""
     parser = argparse.ArgumentParser(prog="python -m e2e.faults", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="cases to run, whatever is known of them")
-    parser.add_argument("--again", action="store_true", help="forget what was measured")
+    parser.add_argument("--again", action="store_true", help="run all of them, whatever is known")
     parser.add_argument("--list", action="store_true", help="show the cases and end")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where faults.json lies")
     parser.add_argument(
