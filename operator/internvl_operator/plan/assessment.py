@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from internvl_operator.api.conditions import ConditionStatus, ConditionType, Reason
 from internvl_operator.api.names import Role
+from internvl_operator.api.spec import RolloutStrategy
 from internvl_operator.api.status import RolloutStage
 from internvl_operator.plan import checks, cluster_checks, optional_objects, probing
 from internvl_operator.plan.findings import Finding, progress
@@ -160,9 +161,11 @@ class Assessment:
 def assess(observation: Observation, ray: RaySeen, settings: Settings) -> Assessment:
     """Look at a service with a valid spec, in a Ray cluster that answered."""
     status = observation.service.status
-    own = stand(observation, ray, settings, status=status, stands_in=False)
+    own = stand(observation, ray, settings, status=status, surges=True)
     beside = stand(observation, ray, settings, status=None, stands_in=True)
     rollout = decide(observation, own, beside)
+    if not _surges(observation, rollout):
+        own = stand(observation, ray, settings, status=status, surges=False)
     ground = ground_of(observation)
     found = Assessment(
         own=own,
@@ -183,6 +186,17 @@ def assess(observation: Observation, ray: RaySeen, settings: Settings) -> Assess
     if not found.differs and not found.remove:
         return found
     return replace(found, write=checks.write_finding(observation.write))
+
+
+def _surges(observation: Observation, rollout: Rollout | None) -> bool:
+    """Whether replicas that move to other pods come before the old ones go.
+
+    Not where there is no room for both, nor where the stand-in, which answers meanwhile, has taken it.
+    """
+    spec = observation.service.spec
+    assert spec is not None  # `spec_invalid` speaks before
+    is_tight = rollout is not None and rollout.stage in (RolloutStage.IN_PLACE, RolloutStage.HANDOVER)
+    return not is_tight and spec.rollout.strategy is not RolloutStrategy.IN_PLACE
 
 
 def _is_covered(observation: Observation, own: Standing, beside: Standing, rollout: Rollout | None) -> bool:

@@ -13,14 +13,12 @@ from typing import Any
 from internvl_operator.api import names
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.names import Role
-from internvl_operator.api.spec import RolloutStrategy
 from internvl_operator.plan import cluster_checks, optional_objects
 from internvl_operator.plan.footing import Footing
 from internvl_operator.plan.observation import ClusterSeen, Observation, PodSeen
 from internvl_operator.render import cluster_objects
 from internvl_operator.render.cluster_objects import Manifest, ObjectId, Owner
-from internvl_operator.render.groups import PodShape, pod_shapes, pod_site, render_group
-from internvl_operator.render.serve_config import Site
+from internvl_operator.render.groups import PodShape, pod_shapes, render_group
 from internvl_operator.settings import Settings
 
 
@@ -29,7 +27,6 @@ class Ground:
     """What a service's pods are to be, before anything is known of Ray."""
 
     shapes: dict[Role, PodShape]
-    site: Site
     cluster: ClusterSeen
 
 
@@ -49,9 +46,7 @@ def ground_of(observation: Observation) -> Ground | None:
         return None
     if cluster_checks.pool_unknown(observation) or cluster_checks.pod_patch_refused(observation):
         return None
-    shapes = pod_shapes(spec, offer)
-    surges = spec.rollout.strategy is not RolloutStrategy.IN_PLACE
-    return Ground(shapes=shapes, site=pod_site(shapes, surges=surges), cluster=cluster)
+    return Ground(shapes=pod_shapes(spec, offer), cluster=cluster)
 
 
 def wanted_objects(
@@ -176,16 +171,23 @@ def _is_called(pod: PodSeen) -> bool:
 
 
 def _leaving(cluster: ClusterSeen, live: Mapping[str, Any], use: Use | None) -> dict[str, Any]:
-    """A group that nothing is wanted of: emptied once no replica is left on it, whether or not the role runs yet.
+    """A group that nothing is wanted of: each pod goes once no replica is left on it, whether or not the role runs yet.
 
-    Until Serve has taken up the new configuration, the replicas on it are all that serves. A group that somebody
-    else added stays.
+    Until Serve has taken up the new configuration, the replicas on it are all that serves. One by one, because where
+    no GPU is spare the next replica waits for the pod of the one before. A group that somebody else added stays.
     """
     group = str(live.get("groupName"))
-    pods = {pod.name for pod in cluster.pods if pod.group == group and not pod.deleting}
-    is_free = use is not None and use.footing.may_lose(group) and _role_of(group) is not None
-    is_free = is_free and pods == set(_free_pods(cluster, group, use))
-    return {**live, "replicas": 0 if is_free else live.get("replicas", 0)}
+    if use is None or not use.footing.may_lose(group) or _role_of(group) is None:
+        return dict(live)
+    free = set(_free_pods(cluster, group, use))
+    staying = sum(pod.group == group and not pod.deleting and pod.name not in free for pod in cluster.pods)
+    if not staying:
+        return {**live, "replicas": 0}  # KubeRay may still be making some
+    if not free:
+        return dict(live)
+    standing = {pod.name for pod in cluster.pods}
+    named = {name for name in live.get("scaleStrategy", {}).get("workersToDelete") or () if name in standing}
+    return {**live, "replicas": staying, "scaleStrategy": {"workersToDelete": sorted(named | free)}}
 
 
 def _is_gone(cluster: ClusterSeen, live: Mapping[str, Any]) -> bool:

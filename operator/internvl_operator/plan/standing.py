@@ -16,6 +16,7 @@ from internvl_operator.plan.placing import ground_of
 from internvl_operator.plan.probing import Outcome, Verdict
 from internvl_operator.plan.retry import Retry, plan_retries
 from internvl_operator.plan.serving import RoleView, probe_subject, view_roles
+from internvl_operator.render.groups import pod_site
 from internvl_operator.render.serve_config import render_applications, shared_site
 from internvl_operator.render.serve_schema import ServeApplication, parse_application
 from internvl_operator.settings import Settings
@@ -98,14 +99,23 @@ class Standing:
 
 
 def stand(
-    observation: Observation, ray: RaySeen, settings: Settings, *, status: Status | None, stands_in: bool
+    observation: Observation,
+    ray: RaySeen,
+    settings: Settings,
+    *,
+    status: Status | None,
+    stands_in: bool = False,
+    surges: bool = False,
 ) -> Standing:
-    """Look at the service's own applications, or at its stand-in's. `status` is the memory of a passed probe."""
+    """Look at the service's own applications, or at its stand-in's. `status` is the memory of a passed probe.
+
+    `surges`: in pods, new replicas come before old ones go.
+    """
     service = observation.service
     spec, key = service.spec, service.key
     assert spec is not None  # `spec_invalid` speaks before
     ground = ground_of(observation)
-    site = shared_site(key, spec) if ground is None else ground.site
+    site = shared_site(key, spec) if ground is None else pod_site(ground.shapes, surges=surges)
 
     def render(attempts: Mapping[Role, int] | None = None) -> tuple[ServeApplication, ServeApplication]:
         return render_applications(

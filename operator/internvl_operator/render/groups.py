@@ -146,7 +146,7 @@ def _rendered_env(variables: tuple[EnvVar, ...]) -> list[dict[str, Any]]:
     return [item.model_dump(mode="json", by_alias=True, exclude_none=True) for item in variables]
 
 
-def pod_site(shapes: dict[Role, PodShape], *, surges: bool = True) -> Site:
+def pod_site(shapes: dict[Role, PodShape], *, surges: bool) -> Site:
     """A Ray cluster of the service's own: each role on its group, one replica a pod, the service at the root.
 
     `surges`: new replicas come before old ones go. Gateways, which need no GPU, always do so.

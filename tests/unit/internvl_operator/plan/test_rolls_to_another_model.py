@@ -326,6 +326,54 @@ def test_a_model_in_another_claim_gets_new_groups_and_the_old_ones_stay_until_th
     assert world.groups()[new[Role.VISION]] == 2 and world.groups()[new[Role.GATEWAY]] == 1
 
 
+def surges(decided):
+    return {item.name: item.max_surge_percent for app in decided.applications for item in app.deployments}
+
+
+def test_own_replicas_that_move_to_other_pods_ask_for_no_third_gpu_during_the_handover(ready_in_pods):
+    world = ready_in_pods
+    world.respec({**spec(), "model": {"uri": "pvc://other/second"}})
+    world.kubernetes_takes(world.settle()).kuberay_acts().serve_takes(world.settle(), replica="s")
+    world.probed(world.answer())
+    decided = world.settle()
+    assert stage(world) is RolloutStage.HANDOVER and written(decided) == KEY_OWN
+    assert surges(decided) == {"VisionEncoder": None, "LanguageModel": None, "Gateway": 100}
+    world.kubernetes_takes(decided).kuberay_acts().serve_takes(decided, replica="n").settle()
+    world.probed(world.answer())
+    decided = world.settle()
+    assert stage(world) is None and set(decided.remove) == KEY_STAND_IN
+    assert set(surges(decided).values()) == {100}, "for the next change of pods"
+    world.serve_drops(decided).serve_takes(decided, replica="n")
+    assert not world.plan().write and world.said() == ("True", "Ready")
+
+
+def test_a_model_in_another_claim_without_a_spare_gpu_takes_the_old_pods_place(ready_in_pods):
+    world = ready_in_pods
+    vision = {"pool": "vision", "minReplicas": 2}
+    world.respec({**spec(), "model": {"uri": "file:///models/nano"}, "vision": vision})
+    world.kubernetes_takes(world.settle()).kuberay_acts().made_ready()
+    old = world.group(Role.VISION)
+    world.respec({**spec(), "model": {"uri": "pvc://other/second"}, "vision": vision})
+    world.kubernetes_takes(world.settle()).kuberay_acts().serve_takes(world.settle(), replica="s")
+    world.trouble(
+        world.pods_of(world.group(Role.VISION))[0].name, "Unschedulable", "Insufficient nvidia.com/gpu."
+    )
+    world.stand_in_takes(Role.VISION, "UPDATING", "", WAITING).settle()
+    world.pass_time(31)
+    decided = world.settle()
+    assert stage(world) is RolloutStage.IN_PLACE
+    assert surges(decided) == {"VisionEncoder": None, "LanguageModel": None, "Gateway": 100}
+    # Serve holds the new configuration and has stopped the first of two replicas; the other one still runs.
+    first, second = world.pods_of(old)
+    world.serve_drops(decided).serve_takes(decided, replica="n")
+    runs = ReplicaSeen(id="old", state="RUNNING", node_id="node", node_ip=second.address)
+    world.deployment(Role.VISION, "UPDATING", "", runs, WAITING)
+    world.kubernetes_takes(world.settle())
+    assert world.groups()[old] == 1, "its GPU is what the first new replica waits for"
+    entry = next(item for item in world.ray_cluster["spec"]["workerGroupSpecs"] if item["groupName"] == old)
+    assert entry["scaleStrategy"] == {"workersToDelete": [first.name]}
+
+
 def test_a_group_that_serve_still_selects_is_kept_while_its_replica_is_being_replaced(ready_in_pods):
     world = ready_in_pods
     old = world.group(Role.VISION)
