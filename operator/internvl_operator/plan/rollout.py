@@ -78,11 +78,15 @@ def decide(observation: Observation, own: Standing, beside: Standing) -> Rollout
     # proved itself in its place.
     protects = own.runs or (known is not None and known.stage in _BESIDE)
     handover = "the new model answers from a stand-in, until the service's own replicas have loaded it"
+    holds_on = "an earlier edit's model answers from a stand-in, until the service's own replicas have loaded the last"
+    is_held = _was_handed_over(observation) and beside.has_replicas and not own.runs
     if not own.is_written or own.models() == own.wanted_models:
         if own.is_proven:
             return None
         if beside.models() == own.wanted_models and beside.has_replicas:
             return at(RolloutStage.HANDOVER, handover)
+        if is_held:
+            return at(RolloutStage.HANDOVER, holds_on)
         if known is not None and known.stage is RolloutStage.IN_PLACE:
             return at(RolloutStage.IN_PLACE, known.message)
         pods = _missing_pods(observation, own)
@@ -92,6 +96,8 @@ def decide(observation: Observation, own: Standing, beside: Standing) -> Rollout
         if known is not None and known.stage is RolloutStage.STOPPED:
             return at(RolloutStage.STOPPED, known.message)
         return _pods(pods, spec, (now - since).total_seconds(), at)
+    if is_held:
+        return at(RolloutStage.HANDOVER, holds_on)
     if spec.rollout.strategy is RolloutStrategy.IN_PLACE:
         return at(RolloutStage.IN_PLACE, "the replicas load the new model, as spec.rollout.strategy says")
     if not protects:
@@ -178,6 +184,12 @@ def _obstacle(beside: Standing) -> Finding:
     failed = [item for item in found if item.is_failure]
     started = progress(Reason.DEPLOYING, "its probe has not been asked yet")
     return next(iter([*failed, *found]), started)
+
+
+def _was_handed_over(observation: Observation) -> bool:
+    """Whether a stand-in that had passed its probe answered, for this spec or for one before."""
+    status = observation.service.status
+    return status is not None and status.rollout is not None and status.rollout.stage is RolloutStage.HANDOVER
 
 
 def _known(observation: Observation) -> RolloutStatus | None:

@@ -197,14 +197,20 @@ def test_of_many_edits_the_last_one_is_rolled_out_by_the_same_stand_in(first):
     assert decided.applications[0].deployments[0].user_config["model"]["uri"] == "file:///models/4"
 
 
-def test_an_edit_during_the_handover_converges_on_the_last(beside):
+@pytest.mark.parametrize("uri", ["file:///models/third", "file:///models/nano"])
+def test_an_edit_during_the_handover_converges_on_the_last_and_what_answers_stays_until_then(beside, uri):
     beside.probed(beside.answer())
-    beside.serve_holds(beside.settle())
+    beside.serve_takes(beside.settle(), replica="n")
     beside.deployment(Role.VISION, "UPDATING")
-    to_second(beside, uri="file:///models/third")
+    to_second(beside, uri=uri)
     decided = beside.settle()
-    assert written(decided) == KEY_OWN
-    beside.serve_takes(decided, replica="t").serve_drops(beside.settle())
+    assert written(decided) == KEY_OWN and decided.remove == ()
+    assert decided.applications[0].deployments[0].user_config["model"]["uri"] == uri
+    beside.serve_takes(decided, replica="t")
+    beside.deployment(Role.VISION, "UPDATING")
+    assert beside.settle().remove == () and stage(beside) is RolloutStage.HANDOVER
+    assert beside.said() == ("True", "Ready")
+    beside.serve_takes(decided, replica="t").settle()
     beside.probed(beside.answer())
     beside.serve_drops(beside.settle())
     assert set(beside.ray.applications) == KEY_OWN
