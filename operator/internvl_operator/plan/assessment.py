@@ -112,7 +112,13 @@ class Assessment:
     @property
     def blocker(self) -> Finding | None:
         """What stands between the service and Ready: the first of failures, write, progress, probe."""
-        return None if self.is_covered else self.obstacle
+        return None if self.is_covered else self.held or self.obstacle
+
+    @property
+    def held(self) -> Finding | None:
+        """What is wrong with the replicas that answer while the rollout leaves them as they are."""
+        keeps_own = self.rollout is not None and self.rollout.keeps_own
+        return checks.held_unhealthy(self.own.views) if keeps_own else None
 
     @property
     def obstacle(self) -> Finding | None:
@@ -142,6 +148,7 @@ class Assessment:
         if obstacle is not None and obstacle.is_failure:
             return obstacle
         others = [
+            self.held,
             *self.role_findings.values(),
             self.write,
             self.objects,

@@ -4,7 +4,7 @@
 their findings in order: world, failed roles, the write, roles under way, the probe.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from internvl_operator.api import labels, names
@@ -240,6 +240,21 @@ def unhealthy(given: RoleInput) -> Finding | None:
         message=f"{view.role}: {_count(view)}; Serve replaces those that died or fail their health checks",
         role=view.role,
     )
+
+
+def held_unhealthy(views: Sequence[RoleView]) -> Finding | None:
+    """Replicas of the configuration that Serve holds died, which answer until the wanted one may be written."""
+    for view in views:
+        shown = view.deployment
+        if shown is None or (view.running and shown.status != DeploymentState.UNHEALTHY):
+            continue
+        return Finding(
+            reason=Reason.REPLICA_UNHEALTHY,
+            message=f"{view.role}: of the replicas that answer until the new ones do, {len(view.running)} of "
+            f"{shown.target_replicas} run; Serve replaces those that died or fail their health checks",
+            role=view.role,
+        )
+    return None
 
 
 def failing_until_shown_otherwise(given: RoleInput) -> Finding | None:

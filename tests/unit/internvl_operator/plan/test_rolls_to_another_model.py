@@ -150,6 +150,14 @@ def test_a_replica_that_dies_meanwhile_does_not_put_an_unproven_model_in_its_pla
     assert stage(beside) is RolloutStage.STOPPED and beside.plan().applications == ()
 
 
+def test_what_answers_meanwhile_and_dies_is_told(beside):
+    beside.deployment(Role.LANGUAGE, "UNHEALTHY", "A replica's health check failed.")
+    assert beside.said() == ("False", "ReplicaUnhealthy")
+    assert beside.said("Degraded") == ("True", "ReplicaUnhealthy")
+    assert "language: of the replicas that answer until the new ones do, 0 of 1" in beside.condition().message
+    assert stage(beside) is RolloutStage.BESIDE
+
+
 def test_it_stops_at_the_deadline_and_an_edit_begins_anew(beside):
     message = str(ReplicaFailed(FailureCode.MODEL_NOT_FOUND, "nothing there"))
     beside.stand_in_takes(Role.VISION, "DEPLOY_FAILED", message).settle()
