@@ -28,14 +28,16 @@ _NO_TROUBLE = ("ContainerCreating", "PodInitializing")
 
 def _pod_trouble(status: Mapping[str, Any]) -> tuple[str, str]:
     """Reason and sentence of what keeps a pod from running; empty while nothing does."""
-    containers = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
-    for container in containers:
+    own = list(status.get("containerStatuses") or ())
+    for container in [*(status.get("initContainerStatuses") or ()), *own]:
         waiting = container.get("state", {}).get("waiting") or {}
         reason = str(waiting.get("reason") or "")
+        ended = container.get("lastState", {}).get("terminated") or {}
+        last = f"last ended with {ended.get('exitCode')}: {ended.get('reason')}"
         if reason and reason not in _NO_TROUBLE:
-            ended = container.get("lastState", {}).get("terminated") or {}
-            last = f" (last ended with {ended.get('exitCode')}: {ended.get('reason')})" if ended else ""
-            return reason, f"{waiting.get('message') or reason}{last}"
+            return reason, f"{waiting.get('message') or reason}{f' ({last})' if ended else ''}"
+        if ended and container in own and not container.get("ready"):
+            return "Restarted", last  # between two crashes it looks well
     for condition in status.get("conditions") or ():
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
             return str(condition.get("reason") or "Unschedulable"), str(condition.get("message") or "")

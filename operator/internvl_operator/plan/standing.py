@@ -79,11 +79,13 @@ class Standing:
     def scaled(self) -> tuple[ServeApplication, ...]:
         """The applications as Serve holds them, where their numbers of replicas are not those that are wanted.
 
-        None of those that move to other pods, and none that this operator would write otherwise than it reads it.
+        Not those of roles that move to other pods, and none that this operator would write otherwise than it reads it.
         """
-        replicas = {view.wanted.name: view.wanted.num_replicas for view in self.views}
-        if any(group_of(view.deployed_entry) != group_of(view.wanted.to_mapping()) for view in self.views):
-            return ()
+        replicas = {
+            view.wanted.name: view.wanted.num_replicas
+            for view in self.views
+            if group_of(view.deployed_entry) == group_of(view.wanted.to_mapping())
+        }
         held = [parse_application(item.config) for item in self.present]
         changed = ((item, item.scaled(replicas)) for item in held if item is not None)
         return tuple(scaled for item, scaled in changed if scaled != item)

@@ -385,6 +385,22 @@ def test_a_replica_that_dies_meanwhile_comes_back_on_the_old_pods(ready_in_pods)
     assert world.plan().status.rollout.stage == "Pods"
 
 
+def test_roles_that_stay_are_scaled_while_the_pods_of_another_do_not_start(ready_in_pods):
+    world = rolls_vision(ready_in_pods, "ImagePullBackOff", "not found")
+    language = {"pool": "language", "minReplicas": 2}
+    decided = world.respec(file_spec(vision={"pool": "other", "minReplicas": 2}, language=language)).settle()
+    assert decided.write
+    written = {
+        item.name: (item.num_replicas, item.ray_actor_options.label_selector["serving.internvl.io/group"])
+        for app in decided.applications
+        for item in app.deployments
+    }
+    group = world.group(Role.LANGUAGE)
+    assert written["LanguageModel"] == (2, group) and "VisionEncoder" not in written
+    world.kubernetes_takes(decided)
+    assert world.groups()[group] == 2
+
+
 def test_new_pods_that_do_not_start_are_stopped_at_the_deadline(ready_in_pods):
     before = ready_in_pods.groups()
     world = rolls_vision(ready_in_pods, "ImagePullBackOff", "not found", deadline="60s")

@@ -47,6 +47,37 @@ from internvl_operator.cluster.observe_pod import see_pod
         ),
         (
             {
+                "phase": "Running",
+                "containerStatuses": [
+                    {
+                        "state": {"running": {}},
+                        "lastState": {"terminated": {"exitCode": 1, "reason": "Error"}},
+                    }
+                ],
+            },
+            "Restarted",
+            "last ended with 1: Error",
+        ),
+        (
+            {
+                "phase": "Running",
+                "conditions": [{"type": "Ready", "status": "True"}],
+                "initContainerStatuses": [
+                    {"state": {"terminated": {"exitCode": 0}}, "lastState": {"terminated": {"exitCode": 1}}}
+                ],
+                "containerStatuses": [
+                    {
+                        "ready": True,
+                        "state": {"running": {}},
+                        "lastState": {"terminated": {"exitCode": 1, "reason": "Error"}},
+                    }
+                ],
+            },
+            "",
+            "",
+        ),
+        (
+            {
                 "phase": "Pending",
                 "containerStatuses": [{"state": {"waiting": {"reason": "ContainerCreating"}}}],
             },
