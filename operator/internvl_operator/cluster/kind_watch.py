@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 AGAIN_S = 2.0
 """Pause after a fault, also while the kind does not exist."""
+MISSING_AGAIN_S = 30.0
+"""The same while an optional kind may not be read or does not exist."""
 REOPEN_S = 0.2
 """Pause before a stream that ended is opened again where it ended: no server may make us spin."""
 
@@ -99,9 +101,10 @@ class KindWatch:
     def offer(self, found: Mapping[str, Any]) -> None:
         """The answer to a write of our own: what stands before the stream tells of it.
 
-        When the stream is further already, it has told of this, and perhaps of a deletion since.
+        When the stream is further already, it has told of this, and perhaps of a deletion since. A list that is under
+        way drops what is older than itself.
         """
-        if self._version is not None and _version_of(found) > self._version:
+        if self._version is None or _version_of(found) > self._version:
             self._hold(found)
 
     async def run(self) -> NoReturn:
@@ -165,7 +168,8 @@ class KindWatch:
                 self.told.set()
                 for place in self._subscribers:
                     self._wake_at(place)
-        await self._sleep(AGAIN_S)
+        is_missing = self.kind.is_optional and self.fault is not None
+        await self._sleep(MISSING_AGAIN_S if is_missing else AGAIN_S)
 
     def _hold(self, found: Mapping[str, Any]) -> None:
         place, name, entry = self._place(found), found["metadata"]["name"], self._entry(found)

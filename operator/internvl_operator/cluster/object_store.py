@@ -61,9 +61,10 @@ class KubeObjectStore:
         return ClusterSeen(
             objects=objects,
             pods=self._watch.pods(key),
-            refused={**self._keep(key).refused, **optional.refused},
+            refused=dict(self._keep(key).refused),
             undeclared=frozenset(self._keep(key).undeclared),
             missing_kinds=frozenset(optional.missing),
+            unreadable_kinds=optional.unreadable,
         )
 
     async def _find_optional(self, key: ServiceKey, objects: dict[ObjectId, Manifest]) -> "_Optional":
@@ -74,12 +75,10 @@ class KubeObjectStore:
             try:
                 objects |= await self._watch.optional_objects(key, kind)
             except ApiFault as fault:
-                if fault.may_pass:
-                    raise
                 if fault.is_gone:
                     found.missing.add(kind)
                 else:
-                    found.refused[ObjectId(kind, names.front(key))] = fault.message
+                    found.unreadable[kind] = fault.message
         return found
 
     async def delete(self, key: ServiceKey, identities: Sequence[ObjectId]) -> None:
@@ -95,6 +94,7 @@ class KubeObjectStore:
                 if fault.may_pass:
                     raise NotYet(f"cannot delete {identity.kind} {identity.name}: {fault.message}") from fault
                 log.warning("%s: %s %s stays: %s", key, identity.kind, identity.name, fault.message)
+                kept.refused[identity] = fault.message
 
     async def apply(self, key: ServiceKey, seen: ClusterSeen, objects: Sequence[Manifest]) -> None:
         """Apply them in order. An object of somebody else is not touched: the next `observe` shows it.
@@ -206,7 +206,7 @@ def _owners(found: Manifest) -> frozenset[str]:
 class _Optional:
     """What is wrong with the optional kinds."""
 
-    refused: dict[ObjectId, str] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
 
 

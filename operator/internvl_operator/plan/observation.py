@@ -170,6 +170,8 @@ class ClusterSeen:
     """Those of `refused` whose kind lacks a field that we need: KubeRay's kind, where it is too old."""
     missing_kinds: frozenset[str] = frozenset()
     """Optional kinds that the service asks for and the API server does not know."""
+    unreadable_kinds: Mapping[str, str] = field(default_factory=dict)
+    """Optional kinds that the service has or had, and that cannot be read, with the API server's sentence."""
 
     @property
     def head(self) -> PodSeen | None:

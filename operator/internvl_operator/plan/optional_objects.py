@@ -42,7 +42,8 @@ def wanted(observation: Observation, cluster: ClusterSeen) -> tuple[Manifest, ..
     return tuple(
         manifest
         for manifest in asked_for(observation)
-        if manifest["kind"] not in cluster.missing_kinds and not _is_foreign(observation, cluster, manifest)
+        if manifest["kind"] not in {*cluster.missing_kinds, *cluster.unreadable_kinds}
+        and not _is_foreign(observation, cluster, manifest)
     )
 
 
@@ -64,20 +65,44 @@ def kinds_to_announce(observation: Observation, cluster: ClusterSeen) -> tuple[s
     front = cluster.objects.get(ObjectId("Service", names.front(observation.service.key)), {})
     kinds = {manifest["kind"] for manifest in asked_for(observation)}
     kinds |= {identity.kind for identity in cluster.objects if identity.kind in optional_objects.KINDS}
+    kinds |= set(cluster.unreadable_kinds)
     is_silent = not kinds and optional_objects.announced_kinds(front) is None
     return None if is_silent else tuple(sorted(kinds))
 
 
 def finding(observation: Observation, cluster: ClusterSeen) -> Finding | None:
     """The first thing that is wrong with what is asked for."""
-    return _not_offered(observation) or next(
-        (
-            found
-            for manifest in asked_for(observation)
-            if (found := _wrong_with(observation, cluster, manifest)) is not None
-        ),
-        None,
+    return (
+        _cannot_go(observation, cluster)
+        or _not_offered(observation)
+        or next(
+            (
+                found
+                for manifest in asked_for(observation)
+                if (found := _wrong_with(observation, cluster, manifest)) is not None
+            ),
+            None,
+        )
     )
+
+
+def _cannot_go(observation: Observation, cluster: ClusterSeen) -> Finding | None:
+    """An object that nobody asks for any more, or may: it could go on letting requests in."""
+    asked = {ObjectId.of(manifest).kind for manifest in asked_for(observation)}
+    stay = {
+        identity.kind: cluster.refused[identity]
+        for identity in unwanted(observation, cluster)
+        if identity in cluster.refused
+    }
+    for kind, sentence in sorted({**cluster.unreadable_kinds, **stay}.items()):
+        if kind not in asked:
+            message = (
+                f"{kind} {names.front(observation.service.key)}: it is not wanted any more and may still stand; give "
+                f"the operator back its rights (the chart's value kuberay.routes) until it is gone. The API server: "
+                f"{sentence}"
+            )
+            return Finding(reason=Reason.KUBERNETES_REFUSED, message=failures.shorten(message))
+    return None
 
 
 def _not_offered(observation: Observation) -> Finding | None:
@@ -104,8 +129,9 @@ def _wrong_with(observation: Observation, cluster: ClusterSeen, manifest: Manife
         fix = _INSTALL.get(identity.kind, "install its resource definition")
         message = f"{identity.kind} {identity.name}: the cluster does not know this kind; {fix}"
         return Finding(reason=Reason.KIND_MISSING, message=message)
-    if identity in cluster.refused:
-        sentence = cluster.refused[identity].rstrip(". ")
+    refused = cluster.unreadable_kinds.get(identity.kind) or cluster.refused.get(identity)
+    if refused:
+        sentence = refused.rstrip(". ")
         message = f"{identity.kind} {identity.name}: {sentence}; it is tried again"
         return Finding(reason=Reason.KUBERNETES_REFUSED, message=failures.shorten(message))
     if _is_foreign(observation, cluster, manifest):

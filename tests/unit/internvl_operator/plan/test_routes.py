@@ -138,6 +138,36 @@ def test_a_refused_route_is_told_as_long_as_it_is_wanted(offering):
     assert offering.said("Degraded")[0] == "False"
 
 
+def test_a_route_that_cannot_be_deleted_is_told(offering):
+    take(gateway(offering, ROUTE))
+    gateway(offering, {})
+    offering.change(cluster=replace(offering.cluster, refused={ROUTE_ID: "403: forbidden"}))
+    assert offering.said("Degraded") == ("True", "KubernetesRefused")
+    assert "HTTPRoute nano: it is not wanted any more" in offering.condition("Degraded").message
+    assert offering.plan().delete == (ROUTE_ID,)
+
+
+def test_a_kind_that_went_out_of_the_operators_hands_is_told_until_its_route_is_known_to_be_gone(offering):
+    take(gateway(offering, ROUTE))
+    objects = {key: item for key, item in offering.cluster.objects.items() if key != ROUTE_ID}
+    offer(offering, RouteKind.INGRESS)
+    blind = replace(offering.cluster, objects=objects, unreadable_kinds={"HTTPRoute": "403: forbidden"})
+    offering.change(cluster=blind)
+    take(offering)
+    assert offering.said() == ("True", "Ready")
+    assert offering.said("Degraded") == ("True", "KubernetesRefused")
+    assert "kuberay.routes" in offering.condition("Degraded").message
+    assert announced(offering) == "HTTPRoute", "it is looked for again"
+    offering.change(cluster=replace(offering.cluster, unreadable_kinds={}))
+    assert offering.said("Degraded") == ("True", "RouteNotOffered")
+
+
+def test_what_cannot_be_read_is_not_written(offering):
+    offering.change(cluster=replace(offering.cluster, unreadable_kinds={"HTTPRoute": "503: away"}))
+    assert kinds(gateway(offering, ROUTE).plan()) == ["Service"]
+    assert offering.said("Degraded") == ("True", "KubernetesRefused")
+
+
 def test_a_gateway_that_does_not_take_the_route_is_quoted(offering):
     take(gateway(offering, ROUTE))
     condition = {"type": "Accepted", "status": "False", "reason": "NotAllowedByListeners", "message": "no"}

@@ -194,6 +194,14 @@ async def test_the_answer_to_a_write_of_ours_counts_before_the_stream_tells_of_i
     assert world.ports() == {"front": 12}, "what the stream tells next is older"
 
 
+@pytest.mark.parametrize(("listed", "port"), [(11, 12), (13, 80)])
+async def test_the_answer_to_a_write_of_ours_during_the_list_counts_if_it_is_newer(world, listed, port):
+    world.watch.offer(made(12, port=12))
+    world.api.lists(listed, made(13) if listed == 13 else made(10))
+    await world.run()
+    assert world.ports() == {"front": port}
+
+
 async def test_the_answer_to_a_write_of_ours_that_comes_late_brings_nothing_back(world):
     world.api.lists(7)
     late = made(8)

@@ -113,15 +113,16 @@ async def test_a_kind_without_rights_is_refused_alone(store, kubernetes):
     await apply(store, FRONT)
     kubernetes.faults["list HTTPRoute"] = ApiFault(403, "httproutes is forbidden")
     seen = await store.observe(KEY)
-    assert seen.refused == {ROUTE_ID: "httproutes is forbidden"}
+    assert seen.unreadable_kinds == {"HTTPRoute": "httproutes is forbidden"}
     assert seen.trouble is None
 
 
-async def test_an_api_server_that_is_away_is_waited_for(store, kubernetes):
+async def test_a_kind_that_cannot_be_read_yet_holds_up_nothing(store, kubernetes):
     await apply(store, FRONT)
     kubernetes.faults["list HTTPRoute"] = ApiFault(503, "away")
-    with pytest.raises(NotYet):
-        await store.observe(KEY)
+    seen = await store.observe(KEY)
+    assert seen.unreadable_kinds == {"HTTPRoute": "away"} and seen.trouble is None
+    assert ObjectId("Service", "nano") in seen.objects
 
 
 async def test_what_may_not_even_be_looked_at_is_not_asked_for_at_each_look(store, kubernetes, clock):
@@ -146,7 +147,8 @@ async def test_a_deletion_that_is_refused_holds_up_nothing(store, kubernetes):
     await apply(store, FRONT, ROUTE)
     kubernetes.faults["delete HTTPRoute"] = ApiFault(403, "forbidden")
     await store.delete(KEY, [ROUTE_ID])
-    assert ROUTE_ID in (await store.observe(KEY)).objects
+    seen = await store.observe(KEY)
+    assert ROUTE_ID in seen.objects and seen.refused == {ROUTE_ID: "forbidden"}
 
 
 async def test_a_deletion_that_may_work_later_is_tried_again(store, kubernetes):
