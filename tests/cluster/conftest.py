@@ -16,6 +16,11 @@ from e2e.platform.story import Story
 from e2e.setup.cache import Cache
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Only one cluster fits on a host: tests that start and kill their own come before the one that all others share."""
+    items.sort(key=lambda item: "cluster" in getattr(item, "fixturenames", ()))
+
+
 @pytest.fixture(scope="session")
 def python_image() -> Image:
     """Any image with Python, for pods that are only there to be seen."""
@@ -65,6 +70,7 @@ def run_pod(cluster: NodeCluster, namespace: str, python_image: Image) -> Callab
             "nodeSelector": {"internvl.example/pool": pool},
             "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}],
             "terminationGracePeriodSeconds": 0,
+            "restartPolicy": "Never",
             "containers": [container],
         }
         metadata = {"name": name, "namespace": namespace, "labels": {"app": name}}

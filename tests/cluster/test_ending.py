@@ -1,4 +1,4 @@
-"""Runs before the others: only one cluster fits on a host, and here it is killed."""
+"""A cluster of its own, which is killed: nothing of it is left."""
 
 import json
 import os

@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from e2e.cluster.errors import ClusterFailed
 from e2e.cluster.nodes.node_cluster import NodeCluster
 
 Get = Callable[[str], dict[str, Any]]
@@ -63,7 +64,14 @@ def test_pods_of_all_nodes_reach_each_other_by_name(
     for source in pools:
         for target in pools:
             words = fetch_in_pod(f"http://of-{target}.{namespace}.svc.cluster.local/")
-            assert kubectl("exec", "-n", namespace, f"on-{source}", "--", *words).strip() == "200"
+
+            def answers(source: str = source, words: tuple[str, ...] = words) -> bool:
+                try:
+                    return kubectl("exec", "-n", namespace, f"on-{source}", "--", *words).strip() == "200"
+                except ClusterFailed:  # its server has only just started
+                    return False
+
+            cluster.wait_for(f"{target} answers {source}", answers)
     assert '"GET / HTTP/1.1" 200' in kubectl("logs", "-n", namespace, "on-vision")
 
 
