@@ -5,6 +5,7 @@ import time
 from e2e.cluster.control_plane import Component
 from e2e.faults import rollouts
 from e2e.faults.case import Case
+from e2e.faults.disk import full_disk
 from e2e.faults.network import cut_between
 from e2e.faults.redis import with_redis
 from e2e.platform.world import World
@@ -55,6 +56,16 @@ def _power_cut(world: World) -> None:
         )
     finally:
         world.cluster.restart(node)
+
+
+def _fill_disk(world: World) -> None:
+    node = world.pods("vision")[0]["spec"]["nodeName"]
+    with full_disk(world.cluster, node):
+        world.wait(
+            "the vision pod runs elsewhere",
+            lambda: any(p["spec"].get("nodeName") not in (None, node) for p in world.pods("vision")),
+            within_s=150,
+        )
 
 
 def _cut_pools(world: World) -> None:
@@ -154,6 +165,13 @@ CASES: tuple[Case, ...] = (
         act=_power_cut,
         heals_within_s=160,
         untrue_s=60,
+    ),
+    Case(
+        name="node-disk-full",
+        title="the disk of the node with the only vision pod is full",
+        act=_fill_disk,
+        heals_within_s=120,
+        untrue_s=30,
     ),
     Case(
         name="pools-cut-apart",

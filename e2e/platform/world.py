@@ -24,8 +24,8 @@ NAMESPACE = "team"
 NAME = "internvl"
 NODES = (
     NodePlan("cpu", 1, "cpu"),
-    NodePlan("vision", 2, "vision", 2),
-    NodePlan("vision-2", 3, "vision", 2),
+    NodePlan("vision", 2, "vision", 2, disk_mib=1024),
+    NodePlan("vision-2", 3, "vision", 2, disk_mib=1024),
     NodePlan("language", 4, "language", 2),
 )
 """Two nodes in the vision pool: one that is drained or lost has somewhere to go."""

@@ -33,6 +33,11 @@ class NodeFolder:
         return self.path / "disk"
 
     @property
+    def volumes(self) -> Path:
+        """The file that holds the file system of `NodePlan.disk_mib`."""
+        return self.disk / "volumes.img"
+
+    @property
     def image_store(self) -> Path:
         return self.disk / "containerd"
 
@@ -44,10 +49,11 @@ class NodeFolder:
         return self.configuration / name
 
 
+VOLUMES = "/var/lib/kubelet"
 # Path in the node -> folder of its disk. Below a memory file system, so that nothing is made on the host.
 DISK_MOUNTS = {
     "/var/lib/containerd": "containerd",
-    "/var/lib/kubelet": "kubelet",
+    VOLUMES: "kubelet",
     "/var/lib/cni": "cni",
     "/var/log/pods": "pods",
     "/var/log/containers": "containers",
@@ -102,7 +108,8 @@ def pod_network(node: NodePlan) -> dict[str, Any]:
 
 
 def kubelet_configuration(node: NodePlan, folder: NodeFolder, *, authority: Path) -> dict[str, Any]:
-    """A KubeletConfiguration for cgroup v1 and a disk that is never full by its own account."""
+    """A KubeletConfiguration for cgroup v1. The host's disk is never full by its account, one of the node's own is."""
+    least_free = "0%" if node.disk_mib is None else "10%"
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -130,7 +137,12 @@ def kubelet_configuration(node: NodePlan, folder: NodeFolder, *, authority: Path
         "makeIPTablesUtilChains": False,
         "protectKernelDefaults": False,
         "imageGCHighThresholdPercent": 100,
-        "evictionHard": {"memory.available": "50Mi", "nodefs.available": "0%", "imagefs.available": "0%"},
+        "evictionHard": {
+            "memory.available": "50Mi",
+            "nodefs.available": least_free,
+            "imagefs.available": "0%",
+        },
+        "evictionPressureTransitionPeriod": "10s",
         "nodeStatusUpdateFrequency": "5s",
         "nodeStatusReportFrequency": "10s",
         "syncFrequency": "10s",

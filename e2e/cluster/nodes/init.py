@@ -41,7 +41,7 @@ def _mount_everything(mounts: dict[str, str], files: dict[str, str]) -> None:
         _run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", point)
     for point, source in mounts.items():
         Path(point).mkdir(parents=True, exist_ok=True)
-        _run("mount", "--bind", source, point)
+        _run("mount", *(("-o", "loop") if Path(source).is_file() else ("--bind",)), source, point)
     for point, source in files.items():
         _run("mount", "--bind", source, point)
 

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +24,7 @@ from e2e.cluster.binaries import ensure_binaries
 from e2e.cluster.control_plane import ADMIN, ADMIN_GROUPS, ControlPlane
 from e2e.cluster.errors import ClusterFailed, StartFailed
 from e2e.cluster.nodes import addons, configuration, guardian, init, objects
-from e2e.cluster.nodes.configuration import CGROUP, DISK_MOUNTS, NodeFolder
+from e2e.cluster.nodes.configuration import CGROUP, DISK_MOUNTS, VOLUMES, NodeFolder
 from e2e.cluster.nodes.kernel import Host, require_capable_host
 from e2e.cluster.nodes.plan import BRIDGE_ADDRESS, DEFAULT_NODES, GPU, NodePlan
 from e2e.cluster.nodes.programs import NodePrograms, ensure_kuberay, ensure_node_programs
@@ -332,6 +333,10 @@ class NodeCluster:
             *(folder.disk / name for name in DISK_MOUNTS.values()),
         ):
             path.mkdir(parents=True, exist_ok=True)
+        if node.disk_mib is not None:
+            with folder.volumes.open("wb") as file:
+                file.truncate(node.disk_mib * 2**20)  # sparse
+            subprocess.run(["/sbin/mkfs.ext4", "-q", "-F", folder.volumes], check=True)
         serving = self.plane.authority.issue_server(node.name, hosts=[node.name], addresses=[node.address])
         kubelet = self.kubeconfig(user=f"system:node:{node.name}", groups=("system:nodes",))
         proxy = self.kubeconfig(user="system:kube-proxy", groups=())
@@ -389,7 +394,8 @@ class NodeCluster:
             "routes": {other.pod_addresses: other.address for other in self.nodes if other != node},
             "cgroups": [str(path) for path in cgroups],
             "host_pid": str(folder.host_pid),
-            "mounts": {point: str(folder.disk / name) for point, name in DISK_MOUNTS.items()},
+            "mounts": {point: str(folder.disk / name) for point, name in DISK_MOUNTS.items()}
+            | ({} if node.disk_mib is None else {VOLUMES: str(folder.volumes)}),
             "files": {"/etc/resolv.conf": str(folder.file("resolv.conf"))},
             "daemons": [
                 {

@@ -27,6 +27,8 @@ class NodePlan:
     pool: str
     gpus: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
+    disk_mib: int | None = None
+    """Size of a disk of its own for pods' volumes, which can be full; None: a part of the host's, which never is."""
 
     @property
     def address(self) -> str:
