@@ -73,7 +73,7 @@ def _waiting(observation: Observation, remains: _Remains, *, left_s: float) -> P
     if not remains.known:
         message = f"removing the Serve applications; {remains.obstacle}"
     else:
-        message = f"removing the Serve applications {', '.join(names.applications(service.key))}"
+        message = f"removing the Serve applications {', '.join(remains.names)}"
     status = status_while_deleting(observation, message)
     held_s = write_pause_s(observation.write, now=observation.now)
     return Plan(
