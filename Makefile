@@ -114,10 +114,10 @@ test: setup ## All tests, with stage times: ARGS="-k name -x"
 	  '& local: parts alone' '$(PYTEST) $(filter-out $(PATHS),$(LOCAL)) $(ARGS) $(NONE_SELECTED)' \
 	  'local: whole path' '$(PYTEST) tests/local/service $(ARGS) $(NONE_SELECTED)'
 
-e2e: setup ## The tests on a cluster with nodes (root, Linux): ARGS="-k name -x"
+e2e: setup ## The tests on a cluster with nodes (root, Linux): ARGS="-k name -x"; or KUBECONFIG=file VALUES=file
 	@$(STAGES) \
-	  'programs and images' '$(RUN)/python -m e2e.cluster.nodes prepare' \
-	  'cluster' '$(PYTEST) tests/cluster $(ARGS) $(NONE_SELECTED)'
+	  'programs and images' '$(if $(KUBECONFIG_OPTION),true,$(RUN)/python -m e2e.cluster.nodes prepare)' \
+	  'cluster' '$(PYTEST) tests/cluster $(KUBECONFIG_OPTION) $(if $(VALUES),--chart-values "$(VALUES)") $(ARGS) $(NONE_SELECTED)'
 
 e2e-faults: setup ## One fault after another under load, half an hour; goes on where it was: ARGS="NAME --again --list"
 	@$(DEV)/python -m e2e.faults $(ARGS)

@@ -306,7 +306,7 @@ class ControlPlane:
         layout = self._running_layout
         for attempt in range(1, _PORT_ATTEMPTS + 1):
             self._port = find_free_port(self._address)
-            self._client = ApiClient(
+            self._client = ApiClient.with_certificate(
                 address=self._address,
                 port=self._port,
                 authority=layout.certificate("authority"),

@@ -11,7 +11,7 @@ from e2e.cluster.errors import ClusterFailed
 from e2e.cluster.nodes.addons import KUBERAY_NAME, KUBERAY_NAMESPACE
 from e2e.faults.case import Outcome
 from e2e.platform.chart import RELEASE, SYSTEM
-from e2e.platform.namespace import make_namespace
+from e2e.platform.namespace import ClientImage, make_namespace
 from e2e.platform.world import NAME, NAMESPACE, World
 
 KINDS = (
@@ -47,7 +47,7 @@ def run_ending(case: Ending, world: World) -> Outcome:
     except (ClusterFailed, AssertionError, OSError) as error:
         trouble, left = str(error), leftovers(world)
     if case.whole_namespace:
-        make_namespace(world.cluster, NAMESPACE, client=world.operator)
+        make_namespace(world.cluster, NAMESPACE, client=ClientImage.of(world.operator))
         world.wait("the client runs", world.has_client)
     goals = [
         Goal("seconds until nothing is left", round(gone_s, 1), "<=", case.gone_within_s),

@@ -13,6 +13,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
+
 from e2e.cluster.errors import ClusterFailed
 from e2e.cluster.nodes.programs import ensure_helm
 from e2e.setup.cache import Cache
@@ -52,6 +54,14 @@ def render(*values: Path, options: Sequence[str] = ()) -> str:
     """
     chosen = [word for file in values for word in ("--values", str(file))]
     return run_helm("template", RELEASE, str(CHART), "--namespace", SYSTEM, *chosen, *options)
+
+
+def image_of_the_operator(values: Path) -> str:
+    """What the chart names with these values."""
+    for document in yaml.safe_load_all(render(values)):
+        if document and document["kind"] == "Deployment":
+            return str(document["spec"]["template"]["spec"]["containers"][0]["image"])
+    raise ClusterFailed(f"with {values} the chart has no Deployment")
 
 
 def render_install() -> str:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from e2e.cluster.nodes.node_cluster import NodeCluster
+from e2e.cluster.errors import ClusterFailed
+from e2e.cluster.kube_cluster import KubeCluster
 from e2e.cluster.nodes.plan import POOL_LABEL
 from e2e.images.layout import DOMAIN, Image
 from e2e.platform.chart import CHART, RELEASE, SYSTEM, run_helm
@@ -50,7 +51,7 @@ def chart_values(operator: Image, runtime: Image) -> dict[str, Any]:
     }
 
 
-def install(cluster: NodeCluster, helm: Helm, values: Mapping[str, Any]) -> None:
+def install(cluster: KubeCluster, helm: Helm, values: Mapping[str, Any]) -> None:
     """Install the chart, or upgrade to these values; returns when the operator is ready."""
     file = cluster.directory / "values.json"
     file.write_text(json.dumps(values))
@@ -61,8 +62,17 @@ def install(cluster: NodeCluster, helm: Helm, values: Mapping[str, Any]) -> None
 
 
 @contextmanager
-def installed(cluster: NodeCluster, helm: Helm, values: Mapping[str, Any]) -> Iterator[None]:
-    """The operator stands while the block runs."""
+def installed(cluster: KubeCluster, helm: Helm, values: Mapping[str, Any]) -> Iterator[None]:
+    """The operator stands while the block runs.
+
+    Raises:
+        ClusterFailed: A release of that name is there already: it may be somebody's.
+    """
+    if helm("list", "--namespace", SYSTEM, "--filter", f"^{RELEASE}$", "--short").strip():
+        raise ClusterFailed(
+            f"the release {RELEASE} is installed in the namespace {SYSTEM} already, and is left alone; uninstall it "
+            "first, or take another cluster"
+        )
     install(cluster, helm, values)
     yield
     helm("uninstall", RELEASE, "--namespace", SYSTEM, "--wait")

@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image as Picture
 
-from e2e.cluster.nodes.node_cluster import NodeCluster
+from e2e.cluster.kube_cluster import KubeCluster
 from e2e.platform.kubectl import Kubectl
 from internvl_engines.nano import pictures, questions
 
@@ -55,7 +55,7 @@ print(json.dumps({"sent": sent, "faults": faults, "said": [sorted(answers) for a
 class Story:
     """What a user does and sees in one namespace."""
 
-    cluster: NodeCluster
+    cluster: KubeCluster
     kubectl: Kubectl
     namespace: str
 

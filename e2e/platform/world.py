@@ -16,7 +16,7 @@ from e2e.images.layout import Image
 from e2e.platform.chart import SYSTEM
 from e2e.platform.installation import Helm, chart_values, install, installed
 from e2e.platform.kubectl import Kubectl
-from e2e.platform.namespace import make_namespace
+from e2e.platform.namespace import ClientImage, make_namespace
 from e2e.platform.story import Story
 from e2e.setup.cache import Cache
 
@@ -160,7 +160,7 @@ def standing_world() -> Iterator[World]:
         cluster.install_kuberay()
         kubectl, helm = Kubectl(cluster.kubeconfig()), Helm(cluster.kubeconfig(), cache)
         with installed(cluster, helm, chart_values(operator, runtime)):
-            make_namespace(cluster, NAMESPACE, client=operator)
+            make_namespace(cluster, NAMESPACE, client=ClientImage.of(operator))
             story = Story(cluster, kubectl, NAMESPACE)
             world = World(cluster, kubectl, helm, story, operator, runtime)
             world.wait("the client runs", world.has_client)

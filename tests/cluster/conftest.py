@@ -1,24 +1,54 @@
-"""One cluster with nodes for all tests of this folder: with KubeRay, and with our images on every node."""
+"""One cluster with nodes for all tests of this folder: with KubeRay, and with our images on every node.
 
-from collections.abc import Callable, Iterator
+Or a cluster that is there already (`make e2e KUBECONFIG=file VALUES=file`), where only what a user does is tested.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from e2e.cluster.kube_cluster import KubeCluster
+from e2e.cluster.named_cluster import NamedCluster
 from e2e.cluster.nodes import guardian
 from e2e.cluster.nodes.node_cluster import NodeCluster
 from e2e.images.build import OPERATOR, RUNTIME, ensure_image
 from e2e.images.layout import Image
+from e2e.platform.chart import image_of_the_operator
 from e2e.platform.installation import Helm, chart_values, installed
 from e2e.platform.kubectl import Kubectl
-from e2e.platform.namespace import make_namespace, remove_namespace
+from e2e.platform.namespace import ClientImage, make_namespace, remove_namespace
 from e2e.platform.story import Story
 from e2e.setup.cache import Cache
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How to name a cluster that is there already."""
+    parser.addoption(
+        "--kubeconfig", type=Path, help="of a cluster with KubeRay; tests of our own nodes are skipped"
+    )
+    parser.addoption("--chart-values", type=Path, help="the chart's values for it: images and pools")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Only one cluster fits on a host: tests that start and kill their own come before the one that all others share."""
     items.sort(key=lambda item: "cluster" in getattr(item, "fixturenames", ()))
+
+
+@pytest.fixture(scope="session")
+def existing(request: pytest.FixtureRequest) -> Path | None:
+    """The kubeconfig of the cluster that was named, if one was."""
+    named: Path | None = request.config.getoption("kubeconfig")
+    return named
+
+
+@pytest.fixture(scope="session")
+def own_nodes(existing: Path | None) -> None:
+    """For tests of the nodes themselves."""
+    if existing is not None:
+        pytest.skip("the nodes of a cluster that is there already are its owner's")
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +63,7 @@ def runtime_image() -> Image:
 
 
 @pytest.fixture(scope="session")
-def cluster(python_image: Image, runtime_image: Image) -> Iterator[NodeCluster]:
+def node_cluster(own_nodes: None, python_image: Image, runtime_image: Image) -> Iterator[NodeCluster]:
     with NodeCluster(images=[python_image, runtime_image]) as cluster:
         cluster.install_kuberay()
         yield cluster
@@ -41,12 +71,40 @@ def cluster(python_image: Image, runtime_image: Image) -> Iterator[NodeCluster]:
 
 
 @pytest.fixture(scope="session")
-def kubectl(cluster: NodeCluster) -> Kubectl:
+def cluster(request: pytest.FixtureRequest, existing: Path | None) -> Iterator[KubeCluster]:
+    if existing is None:
+        yield request.getfixturevalue("node_cluster")
+        return
+    with NamedCluster(existing) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def values(request: pytest.FixtureRequest, existing: Path | None) -> Mapping[str, Any]:
+    """The chart's."""
+    if existing is None:
+        return chart_values(request.getfixturevalue("python_image"), request.getfixturevalue("runtime_image"))
+    file: Path | None = request.config.getoption("chart_values")
+    if file is None:
+        pytest.exit("a cluster was named, but not the chart's values for it (VALUES=file): images and pools")
+    found: dict[str, Any] = yaml.safe_load(file.read_text())
+    return found
+
+
+@pytest.fixture(scope="session")
+def client_image(request: pytest.FixtureRequest, existing: Path | None) -> ClientImage:
+    if existing is None:
+        return ClientImage.of(request.getfixturevalue("python_image"))
+    return ClientImage(image_of_the_operator(request.config.getoption("chart_values")), "IfNotPresent")
+
+
+@pytest.fixture(scope="session")
+def kubectl(cluster: KubeCluster) -> Kubectl:
     return Kubectl(cluster.kubeconfig())
 
 
 @pytest.fixture
-def namespace(cluster: NodeCluster, request: pytest.FixtureRequest) -> Iterator[str]:
+def namespace(cluster: KubeCluster, request: pytest.FixtureRequest) -> Iterator[str]:
     """A namespace of the test's own, gone after it."""
     name = request.node.originalname.replace("_", "-").removeprefix("test-")[:50].strip("-")
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
@@ -55,7 +113,7 @@ def namespace(cluster: NodeCluster, request: pytest.FixtureRequest) -> Iterator[
 
 
 @pytest.fixture
-def run_pod(cluster: NodeCluster, namespace: str, python_image: Image) -> Callable[..., None]:
+def run_pod(cluster: KubeCluster, namespace: str, python_image: Image) -> Callable[..., None]:
     """Applies a pod of one container and does not wait for it."""
 
     def run(name: str, *command: str, pool: str, gpus: int = 0, image: Image = python_image) -> None:
@@ -80,32 +138,27 @@ def run_pod(cluster: NodeCluster, namespace: str, python_image: Image) -> Callab
 
 
 @pytest.fixture
-def get(cluster: NodeCluster) -> Callable[[str], dict[str, Any]]:
+def get(cluster: KubeCluster) -> Callable[[str], dict[str, Any]]:
     """The object at a path of the API; an empty one when it is not there."""
-
-    def read(path: str) -> dict[str, Any]:
-        answer = cluster.client.request("GET", path)
-        return answer.document if answer.status == 200 else {}
-
-    return read
+    return cluster.get
 
 
 @pytest.fixture(scope="session")
-def helm(cluster: NodeCluster) -> Helm:
+def helm(cluster: KubeCluster) -> Helm:
     return Helm(cluster.kubeconfig(), Cache.from_environment())
 
 
 @pytest.fixture(scope="session")
-def operator(cluster: NodeCluster, helm: Helm, python_image: Image, runtime_image: Image) -> Iterator[None]:
+def operator(cluster: KubeCluster, helm: Helm, values: Mapping[str, Any]) -> Iterator[None]:
     """The chart, installed as its README says."""
-    with installed(cluster, helm, chart_values(python_image, runtime_image)):
+    with installed(cluster, helm, values):
         yield
 
 
 @pytest.fixture
 def story(
-    cluster: NodeCluster, kubectl: Kubectl, namespace: str, operator: None, python_image: Image
+    cluster: KubeCluster, kubectl: Kubectl, namespace: str, operator: None, client_image: ClientImage
 ) -> Story:
     """A team's namespace, and a pod in it to ask from."""
-    make_namespace(cluster, namespace, client=python_image)
+    make_namespace(cluster, namespace, client=client_image)
     return Story(cluster, kubectl, namespace)

@@ -2,14 +2,13 @@
 
 import pytest
 
-from e2e.cluster.nodes.node_cluster import NodeCluster
 from e2e.platform.chart import RELEASE, SYSTEM
 from e2e.platform.installation import Helm
 
 pytestmark = pytest.mark.timeout(600)
 
 
-def test_helm_test_finds_the_installation_whole(cluster: NodeCluster, helm: Helm, operator: None) -> None:
+def test_helm_test_finds_the_installation_whole(helm: Helm, operator: None) -> None:
     said = helm("test", RELEASE, "--namespace", SYSTEM, "--logs", "--timeout", "120s")
     assert "Phase:          Succeeded" in said
     assert "ok: the kind is served, the Lease is held, KubeRay's kind takes our clusters" in said

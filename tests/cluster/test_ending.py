@@ -26,6 +26,9 @@ with NodeCluster(plan_nodes({"cpu": 0})) as cluster:
 """
 
 
+pytestmark = pytest.mark.usefixtures("own_nodes")
+
+
 @pytest.fixture
 def held() -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-c", HOLD_A_NODE]

@@ -5,10 +5,14 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import pytest
+
 from e2e.cluster.nodes.node_cluster import NodeCluster
 from e2e.images.build import ROOT, RUNTIME, ensure_image
 from e2e.images.layout import Image
 from e2e.setup.cache import Cache
+
+pytestmark = pytest.mark.usefixtures("own_nodes")
 
 
 def copy_inputs(root: Path) -> None:

@@ -3,11 +3,11 @@
 import base64
 import random
 import time
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
-from e2e.platform.namespace import make_namespace, remove_namespace
+from e2e.platform.namespace import ClientImage, make_namespace, remove_namespace
 from e2e.platform.story import SEVEN_LINES, Story
 
 pytestmark = pytest.mark.timeout(900)
@@ -26,10 +26,10 @@ DASHBOARD = (
 
 
 @pytest.fixture
-def neighbour(story: Story, python_image: Any) -> Any:
+def neighbour(story: Story, client_image: ClientImage) -> Iterator[Story]:
     """Another team's namespace on the same cluster."""
     name = f"{story.namespace[:40]}-b"
-    make_namespace(story.cluster, name, client=python_image)
+    make_namespace(story.cluster, name, client=client_image)
     yield Story(story.cluster, story.kubectl, name)
     remove_namespace(story.cluster, name)
 

@@ -1,8 +1,12 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from e2e.cluster.errors import ClusterFailed
 from e2e.cluster.nodes.node_cluster import NodeCluster
+
+pytestmark = pytest.mark.usefixtures("own_nodes")
 
 Get = Callable[[str], dict[str, Any]]
 SERVE = ("python", "-m", "http.server", "8000")

@@ -12,6 +12,8 @@ import pytest
 from e2e.cluster.nodes.node_cluster import NodeCluster
 from e2e.images.layout import Image
 
+pytestmark = pytest.mark.usefixtures("own_nodes")
+
 Get = Callable[[str], dict[str, Any]]
 APPLICATIONS = "/api/serve/applications/"
 

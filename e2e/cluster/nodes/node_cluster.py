@@ -5,14 +5,12 @@ Everything goes at the end of the block, and also when this process is killed.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -23,7 +21,8 @@ from e2e.cluster.api_client import ApiClient
 from e2e.cluster.binaries import ensure_binaries
 from e2e.cluster.control_plane import ADMIN, ADMIN_GROUPS, ControlPlane
 from e2e.cluster.errors import ClusterFailed, StartFailed
-from e2e.cluster.nodes import addons, configuration, guardian, init, objects
+from e2e.cluster.kube_cluster import KubeCluster
+from e2e.cluster.nodes import addons, configuration, guardian, init
 from e2e.cluster.nodes.configuration import CGROUP, DISK_MOUNTS, VOLUMES, NodeFolder
 from e2e.cluster.nodes.kernel import Host, require_capable_host
 from e2e.cluster.nodes.plan import BRIDGE_ADDRESS, DEFAULT_NODES, GPU, NodePlan
@@ -34,9 +33,6 @@ from e2e.images.store import ImageStore, import_image
 from e2e.setup import progress
 from e2e.setup.cache import Cache
 
-_READY_WITHIN_S = 120.0
-# A question is a connection of its own, with its handshake: more of them would be felt on two cores.
-_POLL_S = 0.2
 _TAIL_LINES = 15
 _UNSHARE = (
     "--mount",
@@ -51,8 +47,10 @@ _UNSHARE = (
 )
 
 
-class NodeCluster:
+class NodeCluster(KubeCluster):
     """One cluster with nodes; a host has room for one."""
+
+    sees_our_files = True
 
     def __init__(
         self,
@@ -78,6 +76,7 @@ class NodeCluster:
         self._known_blobs: dict[str, set[str]] = {}
         self.directory = self._cache.path("clusters", str(os.getpid()))
         """Everything about this cluster lies here, and goes with it."""
+        self.failures = self._cache.path("logs", "cluster-failure")
 
     def __enter__(self) -> Self:
         self.start()
@@ -163,11 +162,6 @@ class NodeCluster:
         """Where a daemon of a node writes: `containerd`, `kubelet`, `kube-proxy`, or `init`."""
         return self.logs / f"{node}-{daemon}.log"
 
-    def apply(self, *manifests: Mapping[str, Any]) -> None:
-        """Apply objects server-side, in this order."""
-        for manifest in manifests:
-            objects.apply(self.client, manifest)
-
     def install_kuberay(self) -> None:
         """Run KubeRay's operator as a pod; returns when it is ready."""
         folder = ensure_kuberay(self._cache)
@@ -182,7 +176,7 @@ class NodeCluster:
             )
             self.wait_for(
                 "KubeRay's operator is ready",
-                lambda: self._get(deployment).get("status", {}).get("readyReplicas", 0) == 1,
+                lambda: self.get(deployment).get("status", {}).get("readyReplicas", 0) == 1,
             )
 
     def load_image(self, image: Image) -> None:
@@ -218,60 +212,12 @@ class NodeCluster:
 
     def is_ready(self, name: str) -> bool:
         """What the API server says of a node."""
-        return _condition(self._get(f"/api/v1/nodes/{name}"), "Ready").get("status") == "True"
-
-    def wait_for(
-        self, what: str, is_reached: Callable[[], bool], *, within_s: float = _READY_WITHIN_S
-    ) -> None:
-        """Poll until a condition holds.
-
-        Raises:
-            StartFailed: It did not hold within that time; the text says where the logs are kept.
-        """
-        deadline = time.monotonic() + within_s
-        while not self._holds(is_reached):
-            if time.monotonic() > deadline:
-                kept = self._cache.path("logs", "cluster-failure")
-                with contextlib.suppress(OSError):  # the server that is to be asked may be what failed
-                    self.dump(kept)
-                raise StartFailed(f"not within {within_s:.0f} s: {what}. Objects, events and logs: {kept}")
-            time.sleep(_POLL_S)
+        return _condition(self.get(f"/api/v1/nodes/{name}"), "Ready").get("status") == "True"
 
     def dump(self, folder: Path) -> None:
-        """Write what one looks at after a failure: objects, events, the logs of pods and of all parts."""
-        shutil.rmtree(folder, ignore_errors=True)
+        """The logs of all parts too."""
+        super().dump(folder)
         shutil.copytree(self.logs, folder / "logs")
-        for resource in ("nodes", "pods", "services", "events"):
-            (folder / f"{resource}.json").write_text(
-                json.dumps(self._get(f"/api/v1/{resource}").get("items", []), indent=1)
-            )
-        for pod in self._get("/api/v1/pods").get("items", []):
-            self._dump_pod_logs(pod, folder / "pods")
-
-    def _dump_pod_logs(self, pod: Mapping[str, Any], folder: Path) -> None:
-        namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
-        folder.mkdir(exist_ok=True)
-        for container in [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]:
-            path = (
-                f"/api/v1/namespaces/{namespace}/pods/{name}/log?tailLines=2000&container={container['name']}"
-            )
-            try:
-                text = self.client.request("GET", path).text
-            except OSError as error:
-                text = repr(error)
-            (folder / f"{namespace}-{name}-{container['name']}.log").write_text(text)
-
-    @staticmethod
-    def _holds(is_reached: Callable[[], bool]) -> bool:
-        try:
-            return is_reached()
-        except OSError:  # the API server or a kubelet is not there at this moment
-            return False
-
-    def _get(self, path: str) -> dict[str, Any]:
-        """The object at a path; an empty one when it is not there."""
-        answer = self.client.request("GET", path)
-        return answer.document if answer.status == 200 else {}
 
     def node(self, name: str) -> NodePlan:
         """The plan of a node."""
@@ -423,7 +369,7 @@ class NodeCluster:
             raise StartFailed(f"node {node.name} cannot advertise GPUs: {answer.text.strip()}")
 
     def _heartbeat(self, node: NodePlan) -> Any:
-        return _condition(self._get(f"/api/v1/nodes/{node.name}"), "Ready").get("lastHeartbeatTime")
+        return _condition(self.get(f"/api/v1/nodes/{node.name}"), "Ready").get("lastHeartbeatTime")
 
     def _load_image_to(self, node: NodePlan, image: Image) -> None:
         known = self._known_blobs[node.name]

@@ -1,7 +1,8 @@
 import pytest
 
-from e2e.cluster.nodes import addons, objects
-from e2e.cluster.nodes.objects import path_of
+from e2e.cluster import objects
+from e2e.cluster.nodes import addons
+from e2e.cluster.objects import path_of
 
 
 @pytest.mark.parametrize(
