@@ -19,7 +19,7 @@ What Serve does with it (Ray 2.60, seen on a real cluster):
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 from ray import serve
@@ -139,7 +139,12 @@ class GatewayReplica:
 
         await self._gateway.reconfigure(parse_config(GatewayConfig, user_config))
         if not self._stands_in:  # then it has no pod of its own to speak for
-            self._readiness = self._readiness or _serve_readiness(lambda: self._gateway.is_ready)
+            self._readiness = self._readiness or _serve_readiness(self._is_ready)
+
+    async def _is_ready(self) -> bool:
+        from internvl_runtimes.deployments.readiness import is_proxy_healthy
+
+        return self._gateway.is_ready and await is_proxy_healthy("127.0.0.1", pods.HTTP_PORT)
 
     def __serve_build_asgi_app__(self) -> Any:  # Serve's name
         """The HTTP side; Serve calls this once after the constructor."""
@@ -180,7 +185,7 @@ def _report(record: Callable[[], None]) -> asyncio.Task[None]:
     return asyncio.get_running_loop().create_task(forever())
 
 
-def _serve_readiness(is_ready: Callable[[], bool]) -> asyncio.Task[None] | None:
+def _serve_readiness(is_ready: Callable[[], Awaitable[bool]]) -> asyncio.Task[None] | None:
     """In a pod of the operator's: tell the kubelet whether this replica takes requests."""
     from internvl_runtimes.deployments.readiness import ReadinessServer
 
@@ -191,8 +196,8 @@ def _serve_readiness(is_ready: Callable[[], bool]) -> asyncio.Task[None] | None:
     return asyncio.get_running_loop().create_task(server.run())
 
 
-def _passes(check_health: Callable[[], None]) -> Callable[[], bool]:
-    def passes() -> bool:
+def _passes(check_health: Callable[[], None]) -> Callable[[], Awaitable[bool]]:
+    async def passes() -> bool:
         try:
             check_health()
         except Exception:  # what Serve takes for ill, whatever it is

@@ -22,9 +22,9 @@ from internvl_operator.cluster.tokens import Tokens
 from internvl_operator.plan.backend import RayHome
 from internvl_operator.plan.decision import ProbeRequest
 from internvl_operator.plan.observation import ProbeSeen, RaySeen, RayUnavailable, WriteSeen
-from internvl_operator.render.groups import HTTP_PORT
 from internvl_operator.render.serve_schema import HttpOptions, ServeApplication
 from internvl_operator.settings import Settings
+from internvl_runtimes.contract import pods
 
 log = logging.getLogger(__name__)
 
@@ -206,7 +206,7 @@ class Fleet:
 
 _OWN_CLUSTER: dict[str, Any] = {
     "proxy_location": "EveryNode",
-    "http_options": {"host": "0.0.0.0", "port": HTTP_PORT},  # noqa: S104 - inside pods, behind a Service
+    "http_options": {"host": "0.0.0.0", "port": pods.HTTP_PORT},  # noqa: S104 - inside pods, behind a Service
 }
 """How Serve is started in a cluster of the service's own."""
 

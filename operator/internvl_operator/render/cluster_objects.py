@@ -12,7 +12,7 @@ from internvl_operator.api import labels, names
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.names import Role
 from internvl_operator.api.pods import PodSettings, RedisSettings
-from internvl_operator.render.groups import HTTP_PORT, METRICS_PORT, pod_labels, render_head
+from internvl_operator.render.groups import METRICS_PORT, pod_labels, render_head
 from internvl_operator.render.serve_schema import encode_json
 from internvl_runtimes.contract import pods
 
@@ -102,7 +102,7 @@ def render_front(owner: Owner, *, optional_kinds: Sequence[str] | None = None) -
         "metadata": metadata,
         "spec": {
             "selector": _selector(owner.key, Role.GATEWAY),
-            "ports": [{"name": "http", "port": FRONT_PORT, "targetPort": HTTP_PORT, "protocol": "TCP"}],
+            "ports": [{"name": "http", "port": FRONT_PORT, "targetPort": pods.HTTP_PORT, "protocol": "TCP"}],
         },
     }
 
@@ -161,7 +161,7 @@ def render_gateway_policy(owner: Owner) -> Manifest:
         "spec": {
             "podSelector": {"matchLabels": _selector(owner.key, Role.GATEWAY)},
             "policyTypes": ["Ingress"],
-            "ingress": [{"ports": [_port(HTTP_PORT)]}],
+            "ingress": [{"ports": [_port(pods.HTTP_PORT)]}],
         },
     }
 

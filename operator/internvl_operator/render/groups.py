@@ -22,8 +22,6 @@ from internvl_operator.render.serve_config import Site, Slot
 from internvl_operator.render.serve_schema import encode_json
 from internvl_runtimes.contract import pods
 
-HTTP_PORT = 8000
-"""Serve's HTTP proxy in each pod."""
 METRICS_PORT = 8080
 """Of Ray's exporter in each pod; KubeRay's choice, which it calls `metrics`."""
 METRICS_PATH = "/metrics"
@@ -256,7 +254,7 @@ def _worker_pod(key: ServiceKey, shape: PodShape) -> dict[str, Any]:
         container["volumeMounts"] = [*container["volumeMounts"], mount]
     container["ports"] = [{"name": "ready", "containerPort": pods.READY_PORT}]
     if shape.role is Role.GATEWAY:
-        container["ports"].append({"name": "http", "containerPort": HTTP_PORT})
+        container["ports"].append({"name": "http", "containerPort": pods.HTTP_PORT})
     container["readinessProbe"] = {
         "httpGet": {"path": pods.READY_PATH, "port": "ready"},
         "periodSeconds": 2,

@@ -29,6 +29,8 @@ ENVIRONMENT = {
 }
 """Variables of every Ray process in a pod."""
 
+HTTP_PORT = 8000
+"""Serve's HTTP proxy in each pod."""
 READY_PORT = 8001
 READY_PATH = "/readyz"
 READY_PORT_VARIABLE = "INTERNVL_READY_PORT"

@@ -1,23 +1,25 @@
 """The readiness of a pod, answered by the replica in that very pod.
 
-Serve's proxy would not do for a gateway: it answers from any pod's. A pod without a replica has nobody on this port,
+Serve's proxy would not do for a gateway: it answers from any pod's. But it must be there too: clients call it. A pod without a replica has nobody on this port,
 and is not ready by that: so a disruption budget counts models that are loaded, not pods that run. A gateway says
 nothing about the other sides: their loss must not take the pods away that tell clients about it. Called by `app`.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 _HEADER_LIMIT = 8192
 _REQUEST_WITHIN_S = 2.0
 _BIND_AGAIN_S = 0.5
+_PROXY_WITHIN_S = 1.0
+_ASK_PROXY = b"GET /-/healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
 class ReadinessServer:
     """A server for a kubelet's probe: 200 while `is_ready()`, else 503. Any path, one request a connection."""
 
-    def __init__(self, is_ready: Callable[[], bool], *, host: str, port: int) -> None:
+    def __init__(self, is_ready: Callable[[], Awaitable[bool]], *, host: str, port: int) -> None:
         self._is_ready = is_ready
         self._host = host
         self._port = port
@@ -38,7 +40,20 @@ class ReadinessServer:
             OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError
         ):
             await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), _REQUEST_WITHIN_S)
-            status = "200 OK" if self._is_ready() else "503 Service Unavailable"
+            status = "200 OK" if await self._is_ready() else "503 Service Unavailable"
             writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
             await writer.drain()
         writer.close()
+
+
+async def is_proxy_healthy(host: str, port: int) -> bool:
+    """Whether Serve's HTTP proxy of this pod listens and knows its routes; it speaks for itself here."""
+    try:
+        async with asyncio.timeout(_PROXY_WITHIN_S):
+            reader, writer = await asyncio.open_connection(host, port)
+            with contextlib.closing(writer):
+                writer.write(_ASK_PROXY)
+                words = (await reader.readline()).split()
+    except (OSError, TimeoutError):
+        return False
+    return words[1:2] == [b"200"]

@@ -1,7 +1,9 @@
 import asyncio
 import contextlib
 
-from internvl_runtimes.deployments.readiness import ReadinessServer
+import pytest
+
+from internvl_runtimes.deployments.readiness import ReadinessServer, is_proxy_healthy
 
 
 class Pipe:
@@ -23,9 +25,16 @@ class Pipe:
         self.closed = True
 
 
+def always(value: bool):
+    async def is_ready() -> bool:
+        return value
+
+    return is_ready
+
+
 async def ask(is_ready: bool, request: bytes = b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n") -> Pipe:
     pipe = Pipe(request)
-    await ReadinessServer(lambda: is_ready, host="h", port=1)._answer(pipe.reader, pipe)
+    await ReadinessServer(always(is_ready), host="h", port=1)._answer(pipe.reader, pipe)
     return pipe
 
 
@@ -68,5 +77,29 @@ async def test_a_port_that_is_still_held_is_tried_again(monkeypatch):
     monkeypatch.setattr(asyncio, "start_server", start_server)
     monkeypatch.setattr(asyncio, "sleep", at_once)
     with contextlib.suppress(asyncio.CancelledError):
-        await ReadinessServer(lambda: True, host="h", port=1).run()
+        await ReadinessServer(always(True), host="h", port=1).run()
     assert len(tries) == 3
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_healthy"),
+    [
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\nsuccess", True),
+        (b"HTTP/1.1 503 Service Unavailable\r\n\r\nRoute table is not populated yet.", False),
+        (b"", False),
+        (ConnectionRefusedError(111, "refused"), False),
+    ],
+)
+async def test_a_gateway_is_ready_only_with_the_proxy_that_clients_call(monkeypatch, answer, is_healthy):
+    asked = []
+
+    async def open_connection(host, port):
+        asked.append((host, port))
+        if isinstance(answer, Exception):
+            raise answer
+        pipe = Pipe(answer)
+        return pipe.reader, pipe
+
+    monkeypatch.setattr(asyncio, "open_connection", open_connection)
+    assert await is_proxy_healthy("here", 8000) is is_healthy
+    assert asked == [("here", 8000)]
