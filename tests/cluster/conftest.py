@@ -14,6 +14,7 @@ from e2e.cluster.kube_cluster import KubeCluster
 from e2e.cluster.named_cluster import NamedCluster
 from e2e.cluster.nodes import guardian
 from e2e.cluster.nodes.node_cluster import NodeCluster
+from e2e.cluster.nodes.programs import KUBERAYS
 from e2e.images.build import OPERATOR, RUNTIME, ensure_image
 from e2e.images.layout import Image
 from e2e.platform.chart import image_of_the_operator
@@ -29,6 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--kubeconfig", type=Path, help="of a cluster with KubeRay; tests of our own nodes are skipped"
     )
+    parser.addoption("--kuberay", choices=list(KUBERAYS), default="kuberay", help="of our own cluster")
     parser.addoption("--chart-values", type=Path, help="the chart's values for it: images and pools")
 
 
@@ -63,9 +65,11 @@ def runtime_image() -> Image:
 
 
 @pytest.fixture(scope="session")
-def node_cluster(own_nodes: None, python_image: Image, runtime_image: Image) -> Iterator[NodeCluster]:
+def node_cluster(
+    own_nodes: None, request: pytest.FixtureRequest, python_image: Image, runtime_image: Image
+) -> Iterator[NodeCluster]:
     with NodeCluster(images=[python_image, runtime_image]) as cluster:
-        cluster.install_kuberay()
+        cluster.install_kuberay(request.config.getoption("kuberay"))
         yield cluster
     assert guardian.leftovers(cluster.record) == []
 

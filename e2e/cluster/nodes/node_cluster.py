@@ -162,9 +162,9 @@ class NodeCluster(KubeCluster):
         """Where a daemon of a node writes: `containerd`, `kubelet`, `kube-proxy`, or `init`."""
         return self.logs / f"{node}-{daemon}.log"
 
-    def install_kuberay(self) -> None:
-        """Run KubeRay's operator as a pod; returns when it is ready."""
-        folder = ensure_kuberay(self._cache)
+    def install_kuberay(self, name: str = "kuberay") -> None:
+        """Run KubeRay's operator as a pod, one of `programs.KUBERAYS`; returns when it is ready."""
+        folder = ensure_kuberay(self._cache, name)
         image = ensure_program_image(folder / "ray-operator", cache=self._cache)
         with progress.step("loading KubeRay's image"):
             self.load_image(image)

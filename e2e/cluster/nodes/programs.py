@@ -21,12 +21,17 @@ NODE_KUBERNETES = GoGroup(
 )
 COREDNS = GoGroup("coredns", requirement="github.com/coredns/coredns", packages={"coredns": "."})
 PAUSE = GoGroup("pause", requirement="", packages={"pause": "."})
-KUBERAY = GoGroup(
-    "kuberay",
-    requirement="github.com/ray-project/kuberay/ray-operator",
-    packages={"ray-operator": "github.com/ray-project/kuberay/ray-operator"},
-    kept={"crds": "config/crd/bases", "role.yaml": "config/rbac/role.yaml"},
-)
+_KUBERAY = "github.com/ray-project/kuberay/ray-operator"
+KUBERAYS = {
+    name: GoGroup(
+        name,
+        requirement=_KUBERAY,
+        packages={"ray-operator": _KUBERAY},
+        kept={"crds": "config/crd/bases", "role.yaml": "config/rbac/role.yaml"},
+    )
+    for name in ("kuberay", "kuberay-1.5")
+}
+"""The one that all tests run with, and others for a short run: `make e2e ARGS="--kuberay kuberay-1.5 -k quickstart"`."""
 HELM = GoGroup("helm", requirement="helm.sh/helm/v4", packages={"helm": "helm.sh/helm/v4/cmd/helm"})
 
 DEBIAN_PACKAGES = {
@@ -74,9 +79,9 @@ def ensure_node_programs(cache: Cache) -> NodePrograms:
     return programs
 
 
-def ensure_kuberay(cache: Cache) -> Path:
-    """Return the folder with `ray-operator`, its `crds` and its `role.yaml`."""
-    return ensure_group(KUBERAY, cache=cache, build=GoBuild(cache))
+def ensure_kuberay(cache: Cache, name: str = "kuberay") -> Path:
+    """Return the folder with `ray-operator`, its `crds` and its `role.yaml`; `name` is one of `KUBERAYS`."""
+    return ensure_group(KUBERAYS[name], cache=cache, build=GoBuild(cache))
 
 
 def ensure_helm(cache: Cache) -> Path:

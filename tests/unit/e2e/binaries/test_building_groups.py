@@ -7,7 +7,7 @@ import pytest
 
 from e2e.cluster import binaries
 from e2e.cluster.binaries import ETCD, KUBERNETES, BinaryMissing, GoGroup
-from e2e.cluster.nodes.programs import COREDNS, HELM, KUBERAY, NODE_KUBERNETES, PAUSE
+from e2e.cluster.nodes.programs import COREDNS, HELM, KUBERAYS, NODE_KUBERNETES, PAUSE
 from e2e.setup.cache import Cache
 
 
@@ -71,7 +71,7 @@ def test_nodes_are_of_the_version_of_their_control_plane() -> None:
 
 
 @pytest.mark.parametrize(
-    "group", [ETCD, KUBERNETES, NODE_KUBERNETES, COREDNS, KUBERAY, HELM], ids=lambda group: group.name
+    "group", [ETCD, KUBERNETES, NODE_KUBERNETES, COREDNS, *KUBERAYS.values(), HELM], ids=lambda group: group.name
 )
 def test_the_sums_of_every_group_are_committed(group: GoGroup) -> None:
     sums = (group.folder / "go.sum").read_text()
