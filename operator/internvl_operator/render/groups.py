@@ -28,8 +28,9 @@ METRICS_PATH = "/metrics"
 SURGE_PERCENT = 100
 GRACE_S = pods.DRAIN_S + 15
 """Seconds that a pod has to end: the drain of its node, and Ray's own end."""
-LOST_NODE_S = 30
-"""Seconds after which pods leave a node that does not answer, counted from when Kubernetes says so."""
+LOST_NODE_S = 5
+"""Seconds after which pods leave a node that does not answer, counted from when Kubernetes says so: after some 50 s.
+Ray has given up its raylets there by then."""
 _LOST_NODE = [
     {
         "key": f"node.kubernetes.io/{taint}",

@@ -84,8 +84,8 @@ def test_a_role_pod_has_its_pool_and_gpu(podless):
     pool, *of_lost_nodes = pod["tolerations"]
     assert pool == {"key": "gpu", "operator": "Exists"}
     assert {(one["key"].rpartition("/")[2], one["tolerationSeconds"]) for one in of_lost_nodes} == {
-        ("not-ready", 30),
-        ("unreachable", 30),
+        ("not-ready", 5),
+        ("unreachable", 5),
     }
     assert pod["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 1
     assert pod["automountServiceAccountToken"] is False
