@@ -12,6 +12,7 @@ from e2e.platform.world import World
 
 TWO_GATEWAYS = {"gateway": {"replicas": 2}}
 CUT_S = 20.0
+AWAY_S = 3.0
 
 
 def _kill_vision(world: World) -> None:
@@ -74,17 +75,6 @@ def _cut_pools(world: World) -> None:
         time.sleep(CUT_S)
 
 
-def _restart_api_server(world: World) -> None:
-    world.cluster.plane.restart_api_server()
-
-
-def _kill_etcd(world: World) -> None:
-    world.cluster.plane.kill_component(Component.ETCD)
-    time.sleep(3)
-    world.cluster.plane.start_component(Component.ETCD)
-    world.wait("the API server answers", lambda: bool(world.story.service()), within_s=60)
-
-
 CASES: tuple[Case, ...] = (
     Case(
         name="vision-replica-killed",
@@ -112,13 +102,13 @@ CASES: tuple[Case, ...] = (
         name="vision-pod-deleted",
         title="kubectl delete pod, the only vision pod",
         act=lambda world: world.delete_pod("vision"),
-        heals_within_s=60,
+        heals_within_s=90,  # with the whole drain time of the old pod
     ),
     Case(
         name="language-pod-deleted",
         title="kubectl delete pod, the only language pod",
         act=lambda world: world.delete_pod("language"),
-        heals_within_s=60,
+        heals_within_s=90,  # with the whole drain time of the old pod
         may_break_streams=True,
     ),
     Case(
@@ -182,14 +172,14 @@ CASES: tuple[Case, ...] = (
     ),
     Case(
         name="api-server-restarted",
-        title="restart of the API server at rest",
-        act=_restart_api_server,
+        title=f"kill -9 of the API server, started again after {AWAY_S:.0f} s",
+        act=lambda world: world.kill_and_start(Component.API_SERVER, away_s=AWAY_S),
         heals_within_s=30,
     ),
     Case(
         name="etcd-killed",
-        title="kill -9 of etcd, started again after 3 s",
-        act=_kill_etcd,
+        title=f"kill -9 of etcd, started again after {AWAY_S:.0f} s",
+        act=lambda world: world.kill_and_start(Component.ETCD, away_s=AWAY_S),
         heals_within_s=30,
     ),
     *rollouts.CASES,

@@ -44,12 +44,6 @@ def _runs(pod: dict[str, object]) -> bool:
     return isinstance(status, dict) and status.get("phase") == "Running"
 
 
-def _restart_etcd(world: World) -> None:
-    world.cluster.plane.kill_component(Component.ETCD)
-    world.cluster.plane.start_component(Component.ETCD)
-    world.wait("the API server answers", lambda: bool(world.story.service()), within_s=60)
-
-
 def _image_missing(world: World) -> None:
     _fails_then_heals(world, {"vision": {"image": "internvl.example/nothing:1"}}, ("ImageUnavailable",))
 
@@ -98,8 +92,12 @@ def _vision_memory(memory: str) -> dict[str, dict[str, str]]:
 _RESTARTS: dict[str, tuple[str, Callable[[World], None], str]] = {
     "operator": ("our operator (both pods)", lambda world: world.restart_operator(), "1710Mi"),
     "kuberay": ("KubeRay", lambda world: world.restart_kuberay(), "1720Mi"),
-    "api-server": ("the API server", lambda world: world.cluster.plane.restart_api_server(), "1730Mi"),
-    "etcd": ("etcd (kill -9)", _restart_etcd, "1740Mi"),
+    "api-server": (
+        "the API server (kill -9)",
+        lambda world: world.kill_and_start(Component.API_SERVER),
+        "1730Mi",
+    ),
+    "etcd": ("etcd (kill -9)", lambda world: world.kill_and_start(Component.ETCD), "1740Mi"),
 }
 
 CASES: tuple[Case, ...] = (

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from e2e.cluster.control_plane import Component
 from e2e.cluster.nodes.addons import KUBERAY_NAMESPACE
 from e2e.cluster.nodes.node_cluster import NodeCluster
 from e2e.cluster.nodes.plan import NodePlan
@@ -140,6 +141,17 @@ class World:
         grace = () if grace_s is None else (f"--grace-period={grace_s}", "--force")
         name = self.pods(role)[0]["metadata"]["name"]
         self.kubectl("-n", NAMESPACE, "delete", "pod", name, "--wait=false", *grace)
+
+    def kill_and_start(self, component: Component, *, away_s: float = 0.0) -> None:
+        """SIGKILL to a part of the control plane; returns when it serves again.
+
+        Not a kind end: then the only API server takes itself off its own Service, and pods find it again only when the
+        nodes' proxies have, up to a minute later. Where there are three of them, the others stay.
+        """
+        self.cluster.plane.kill_component(component)
+        time.sleep(away_s)
+        self.cluster.plane.start_component(component)
+        self.wait("the API server answers", lambda: bool(self.story.service()), within_s=60)
 
     def restart_operator(self) -> None:
         """Both of our operator's pods at once, without a goodbye."""

@@ -18,8 +18,7 @@ from aiohttp import web
 from internvl_operator.api import names
 from internvl_operator.api.names import Role
 from internvl_operator.cluster.ray import APPLICATIONS_PATH
-from internvl_operator.render.groups import HTTP_PORT
-from internvl_runtimes.contract import routes
+from internvl_runtimes.contract import pods, routes
 
 REVISION = "sha256:" + "ab" * 32
 COUNTS_PATH = "/played/counts"
@@ -65,7 +64,7 @@ class Dashboard:
             {
                 "controller_info": {"node_id": "head"} if self.applications else None,
                 "proxy_location": "EveryNode",
-                "http_options": {"host": "0.0.0.0", "port": HTTP_PORT},
+                "http_options": {"host": "0.0.0.0", "port": pods.HTTP_PORT},
                 "proxies": {"head": {"status": "HEALTHY"}} if self.applications else {},
                 "applications": self.applications,
             }
