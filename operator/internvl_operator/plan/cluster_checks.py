@@ -162,6 +162,9 @@ def pod_finding(pod: PodSeen, whose: str, role: Role | None = None) -> Finding |
     if not pod.trouble:
         return None
     detail = failures.shorten(pod.detail or pod.trouble)
+    if pod.trouble == "Unschedulable" and "persistentvolumeclaim" in detail.lower():
+        message = f"{whose}: the pod {pod.name} waits for a claim, as spec.model.uri names one: {detail}"
+        return Finding(reason=Reason.MODEL_NOT_FOUND, message=message, role=role)
     if pod.trouble == "Unschedulable":
         message = f"{whose}: no node has room for the pod {pod.name}: {detail}"
         return Finding(reason=Reason.INSUFFICIENT_RESOURCES, message=message, role=role)

@@ -71,7 +71,9 @@ def test_nodes_are_of_the_version_of_their_control_plane() -> None:
 
 
 @pytest.mark.parametrize(
-    "group", [ETCD, KUBERNETES, NODE_KUBERNETES, COREDNS, *KUBERAYS.values(), HELM], ids=lambda group: group.name
+    "group",
+    [ETCD, KUBERNETES, NODE_KUBERNETES, COREDNS, *KUBERAYS.values(), HELM],
+    ids=lambda group: group.name,
 )
 def test_the_sums_of_every_group_are_committed(group: GoGroup) -> None:
     sums = (group.folder / "go.sum").read_text()

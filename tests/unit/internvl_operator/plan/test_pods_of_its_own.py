@@ -147,6 +147,11 @@ def test_a_group_that_somebody_added_stays(ready_in_pods):
     ("trouble", "detail", "reason"),
     [
         ("Unschedulable", "0/3 nodes are available: 3 Insufficient nvidia.com/gpu.", "InsufficientResources"),
+        (
+            "Unschedulable",
+            '0/3 nodes are available: persistentvolumeclaim "models" not found.',
+            "ModelNotFound",
+        ),
         ("ImagePullBackOff", "Back-off pulling image", "ImageUnavailable"),
         ("CrashLoopBackOff", "back-off 40s restarting failed container", "PodFailed"),
     ],
