@@ -285,6 +285,9 @@ def _pod(placement: Placement, secrets: tuple[str, ...]) -> dict[str, Any]:
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": GRACE_S,
+        # Process 1 hears no SIGTERM that it has no handler for: a Ray that is starting, or KubeRay's shell that waits for
+        # the head, would take the whole time of grace to go.
+        "shareProcessNamespace": True,
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": pods.USER_ID,
