@@ -136,6 +136,11 @@ def translate(error: Exception, *, role: str) -> Exception:
         return Overloaded(f"Too many requests wait for {role}.", error.retry_after_s or 1.0)
     if isinstance(error, serve_errors.DeploymentUnavailableError):
         return RoleUnavailable(f"The {role} side cannot be deployed; the service's status says why.")
+    if isinstance(error, serve_errors.ReplicaUnavailableError):
+        return Lost(f"{role}: {type(error).__name__}")
+    if isinstance(error, serve_errors.RayServeException) and isinstance(error.__cause__, ray_errors.RayError):
+        # The language side's router, where the replica died whose response was passed on unresolved.
+        return translate(error.__cause__, role=role)
     if isinstance(error, ray_errors.RayTaskError):
         cause = error.cause
         if isinstance(cause, Exception) and not isinstance(cause, ray_errors.RayTaskError):
