@@ -5,13 +5,14 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from e2e.bench.result import Goal
 from e2e.cluster.errors import ClusterFailed
 from e2e.cluster.nodes.addons import KUBERAY_NAME, KUBERAY_NAMESPACE
 from e2e.faults.case import Outcome
 from e2e.platform.chart import RELEASE, SYSTEM
-from e2e.platform.namespace import ClientImage, make_namespace
+from e2e.platform.namespace import ClientImage, make_namespace, remove_namespace
 from e2e.platform.world import NAME, NAMESPACE, World
 
 KINDS = (
@@ -42,11 +43,13 @@ def run_ending(case: Ending, world: World) -> Outcome:
             case.reach(world, back)
             deleted_at = time.monotonic()
             _delete(world, whole_namespace=case.whole_namespace)
-            world.wait("nothing is left", lambda: not leftovers(world), within_s=case.gone_within_s)
+            is_over = partial(_is_gone if case.whole_namespace else _is_clean, world)
+            world.wait("nothing is left", is_over, within_s=case.gone_within_s)
             gone_s = time.monotonic() - deleted_at
     except (ClusterFailed, AssertionError, OSError) as error:
         trouble, left = str(error), leftovers(world)
     if case.whole_namespace:
+        remove_namespace(world.cluster, NAMESPACE)  # and what of it is outside of it
         make_namespace(world.cluster, NAMESPACE, client=ClientImage.of(world.operator))
         world.wait("the client runs", world.has_client)
     goals = [
@@ -61,6 +64,14 @@ def run_ending(case: Ending, world: World) -> Outcome:
         "trouble": trouble,
     }
     return Outcome(case.name, figures, [goal.as_json() for goal in goals])
+
+
+def _is_gone(world: World) -> bool:
+    return world.cluster.get(f"/api/v1/namespaces/{NAMESPACE}") == {}
+
+
+def _is_clean(world: World) -> bool:
+    return not leftovers(world)
 
 
 def leftovers(world: World) -> list[str]:
