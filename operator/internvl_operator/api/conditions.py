@@ -73,12 +73,13 @@ class Reason(StrEnum):
 
     ROLLING_OUT = (
         "RollingOut",
-        "New pods or a new model start, while the old ones answer.",
+        "New pods, a new model or a second Ray cluster start, while the old ones answer.",
         "Wait; `status.rollout` says how far it is.",
     )
     ROLLOUT_DEADLINE_EXCEEDED = (
         "RolloutDeadlineExceeded",
-        "The new pods or the new model did not start within `spec.rollout.deadline`: they were stopped, the old ones answer.",
+        "The new pods, model or Ray cluster did not start within `spec.rollout.deadline`: they were stopped, the old "
+        "ones answer.",
         "See the message for what was wrong, correct it and edit the spec: that begins anew.",
     )
 

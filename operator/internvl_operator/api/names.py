@@ -22,20 +22,47 @@ DEPLOYMENTS = {
 """The Serve deployment that holds a role's replicas."""
 
 
+class House(StrEnum):
+    """One of the two Ray clusters that a service may have in pods, by the end of its name.
+
+    There is one of them, and during a change of the head both. Both ends are equally long, so that the longest name
+    of a service is the same for both.
+    """
+
+    FIRST = "ray"
+    SECOND = "alt"
+
+    @property
+    def other(self) -> "House":
+        """The house that a service moves to from this one."""
+        return House.SECOND if self is House.FIRST else House.FIRST
+
+
 DASHBOARD_PORT = 8265
 """Of Ray's dashboard on the head."""
 LONGEST_CLUSTER_NAME = 41
 """KubeRay takes 53, but may cut the name of the head's Service, `<cluster>-head-svc`, to 50."""
 
 
-def ray_cluster(key: ServiceKey) -> str:
-    """Name of the service's RayCluster, and of the Secret with its token, as KubeRay wants it."""
-    return f"{key.name}-ray"
+def ray_cluster(key: ServiceKey, house: House = House.FIRST) -> str:
+    """Name of a RayCluster of the service, and of the Secret with its token, as KubeRay wants it."""
+    return f"{key.name}-{house}"
 
 
-def head_address(key: ServiceKey) -> str:
-    """Address of the dashboard of the service's own Ray cluster; KubeRay names the Service."""
-    return f"http://{ray_cluster(key)}-head-svc.{key.namespace}.svc:{DASHBOARD_PORT}"
+def ray_clusters(key: ServiceKey) -> tuple[str, ...]:
+    """Names of all RayClusters that the service may have."""
+    return tuple(ray_cluster(key, house) for house in House)
+
+
+def of_house(key: ServiceKey, part: str, house: House) -> str:
+    """Name of another object that belongs to one Ray cluster of the service, such as a disruption budget."""
+    name = f"{key.name}-{part}"
+    return name if house is House.FIRST else f"{name}-{house}"
+
+
+def head_address(key: ServiceKey, house: House = House.FIRST) -> str:
+    """Address of the dashboard of a Ray cluster of the service's own; KubeRay names the Service."""
+    return f"http://{ray_cluster(key, house)}-head-svc.{key.namespace}.svc:{DASHBOARD_PORT}"
 
 
 def front(key: ServiceKey) -> str:
@@ -46,6 +73,16 @@ def front(key: ServiceKey) -> str:
 def front_url(key: ServiceKey) -> str:
     """Where clients inside the cluster call the service; the port is the scheme's own."""
     return f"http://{front(key)}.{key.namespace}.svc"
+
+
+def next_front(key: ServiceKey, house: House) -> str:
+    """Name of the Kubernetes Service by which a Ray cluster is probed that clients are not sent to yet."""
+    return f"{ray_cluster(key, house)}-next"
+
+
+def next_url(key: ServiceKey, house: House) -> str:
+    """Where that Service answers."""
+    return f"http://{next_front(key, house)}.{key.namespace}.svc"
 
 
 def vision_application(key: ServiceKey) -> str:

@@ -73,7 +73,7 @@ class GcsSettings(Wire):
     redis: Annotated[
         RedisSettings | None,
         Field(
-            description="With it the death of a head fails no request. For services that are made after it is set."
+            description="With it the death of a head fails no request. Services that stand move to another head."
         ),
     ] = None
 

@@ -355,7 +355,7 @@ class GatewaySpec(PodFields):
 
 
 class RolloutStrategy(StrEnum):
-    """How a service goes over to another model or to other pods."""
+    """How a service goes over to another model, to other pods or to another head of Ray."""
 
     AUTO = "Auto"
     BESIDE = "Beside"
@@ -369,11 +369,13 @@ class RolloutSpec(Wire):
         RolloutStrategy,
         Field(
             description=(
-                "How a service goes over to another model, or to other pods. Beside: the new one is started "
+                "How a service goes over to another model, to other pods, or to another head of Ray, which means "
+                "another Ray cluster. Beside: the new one is started "
                 "beside the old one, which answers until the new one has passed its probe; it needs the room for "
                 "both. InPlace: the same replicas load the new model, requests wait meanwhile, and a model that "
                 "does not load takes the service down; where pods change, the old one goes before the new one "
-                "comes. Auto: Beside, and for another model InPlace where there is no room for it."
+                "comes; for another head the Ray cluster is deleted and made anew. Auto: Beside, and for another "
+                "model or head InPlace where there is no room for it."
             )
         ),
     ] = RolloutStrategy.AUTO
@@ -383,8 +385,9 @@ class RolloutSpec(Wire):
             max_length=6,
             pattern=DURATION_PATTERN,
             description=(
-                "How long new pods or a new model may take to start beside the old ones, for example 30m. Then "
-                "they are stopped, the old ones go on answering, and an edit of the spec begins anew."
+                "How long new pods, a new model or another Ray cluster may take to start beside the old ones, for "
+                "example 30m. Then they are stopped, the old ones go on answering, and an edit of the spec begins "
+                "anew."
             ),
         ),
     ] = "30m"
@@ -424,7 +427,8 @@ class InternVLServiceSpec(Wire):
     ] = LanguageSpec()
     gateway: Annotated[GatewaySpec, Field(description="The HTTP side: how many of it.")] = GatewaySpec()
     rollout: Annotated[
-        RolloutSpec, Field(description="How the service goes over to another model or to other pods.")
+        RolloutSpec,
+        Field(description="How the service goes over to another model, to other pods or to another head."),
     ] = RolloutSpec()
 
     @model_validator(mode="after")

@@ -86,7 +86,7 @@ class ProbeStatus(Stored):
 
 
 class RolloutStage(StrEnum):
-    """How far a change of model or of pods is."""
+    """How far a change of model, of pods or of Ray's head is."""
 
     PODS = "Pods"
     """New pods start beside the old ones, which answer."""
@@ -95,17 +95,24 @@ class RolloutStage(StrEnum):
     HANDOVER = "Handover"
     """The new model answers from its stand-in, and the service's own replicas load it."""
     IN_PLACE = "InPlace"
-    """The service's own replicas load the new model; requests wait."""
+    """The service's own replicas load the new model, or the Ray cluster is made anew; requests wait."""
+    CLUSTER = "Cluster"
+    """A second Ray cluster with another head starts beside the one that answers."""
+    DRAINING = "Draining"
+    """The second Ray cluster answers, and the one before it ends."""
     STOPPED = "Stopped"
-    """The new pods or the new model did not start; the old ones go on answering."""
+    """The new pods, model or Ray cluster did not start; the old ones go on answering."""
 
 
 class RolloutStatus(Stored):
-    """A change of model or of pods that is under way, or was given up."""
+    """A change of model, of pods or of Ray's head that is under way, or was given up."""
 
-    stage: RolloutStage = Field(description="Pods, Beside, Handover, InPlace or Stopped.")
+    stage: RolloutStage = Field(description="Pods, Beside, Handover, InPlace, Cluster, Draining or Stopped.")
     generation: int = Field(description="Generation of the spec that is rolled out.")
     since: Timestamp = Field(description="When the rollout of this generation began.")
+    head: str | None = Field(
+        default=None, description="Hash of the head that is rolled out, where it is a rollout of one."
+    )
     message: str = Field(default="", description="Why it is at this stage.")
 
 
@@ -119,7 +126,8 @@ class Status(Stored):
     roles: RolesStatus = Field(default=RolesStatus(), description="Replicas and engines by role.")
     probe: ProbeStatus | None = Field(default=None, description="The last probe that passed.")
     rollout: RolloutStatus | None = Field(
-        default=None, description="A change of model or of pods that is under way, or was given up."
+        default=None,
+        description="A change of model, of pods or of Ray's head that is under way, or was given up.",
     )
     last_failure: FailureStatus | None = Field(default=None, description="The last failure, healed or not.")
     conditions: tuple[Condition, ...] = Field(

@@ -6,7 +6,7 @@ when it is done. Called by `reconcile.reconciler`; made by `__main__` and `stand
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -35,6 +35,10 @@ LOOKS_PER_S = 200.0
 def look_interval_s(addresses: int, settings: Settings) -> float:
     """From one look at an address to the next: with many addresses longer, so that looking stays cheap."""
     return max(settings.poll_interval_s, addresses / LOOKS_PER_S)
+
+
+Place = tuple[ServiceKey, RayHome]
+"""A service at one of its addresses: it has two while it moves from one Ray cluster to another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,77 +72,79 @@ class Fleet:
         self._connect = connect or self._client
         self._tokens = tokens
         self._sites: dict[RayHome, _Site] = {}
-        self._home: dict[ServiceKey, RayHome] = {}
-        self._probes: dict[ServiceKey, ProbeSeen] = {}
-        self._probing: dict[ServiceKey, tuple[str, asyncio.Task[None]]] = {}
+        self._homes: dict[ServiceKey, set[RayHome]] = {}
+        self._probes: dict[Place, ProbeSeen] = {}
+        self._probing: dict[Place, tuple[str, asyncio.Task[None]]] = {}
 
     def snapshot(self, key: ServiceKey, home: RayHome) -> RaySeen | RayUnavailable | None:
         """What is known of the address; from now on the service is woken when its part changes.
 
         None: the address was not asked yet; the service is woken by the first answer.
         """
-        if self._home.get(key) != home:
-            self._leave(key)
-            self._home[key] = home
+        self._homes.setdefault(key, set()).add(home)
         site = self._site(home)
         site.watch.subscribe(key)
         return site.watch.seen
 
+    def stay(self, key: ServiceKey, homes: Collection[RayHome]) -> None:
+        """The service lives nowhere else any more: stop asking an address that nobody lives on."""
+        for home in self._homes.get(key, set()).difference(homes):
+            self._leave(key, home)
+
     def submit(
-        self, key: ServiceKey, applications: tuple[ServeApplication, ...], remove: tuple[str, ...]
+        self,
+        key: ServiceKey,
+        home: RayHome,
+        applications: tuple[ServeApplication, ...],
+        remove: tuple[str, ...],
     ) -> None:
-        """Hand this to the writer of the service's address. Call after `snapshot`."""
+        """Hand this to the writer of the address. Call after `snapshot`."""
         mappings = tuple(app.to_mapping() for app in applications)
-        self._sites[self._home[key]].writer.submit(key, Submission(mappings, remove))
+        self._sites[home].writer.submit(key, Submission(mappings, remove))
 
-    def write_seen(self, key: ServiceKey) -> WriteSeen | None:
+    def write_seen(self, key: ServiceKey, home: RayHome) -> WriteSeen | None:
         """How the last submission went."""
-        home = self._home.get(key)
-        return None if home is None else self._sites[home].writer.outcome(key)
+        return self._sites[home].writer.outcome(key) if self._lives(key, home) else None
 
-    def probe(self, key: ServiceKey, request: ProbeRequest) -> None:
-        """Probe beside the reconcile; at most one a service, the newest subject wins."""
-        running = self._probing.get(key)
+    def probe(self, key: ServiceKey, home: RayHome, request: ProbeRequest) -> None:
+        """Probe beside the reconcile; at most one a service and address, the newest subject wins."""
+        running = self._probing.get((key, home))
         if running is not None:
             if running[0] == request.subject:
                 return
             running[1].cancel()
-        task = asyncio.create_task(self._run_probe(key, request), name=f"probe {key}")
-        self._probing[key] = (request.subject, task)
+        task = asyncio.create_task(self._run_probe((key, home), request), name=f"probe {key}")
+        self._probing[key, home] = (request.subject, task)
 
-    def probe_seen(self, key: ServiceKey) -> ProbeSeen | None:
-        """The last finished probe of this service in this process."""
-        return self._probes.get(key)
+    def probe_seen(self, key: ServiceKey, home: RayHome) -> ProbeSeen | None:
+        """The last finished probe of this service there, in this process."""
+        return self._probes.get((key, home))
 
     def release(self, key: ServiceKey) -> None:
-        """The service is gone: forget it, and stop asking an address that nobody lives on."""
-        running = self._probing.pop(key, None)
-        if running is not None:
-            running[1].cancel()
-        self._probes.pop(key, None)
-        self._leave(key)
+        """The service is gone: forget it."""
+        self.stay(key, ())
 
     def keys(self) -> frozenset[ServiceKey]:
         """Services that have a Ray address."""
-        return frozenset(self._home)
+        return frozenset(self._homes)
 
-    def is_writing(self, key: ServiceKey) -> bool:
-        """Whether a submission of this service waits or is being written."""
-        home = self._home.get(key)
-        return home is not None and self._sites[home].writer.is_writing(key)
+    def is_writing(self, key: ServiceKey, home: RayHome) -> bool:
+        """Whether a submission of this service waits or is being written there."""
+        return self._lives(key, home) and self._sites[home].writer.is_writing(key)
 
     async def close(self) -> None:
         """Stop everything and wait until it has stopped."""
         tasks = [task for _, task in self._probing.values()]
         tasks += [task for site in self._sites.values() for task in site.tasks]
         self._sites.clear()
-        self._home.clear()
+        self._homes.clear()
         self._probing.clear()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _run_probe(self, key: ServiceKey, request: ProbeRequest) -> None:
+    async def _run_probe(self, place: Place, request: ProbeRequest) -> None:
+        key, _ = place
         try:
             seen = await fetch_probe(request, self._transport, now=self._now)
         except Exception as fault:
@@ -146,14 +152,21 @@ class Fleet:
             log.exception("the probe of %s broke", key)
             error = f"the probe broke: {type(fault).__name__}: {fault}"
             seen = ProbeSeen(at=self._now(), subject=request.subject, error=error)
-        self._probes[key] = seen
-        self._probing.pop(key, None)
+        self._probes[place] = seen
+        self._probing.pop(place, None)
         self._wake(key)
 
-    def _leave(self, key: ServiceKey) -> None:
-        home = self._home.pop(key, None)
-        if home is None:
-            return
+    def _lives(self, key: ServiceKey, home: RayHome) -> bool:
+        return home in self._homes.get(key, ())
+
+    def _leave(self, key: ServiceKey, home: RayHome) -> None:
+        running = self._probing.pop((key, home), None)
+        if running is not None:
+            running[1].cancel()
+        self._probes.pop((key, home), None)
+        self._homes[key].discard(home)
+        if not self._homes[key]:
+            del self._homes[key]
         site = self._sites[home]
         site.watch.unsubscribe(key)
         site.writer.forget(key)

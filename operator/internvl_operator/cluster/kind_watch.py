@@ -87,16 +87,18 @@ class KindWatch:
 
     def subscribe(self, key: ServiceKey) -> None:
         """Wake this service from now on."""
-        self._subscribers[self._place_of(key)] = key
+        for place in self._places_of(key):
+            self._subscribers[place] = key
 
     def unsubscribe(self, key: ServiceKey) -> None:
         """Wake it no more."""
-        self._subscribers.pop(self._place_of(key), None)
+        for place in self._places_of(key):
+            self._subscribers.pop(place, None)
 
     def kept(self, key: ServiceKey) -> dict[str, Kept]:
         """What is known of a service's objects, by name."""
-        entries = self._entries.get(self._place_of(key), {})
-        return {name: entry.kept for name, entry in sorted(entries.items())}
+        found = (self._entries.get(place, {}) for place in self._places_of(key))
+        return {name: entry.kept for entries in found for name, entry in sorted(entries.items())}
 
     def offer(self, found: Mapping[str, Any]) -> None:
         """The answer to a write of our own: what stands before the stream tells of it.
@@ -200,8 +202,8 @@ class KindWatch:
         meta = found["metadata"]
         return meta["namespace"], str(meta.get("labels", {}).get(self.kind.label, ""))
 
-    def _place_of(self, key: ServiceKey) -> Place:
-        return key.namespace, self.kind.value_of(key)
+    def _places_of(self, key: ServiceKey) -> tuple[Place, ...]:
+        return tuple((key.namespace, value) for value in self.kind.values_of(key))
 
     def _wake_at(self, place: Place) -> None:
         key = self._subscribers.get(place)

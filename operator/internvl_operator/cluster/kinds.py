@@ -33,8 +33,8 @@ class ObjectKind:
     """Labels that the API server selects by; None: any value."""
     label: str
     """One of them, whose value says whose object it is."""
-    value_of: Callable[[ServiceKey], str]
-    """That value, for a service."""
+    values_of: Callable[[ServiceKey], tuple[str, ...]]
+    """Those values, for a service."""
     keep: Callable[[Manifest], Kept]
     is_optional: bool = False
     """Watched only once some service announces it (`render.optional_objects`): not every cluster knows it."""
@@ -66,7 +66,7 @@ def _ours(name: str, *, keep: Callable[[Manifest], Kept] = keep, is_optional: bo
         name=name,
         selector={labels.MANAGED_BY: labels.COMPONENT, labels.SERVICE: None},
         label=labels.SERVICE,
-        value_of=lambda key: key.name,
+        values_of=lambda key: (key.name,),
         keep=keep,
         is_optional=is_optional,
     )
@@ -84,7 +84,7 @@ KINDS: tuple[ObjectKind, ...] = (
         name="Pod",
         selector={labels.RAY_CLUSTER: None},
         label=labels.RAY_CLUSTER,
-        value_of=names.ray_cluster,
+        values_of=names.ray_clusters,
         keep=see_pod,
     ),
 )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from internvl_operator.api import names
 from internvl_operator.api.conditions import Reason
 from internvl_operator.api.keys import ServiceKey
+from internvl_operator.api.names import House
 from internvl_operator.cluster.kubernetes import ApiFault, Kubernetes
 from internvl_operator.cluster.object_watch import ObjectWatch
 from internvl_operator.cluster.tokens import Tokens
@@ -136,14 +137,14 @@ class KubeObjectStore:
         if held_up is not None:
             raise held_up
 
-    async def create_token(self, service: ServiceSeen) -> None:
+    async def create_token(self, service: ServiceSeen, house: House) -> None:
         """Create the Secret under the name that KubeRay looks for; one that is there stays as it is.
 
         Raises:
             NotYet: One is there that may be an earlier service's, about to be collected; or the API server is away.
         """
         key, kept = service.key, self._keep(service.key)
-        identity = ObjectId("Secret", names.ray_cluster(key))
+        identity = ObjectId("Secret", names.ray_cluster(key, house))
         manifest = {
             "apiVersion": "v1",
             "kind": "Secret",
@@ -155,7 +156,7 @@ class KubeObjectStore:
         try:
             await self._kubernetes.create_object(manifest)
             kept.refused.pop(identity, None)
-            kept.secret_made = True
+            kept.secrets_made.add(identity)
         except ApiFault as fault:
             if fault.is_conflict:
                 return self._take_standing_secret(kept, identity)
@@ -173,13 +174,13 @@ class KubeObjectStore:
 
     def _take_standing_secret(self, kept: "_Kept", identity: ObjectId) -> None:
         """It may not be read; ours stays, an earlier service's vanishes within seconds."""
-        if kept.secret_made:
+        if identity in kept.secrets_made:
             return
         now = self._monotonic()
-        kept.secret_seen_at = now if kept.secret_seen_at is None else kept.secret_seen_at
-        if now - kept.secret_seen_at < SECRET_GONE_WITHIN_S:
+        seen_at = kept.secrets_seen_at.setdefault(identity, now)
+        if now - seen_at < SECRET_GONE_WITHIN_S:
             raise NotYet(f"the Secret {identity.name} is there already; it may be about to go", delay_s=2.0)
-        kept.secret_made = True
+        kept.secrets_made.add(identity)
 
     async def _is_foreign(self, key: ServiceKey, identity: ObjectId, owners: frozenset[str]) -> bool:
         """Whether somebody else's object has that name. One of ours that lost its label is not seen, but ours."""
@@ -238,8 +239,8 @@ class _Kept:
     refused: dict[ObjectId, str] = field(default_factory=dict)
     undeclared: set[ObjectId] = field(default_factory=set)
     foreign: dict[ObjectId, Manifest] = field(default_factory=dict)
-    secret_made: bool = False
-    secret_seen_at: float | None = None
+    secrets_made: set[ObjectId] = field(default_factory=set)
+    secrets_seen_at: dict[ObjectId, float] = field(default_factory=dict)
 
 
 def _trouble(fault: ApiFault) -> tuple[Reason, str]:

@@ -3,16 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
+from internvl_operator.api import labels
 from internvl_operator.plan.observation import PodSeen
 
 
 def see_pod(pod: Mapping[str, Any]) -> PodSeen:
     """One pod as the plan reads it."""
     meta, status = pod["metadata"], pod.get("status", {})
+    given = meta.get("labels", {})
     trouble, detail = _pod_trouble(status)
     return PodSeen(
         name=meta["name"],
-        group=str(meta.get("labels", {}).get("ray.io/group", "")),
+        group=str(given.get("ray.io/group", "")),
+        cluster=str(given.get(labels.RAY_CLUSTER, "")) if labels.ROLE in given else "",
         phase=str(status.get("phase", "")),
         ready=any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or ()),
         node=pod.get("spec", {}).get("nodeName"),

@@ -65,8 +65,8 @@ class Assessment:
 
     @property
     def is_waiting(self) -> bool:
-        """Nothing is written: new pods do not run yet, or the rollout was given up."""
-        return self.rollout is not None and self.rollout.stage in (RolloutStage.PODS, RolloutStage.STOPPED)
+        """Nothing is written: new pods or another Ray cluster do not run yet, or the rollout was given up."""
+        return self.rollout is not None and self.rollout.is_waiting
 
     @property
     def applications(self) -> tuple[ServeApplication, ...]:
@@ -89,7 +89,7 @@ class Assessment:
     @property
     def remove(self) -> tuple[str, ...]:
         """Names of what must not stand in Serve any more."""
-        if self.rollout is not None and self.rollout.has_stand_in:
+        if self.rollout is not None and (self.rollout.has_stand_in or self.rollout.is_held):
             return ()
         return tuple(item.name for item in self.beside.present)
 
@@ -132,6 +132,8 @@ class Assessment:
         candidates += found
         if candidates:
             return candidates[0]
+        if self.rollout is not None and self.rollout.is_held:
+            return self.rollout.finding
         if self.verdict is None:
             return progress(
                 Reason.HTTP_PROXY_MISSING,
@@ -153,6 +155,7 @@ class Assessment:
             self.write,
             self.objects,
             verdict if self.is_covered else None,
+            None if self.rollout is None else self.rollout.trouble,
         ]
         return next((item for item in others if item is not None and item.is_failure), None)
 
@@ -165,12 +168,23 @@ class Assessment:
         return next((item for item in others if item is not None and not item.is_failure), None)
 
 
-def assess(observation: Observation, ray: RaySeen, settings: Settings) -> Assessment:
-    """Look at a service with a valid spec, in a Ray cluster that answered."""
+def assess(
+    observation: Observation,
+    ray: RaySeen,
+    settings: Settings,
+    *,
+    of_head: Rollout | None = None,
+    has_moved: bool = False,
+) -> Assessment:
+    """Look at a service with a valid spec, in a Ray cluster that answered.
+
+    `of_head` is the rollout of another head, `has_moved` says that clients were just sent here from another cluster.
+    """
     status = observation.service.status
     own = stand(observation, ray, settings, status=status, surges=True)
     beside = stand(observation, ray, settings, status=None, stands_in=True)
-    rollout = decide(observation, own, beside)
+    is_held = of_head is not None and of_head.is_held
+    rollout = of_head if is_held else decide(observation, own, beside) or of_head
     if not _surges(observation, rollout):
         own = stand(observation, ray, settings, status=status, surges=False)
     ground = ground_of(observation)
@@ -183,11 +197,11 @@ def assess(observation: Observation, ray: RaySeen, settings: Settings) -> Assess
         objects=None
         if ground is None
         else cluster_checks.object_refused(ground.cluster)
-        or optional_objects.finding(observation, ground.cluster),
+        or (None if observation.is_beside else optional_objects.finding(observation, ground.cluster)),
         stays_ready=own.verdict is not None
         and own.verdict.outcome is Outcome.PENDING
         and _was_ready(observation)
-        and probing.same_generations(own.views, status),
+        and (has_moved or probing.same_generations(own.views, status)),
         is_covered=_is_covered(observation, own, beside, rollout),
     )
     if not found.differs and not found.remove:
@@ -203,6 +217,7 @@ def _surges(observation: Observation, rollout: Rollout | None) -> bool:
     spec = observation.service.spec
     assert spec is not None  # `spec_invalid` speaks before
     is_tight = rollout is not None and rollout.stage in (RolloutStage.IN_PLACE, RolloutStage.HANDOVER)
+    is_tight = is_tight and rollout is not None and rollout.head is None
     return not is_tight and spec.rollout.strategy is not RolloutStrategy.IN_PLACE
 
 
@@ -210,6 +225,8 @@ def _is_covered(observation: Observation, own: Standing, beside: Standing, rollo
     """Whether what answers now passed its probe, although it is not what is wanted."""
     if rollout is None:
         return False
+    if rollout.is_held and beside.has_replicas and _was_ready(observation):
+        return True  # it was in the middle of a handover
     if rollout.keeps_own:
         return own.has_replicas and probing.passed_as_deployed(own.views, observation.service.status)
     has_failed = own.verdict is not None and own.verdict.outcome is Outcome.FAILED

@@ -92,7 +92,7 @@ def cluster_unfit(observation: Observation, settings: Settings) -> Finding | Non
 
 def not_observed(observation: Observation, settings: Settings) -> Finding | None:
     """This process has not asked the service's Ray address yet."""
-    home = ray_home(observation.service, settings)
+    home = ray_home(observation.service, settings, observation.house)
     assert home is not None  # `address_missing` speaks before
     if observation.ray is not None and observation.ray.address == home.address:
         return None
@@ -170,10 +170,11 @@ def pods_in_trouble(given: RoleInput) -> Finding | None:
     selector = view.wanted.ray_actor_options.label_selector or {}
     if cluster is None or view.is_complete or labels.GROUP_OF_PODS not in selector:
         return None
-    group, key = selector[labels.GROUP_OF_PODS], given.observation.service.key
+    group = selector[labels.GROUP_OF_PODS]
+    name = names.ray_cluster(given.observation.service.key, given.observation.house)
     found = cluster_checks.role_pods_in_trouble(cluster, group, view.role)
     if found is None and not any(pod.group == group for pod in cluster.pods):
-        found = cluster_checks.pods_refused(cluster, key, view.role)
+        found = cluster_checks.pods_refused(cluster, name, view.role)
     return found
 
 

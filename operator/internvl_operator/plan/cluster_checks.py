@@ -5,7 +5,6 @@ from datetime import datetime
 
 from internvl_operator.api import labels, names
 from internvl_operator.api.conditions import Reason
-from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.names import Role
 from internvl_operator.errors import Rejected
 from internvl_operator.plan import failures
@@ -130,7 +129,7 @@ def object_not_ours(observation: Observation, cluster: ClusterSeen) -> Finding |
 
 def head_not_ready(observation: Observation, cluster: ClusterSeen) -> Finding | None:
     """The Ray cluster has no head that could be asked."""
-    name = names.ray_cluster(observation.service.key)
+    name = names.ray_cluster(observation.service.key, observation.house)
     live = cluster.objects.get(ObjectId("RayCluster", name))
     unwanted = ray_cluster_refused(cluster)
     if unwanted is not None and (live is None or cluster.head is None):
@@ -183,9 +182,9 @@ def role_pods_in_trouble(cluster: ClusterSeen, group: str, role: Role) -> Findin
     return next((item for item in found if item is not None), None)
 
 
-def pods_refused(cluster: ClusterSeen, key: ServiceKey, role: Role) -> Finding | None:
-    """The API server refuses the pods that KubeRay wants to make."""
-    live = cluster.objects.get(ObjectId("RayCluster", names.ray_cluster(key)), {})
+def pods_refused(cluster: ClusterSeen, name: str, role: Role) -> Finding | None:
+    """The API server refuses the pods that KubeRay wants to make for the RayCluster of that name."""
+    live = cluster.objects.get(ObjectId("RayCluster", name), {})
     refused = _refused_pods(live)
     if not refused:
         return None

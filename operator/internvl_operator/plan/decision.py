@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from internvl_operator.api.conditions import Reason
+from internvl_operator.api.names import House
 from internvl_operator.api.status import Status
 from internvl_operator.render.cluster_objects import Manifest, ObjectId
 from internvl_operator.render.serve_schema import ServeApplication
@@ -46,23 +47,34 @@ class ProbeRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """Order of execution: objects, finalizer ADD, write, status, events, probe, finalizer REMOVE."""
+class Errand:
+    """What one Ray cluster is asked for."""
 
-    objects: tuple[Manifest, ...] = ()
-    """Kubernetes objects to apply, because they are missing or differ."""
-    delete: tuple[ObjectId, ...] = ()
-    """After them: Kubernetes objects of ours that nobody wants any more."""
-    create_token: bool = False
-    """Before them: create the Secret with the Ray cluster's token, unless there is one."""
     applications: tuple[ServeApplication, ...] = ()
     """What must stand in Serve for this service. Empty: nothing is known to be right, so nothing is touched."""
     remove: tuple[str, ...] = ()
     """Names of applications that must not stand in Serve."""
     write: bool = False
     """Serve differs from `applications` and `remove`: submit both to the writer."""
-    finalizer: FinalizerChange = FinalizerChange.KEEP
     probe: ProbeRequest | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan(Errand):
+    """Order of execution: objects, finalizer ADD, write, status, events, probe, finalizer REMOVE.
+
+    Its own errand is for the Ray cluster that the service lives on.
+    """
+
+    objects: tuple[Manifest, ...] = ()
+    """Kubernetes objects to apply, because they are missing or differ."""
+    delete: tuple[ObjectId, ...] = ()
+    """After them: Kubernetes objects of ours that nobody wants any more."""
+    create_token: tuple[House, ...] = ()
+    """Before them: of these Ray clusters create the Secret with the token, unless there is one."""
+    beside: Errand | None = None
+    """For the second Ray cluster of the service's own, while its head changes."""
+    finalizer: FinalizerChange = FinalizerChange.KEEP
     status: Status
     """Write it only if it differs from the stored one (`==`)."""
     events: tuple[EventNote, ...] = ()

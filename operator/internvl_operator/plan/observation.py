@@ -11,6 +11,7 @@ from typing import Any
 
 from internvl_operator.api.conditions import Reason
 from internvl_operator.api.keys import ServiceKey
+from internvl_operator.api.names import House
 from internvl_operator.api.pods import PodSettings
 from internvl_operator.api.spec import InternVLServiceSpec
 from internvl_operator.api.status import Status
@@ -143,6 +144,8 @@ class PodSeen:
     name: str
     group: str
     """Of its worker group; `headgroup` for the head."""
+    cluster: str = ""
+    """Name of its RayCluster; empty for one that we did not make."""
     phase: str
     ready: bool = False
     node: str | None = None
@@ -154,10 +157,15 @@ class PodSeen:
     """Kubernetes' sentence about the trouble."""
     deleting: bool = False
 
+    @property
+    def is_head(self) -> bool:
+        """A living head."""
+        return self.group == HEAD_GROUP and not self.deleting
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterSeen:
-    """What stands in Kubernetes for a service with a Ray cluster of its own."""
+    """What stands in Kubernetes for a service with a Ray cluster of its own, or with two while its head changes."""
 
     objects: Mapping[ObjectId, Manifest]
     """Objects with the service's label or one of its names, as the API server has them; never Secrets."""
@@ -176,7 +184,7 @@ class ClusterSeen:
     @property
     def head(self) -> PodSeen | None:
         """The living head pod."""
-        return next((pod for pod in self.pods if pod.group == HEAD_GROUP and not pod.deleting), None)
+        return next((pod for pod in self.pods if pod.is_head), None)
 
 
 HEAD_GROUP = "headgroup"
@@ -209,6 +217,15 @@ class WriteSeen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BesideSeen:
+    """What is known of the Ray of a service's second RayCluster; each field as in `Observation`."""
+
+    ray: RaySeen | RayUnavailable | None = None
+    probe: ProbeSeen | None = None
+    write: WriteSeen | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """The whole input of `plan`."""
 
@@ -221,4 +238,11 @@ class Observation:
     """None: the service lives on a Ray cluster that somebody else makes."""
     offer: PodSettings | None = None
     """How the administrator has pods made."""
+    house: House = House.FIRST
+    """Of the service's own Ray clusters the one that clients are sent to (`plan.houses`): `ray`, `probe` and `write`
+    are about that."""
+    beside: BesideSeen = BesideSeen()
+    """The other one."""
+    is_beside: bool = False
+    """`plan.moving` looks at the other one by itself: clients are not sent to it."""
     now: datetime

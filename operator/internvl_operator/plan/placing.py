@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from internvl_operator.api import names
+from internvl_operator.api import labels, names
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.names import Role
 from internvl_operator.plan import cluster_checks, optional_objects
 from internvl_operator.plan.footing import Footing
 from internvl_operator.plan.observation import ClusterSeen, Observation, PodSeen
 from internvl_operator.render import cluster_objects
-from internvl_operator.render.cluster_objects import Manifest, ObjectId, Owner
+from internvl_operator.render.cluster_objects import Front, Manifest, ObjectId, Owner
 from internvl_operator.render.groups import PodShape, pod_shapes, render_group
 from internvl_operator.settings import Settings
 
@@ -50,25 +50,58 @@ def ground_of(observation: Observation) -> Ground | None:
 
 
 def wanted_objects(
-    observation: Observation, ground: Ground, use: Use | None, settings: Settings
+    observation: Observation,
+    ground: Ground,
+    use: Use | None,
+    settings: Settings,
+    *,
+    front: Front | None = None,
+    is_held: bool = False,
 ) -> tuple[Manifest, ...]:
-    """Every object as it should be now. `use` is None while Ray cannot be asked: then no group is emptied."""
-    service, offer = observation.service, observation.offer
-    assert service.spec is not None and offer is not None  # `ground_of` saw to it
+    """Every object as it should be now. `use` is None while Ray cannot be asked: then no group is emptied.
+
+    `front`: where clients are to be sent, if not where they are. `is_held`: the RayCluster keeps its head, and gets
+    no other groups, because another RayCluster is to take its place.
+    """
+    service, house = observation.service, observation.house
+    assert service.spec is not None  # `ground_of` saw to it
     owner = Owner(service.key, service.uid)
-    groups = _groups(observation, ground, use)
     objects = (
-        cluster_objects.render_network_policy(owner, operator_namespace=settings.lease_namespace),
-        cluster_objects.render_gateway_policy(owner),
-        cluster_objects.render_ray_cluster(owner, offer, groups),
-        cluster_objects.render_front(
-            owner, optional_kinds=optional_objects.kinds_to_announce(observation, ground.cluster)
+        cluster_objects.render_network_policy(
+            owner, operator_namespace=settings.lease_namespace, house=house
         ),
-        *cluster_objects.render_budgets(owner, {role: service.spec.replicas(role) for role in Role}),
-        *optional_objects.wanted(observation, ground.cluster),
+        cluster_objects.render_gateway_policy(owner, house),
+        _ray_cluster(observation, ground, use, is_held=is_held),
+        *cluster_objects.render_budgets(owner, {role: service.spec.replicas(role) for role in Role}, house),
     )
+    if observation.is_beside:
+        objects += (cluster_objects.render_next_front(owner, house),)
+    else:
+        kinds = optional_objects.kinds_to_announce(observation, ground.cluster)
+        front = front or Front(house=house, moved_at=moved_at(ground.cluster, service.key))
+        objects += (cluster_objects.render_front(owner, front, optional_kinds=kinds),)
+        objects += optional_objects.wanted(observation, ground.cluster)
     # Not the RayCluster: groups that leave, and those of others, are written as they stand, with what others added.
     return tuple(item if item["kind"] == "RayCluster" else cluster_objects.signed(item) for item in objects)
+
+
+def moved_at(cluster: ClusterSeen, key: ServiceKey) -> str | None:
+    """When the front Service was turned to another Ray cluster; None where it never was."""
+    found = cluster.objects.get(ObjectId("Service", names.front(key)), {})
+    return (found.get("metadata", {}).get("annotations") or {}).get(labels.MOVED_AT)
+
+
+def _ray_cluster(observation: Observation, ground: Ground, use: Use | None, *, is_held: bool) -> Manifest:
+    service, offer, house = observation.service, observation.offer, observation.house
+    assert offer is not None  # `ground_of` saw to it
+    live = ground.cluster.objects.get(ObjectId("RayCluster", names.ray_cluster(service.key, house)))
+    # Of a service that moves nothing is made anew while Ray cannot tell what its groups are used for.
+    stays = is_held and use is None and live is not None
+    groups = live_groups(observation, ground.cluster) if stays else _groups(observation, ground, use)
+    rendered = cluster_objects.render_ray_cluster(
+        Owner(service.key, service.uid), offer, [dict(group) for group in groups], house
+    )
+    return cluster_objects.as_it_stands(rendered, live) if is_held and live is not None else rendered
 
 
 def differing(wanted: Sequence[Manifest], cluster: ClusterSeen) -> tuple[Manifest, ...]:
@@ -83,23 +116,23 @@ def differing(wanted: Sequence[Manifest], cluster: ClusterSeen) -> tuple[Manifes
     )
 
 
-def is_moving(ground: Ground, key: ServiceKey) -> bool:
+def is_moving(observation: Observation, ground: Ground) -> bool:
     """Whether pods come or go: a group leaves, or a pod is not ready or being deleted."""
     wanted = {shape.group for shape in ground.shapes.values()}
-    leaves = any(
-        live.get("groupName") not in wanted for live in live_groups(ground.cluster, names.ray_cluster(key))
-    )
+    leaves = any(live.get("groupName") not in wanted for live in live_groups(observation, ground.cluster))
     return leaves or any(pod.deleting or not pod.ready for pod in ground.cluster.pods)
 
 
 def is_secret_wanted(observation: Observation, cluster: ClusterSeen) -> bool:
     """Whether the Secret with the token may be missing: it is never read, only created."""
-    is_new = ObjectId("RayCluster", names.ray_cluster(observation.service.key)) not in cluster.objects
+    name = names.ray_cluster(observation.service.key, observation.house)
+    is_new = ObjectId("RayCluster", name) not in cluster.objects
     return is_new or any(pod.trouble == "CreateContainerConfigError" for pod in cluster.pods)
 
 
-def live_groups(cluster: ClusterSeen, name: str) -> list[Mapping[str, Any]]:
+def live_groups(observation: Observation, cluster: ClusterSeen) -> list[Mapping[str, Any]]:
     """Worker groups of the RayCluster as it stands."""
+    name = names.ray_cluster(observation.service.key, observation.house)
     found = cluster.objects.get(ObjectId("RayCluster", name), {})
     return list(found.get("spec", {}).get("workerGroupSpecs") or ())
 
@@ -112,7 +145,7 @@ def _groups(observation: Observation, ground: Ground, use: Use | None) -> list[d
     if use is not None:
         needed = {group: use.needed[group] for group in wanted}
     standing: list[dict[str, Any]] = []
-    for live in live_groups(ground.cluster, names.ray_cluster(key)):
+    for live in live_groups(observation, ground.cluster):
         name = str(live.get("groupName"))
         if name in wanted:
             shape = ground.shapes[wanted.pop(name)]
@@ -167,7 +200,7 @@ def _free_pods(cluster: ClusterSeen, group: str, use: Use | None) -> list[str]:
 
 def _is_called(pod: PodSeen) -> bool:
     """Whether clients may still be sent to the pod: its proxy serves them also without a gateway of its own."""
-    return _role_of(pod.group) is Role.GATEWAY and pod.ready
+    return role_of(pod.group) is Role.GATEWAY and pod.ready
 
 
 def _leaving(cluster: ClusterSeen, live: Mapping[str, Any], use: Use | None) -> dict[str, Any]:
@@ -177,7 +210,7 @@ def _leaving(cluster: ClusterSeen, live: Mapping[str, Any], use: Use | None) -> 
     no GPU is spare the next replica waits for the pod of the one before. A group that somebody else added stays.
     """
     group = str(live.get("groupName"))
-    if use is None or not use.footing.may_lose(group) or _role_of(group) is None:
+    if use is None or not use.footing.may_lose(group) or role_of(group) is None:
         return dict(live)
     free = set(_free_pods(cluster, group, use))
     staying = sum(pod.group == group and not pod.deleting and pod.name not in free for pod in cluster.pods)
@@ -194,6 +227,6 @@ def _is_gone(cluster: ClusterSeen, live: Mapping[str, Any]) -> bool:
     return not live.get("replicas") and not any(pod.group == live.get("groupName") for pod in cluster.pods)
 
 
-def _role_of(group: str) -> Role | None:
+def role_of(group: str) -> Role | None:
     """The role that a group was made for; None for a group that somebody else added."""
     return next((role for role in Role if role.value == group.rpartition("-")[0]), None)

@@ -6,8 +6,9 @@ plan and a reason; the order of the checks is in `checks.py` and `assessment.py`
 
 from collections.abc import Sequence
 
+from internvl_operator.api.names import House
 from internvl_operator.api.status import RolloutStage
-from internvl_operator.plan import checks, cluster_checks, optional_objects, placing
+from internvl_operator.plan import checks, cluster_checks, houses, moving, optional_objects, placing
 from internvl_operator.plan.assessment import Assessment, assess
 from internvl_operator.plan.decision import (
     EventKind,
@@ -20,6 +21,7 @@ from internvl_operator.plan.deletion import plan_deletion
 from internvl_operator.plan.events import events_between
 from internvl_operator.plan.findings import Finding
 from internvl_operator.plan.footing import pods_of
+from internvl_operator.plan.moving import Move
 from internvl_operator.plan.observation import Observation, RaySeen
 from internvl_operator.plan.pauses import WRITE_AGAIN_S, left_of_pause_s, write_pause_s
 from internvl_operator.plan.probing import Outcome
@@ -37,19 +39,27 @@ LOOK_AGAIN_S = 10.0
 
 def plan(observation: Observation, settings: Settings) -> Plan:
     """Decide what to do about one service."""
-    service, ray = observation.service, observation.ray
+    service = observation.service
     if service.deleting_since is not None:
         return plan_deletion(observation, service.deleting_since, settings)
-    finding = checks.world_finding(observation, settings)
+    move = moving.decide(observation, lambda seen: _plan_one(seen, settings, Move()))
+    return moving.joined(_plan_one(houses.narrowed(observation), settings, move), move)
+
+
+def _plan_one(observation: Observation, settings: Settings, move: Move) -> Plan:
+    """The plan for one Ray cluster: as a rule the only one."""
+    ray, finding = observation.ray, checks.world_finding(observation, settings)
     if finding is not None or not isinstance(ray, RaySeen):
-        return _plan_without_ray(observation, finding, settings)
-    return _plan_with_ray(observation, ray, settings)
+        return _plan_without_ray(observation, finding, settings, move)
+    return _plan_with_ray(observation, ray, settings, move)
 
 
-def _plan_without_ray(observation: Observation, finding: Finding | None, settings: Settings) -> Plan:
+def _plan_without_ray(
+    observation: Observation, finding: Finding | None, settings: Settings, move: Move
+) -> Plan:
     assert finding is not None  # anything but RaySeen is a finding
-    status = status_without_ray(observation, finding)
-    objects = _objects(observation, None, settings)
+    status = status_without_ray(observation, finding, move.rollout)
+    objects = _objects(observation, None, settings, move)
     return Plan(
         objects=objects,
         delete=_delete(observation),
@@ -61,9 +71,9 @@ def _plan_without_ray(observation: Observation, finding: Finding | None, setting
     )
 
 
-def _plan_with_ray(observation: Observation, ray: RaySeen, settings: Settings) -> Plan:
+def _plan_with_ray(observation: Observation, ray: RaySeen, settings: Settings, move: Move) -> Plan:
     service = observation.service
-    assessment = assess(observation, ray, settings)
+    assessment = assess(observation, ray, settings, of_head=move.rollout, has_moved=move.has_moved)
     status = status_with_ray(observation, assessment, ray.address)
     probe, probe_in_s = _probe(observation, assessment, settings)
     held_s = write_pause_s(observation.write, now=observation.now)
@@ -71,7 +81,7 @@ def _plan_with_ray(observation: Observation, ray: RaySeen, settings: Settings) -
     has_to_write = bool(assessment.differs or assessment.remove)
     timers += [probe_in_s, (held_s or WRITE_AGAIN_S) if has_to_write else None]
     timers.append(None if assessment.rollout is None else assessment.rollout.due_in_s)
-    objects, delete = _objects(observation, assessment, settings), _delete(observation)
+    objects, delete = _objects(observation, assessment, settings, move), _delete(observation)
     is_open = objects or delete or assessment.objects is not None or assessment.obstacle is not None
     if _has_moving_pods(observation) or is_open:
         timers.append(_look_again_s(observation))
@@ -93,7 +103,7 @@ def _plan_with_ray(observation: Observation, ray: RaySeen, settings: Settings) -
 
 
 def _objects(
-    observation: Observation, assessment: Assessment | None, settings: Settings
+    observation: Observation, assessment: Assessment | None, settings: Settings, move: Move
 ) -> tuple[Manifest, ...]:
     """Kubernetes objects to apply; none where something stands in the way that they cannot cure."""
     ground, cluster = placing.ground_of(observation), observation.cluster
@@ -102,7 +112,11 @@ def _objects(
     if cluster_checks.name_too_long(observation) is not None:
         return ()
     use = None if assessment is None else _use(assessment)
-    return placing.differing(placing.wanted_objects(observation, ground, use, settings), cluster)
+    wanted = placing.wanted_objects(
+        observation, ground, use, settings, front=move.front, is_held=move.is_held
+    )
+    made = (item for item in wanted if not (move.waits and item["kind"] == "RayCluster"))
+    return placing.differing(tuple(made), cluster)
 
 
 def _use(assessment: Assessment) -> placing.Use:
@@ -120,19 +134,21 @@ def _use(assessment: Assessment) -> placing.Use:
 
 def _delete(observation: Observation) -> tuple[ObjectId, ...]:
     ground = placing.ground_of(observation)
-    return () if ground is None else optional_objects.unwanted(observation, ground.cluster)
+    if ground is None or observation.is_beside:
+        return ()
+    return optional_objects.unwanted(observation, ground.cluster)
 
 
-def _creates_token(observation: Observation, objects: Sequence[Manifest]) -> bool:
+def _creates_token(observation: Observation, objects: Sequence[Manifest]) -> tuple[House, ...]:
     cluster = observation.cluster
-    if cluster is None or not (objects or cluster.pods):
-        return False
-    return placing.is_secret_wanted(observation, cluster)
+    is_made = cluster is not None and bool(objects or cluster.pods)
+    is_wanted = cluster is not None and is_made and placing.is_secret_wanted(observation, cluster)
+    return (observation.house,) if is_wanted else ()
 
 
 def _has_moving_pods(observation: Observation) -> bool:
     ground = placing.ground_of(observation)
-    return ground is not None and placing.is_moving(ground, observation.service.key)
+    return ground is not None and placing.is_moving(observation, ground)
 
 
 def _look_again_s(observation: Observation) -> float | None:

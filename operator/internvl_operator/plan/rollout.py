@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from internvl_operator.api import names
 from internvl_operator.api.conditions import Reason
 from internvl_operator.api.names import Role
 from internvl_operator.api.spec import InternVLServiceSpec, RolloutStrategy
@@ -35,11 +36,17 @@ _BESIDE = (RolloutStage.PODS, RolloutStage.BESIDE, RolloutStage.STOPPED)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollout:
-    """One change of model. Own: the service's own applications."""
+    """One change of model, of pods or of the head. Own: the service's own applications."""
 
     stage: RolloutStage
     since: datetime
     message: str
+    head: str | None = None
+    """Hash of the head that is rolled out (`plan.moving`); None: the Ray cluster stays."""
+    is_held: bool = False
+    """The whole Ray cluster stays as it is, because another one is to take its place."""
+    trouble: Finding | None = None
+    """What is wrong with that other one."""
     due_in_s: float | None = None
     """Seconds until time alone changes the stage."""
     pods: Mapping[Role, Finding] = field(default_factory=dict)
@@ -48,7 +55,12 @@ class Rollout:
     @property
     def keeps_own(self) -> bool:
         """The service's own applications stay as they are."""
-        return self.stage in _BESIDE
+        return self.is_held or self.stage in _BESIDE
+
+    @property
+    def is_waiting(self) -> bool:
+        """Nothing that is wanted is written: new pods or another Ray cluster do not run, or it was given up."""
+        return self.is_held or self.stage in (RolloutStage.PODS, RolloutStage.STOPPED)
 
     @property
     def has_stand_in(self) -> bool:
@@ -77,6 +89,7 @@ def decide(observation: Observation, own: Standing, beside: Standing) -> Rollout
     # Once begun, a rollout beside goes on as such: a replica that dies meanwhile is no reason to put what has not
     # proved itself in its place.
     protects = own.runs or (known is not None and known.stage in _BESIDE)
+    protects = protects and not observation.is_beside  # clients are not sent there yet
     handover = "the new model answers from a stand-in, until the service's own replicas have loaded it"
     holds_on = "an earlier edit's model answers from a stand-in, until the service's own replicas have loaded the last"
     is_held = _was_handed_over(observation) and beside.has_replicas and not own.runs
@@ -113,7 +126,7 @@ def decide(observation: Observation, own: Standing, beside: Standing) -> Rollout
 
 def _missing_pods(observation: Observation, own: Standing) -> dict[Role, Finding]:
     """Roles that are to move to another worker group, whose pods do not all run yet."""
-    cluster = observation.cluster
+    cluster, name = observation.cluster, names.ray_cluster(observation.service.key, observation.house)
     missing: dict[Role, Finding] = {}
     for view in own.views:
         group = group_of(view.wanted.to_mapping())
@@ -127,7 +140,7 @@ def _missing_pods(observation: Observation, own: Standing) -> dict[Role, Finding
             waiting = f"{view.role}: {running} of {view.wanted.num_replicas} new pods run"
             missing[view.role] = (
                 cluster_checks.role_pods_in_trouble(cluster, group, view.role)
-                or cluster_checks.pods_refused(cluster, observation.service.key, view.role)
+                or cluster_checks.pods_refused(cluster, name, view.role)
                 or progress(Reason.ROLLING_OUT, waiting, view.role)
             )
     return missing
@@ -196,6 +209,6 @@ def _known(observation: Observation) -> RolloutStatus | None:
     """What was reported about the rollout of this very spec. A time that is yet to come is none: a clock was set."""
     status = observation.service.status
     rollout = None if status is None else status.rollout
-    if rollout is None or rollout.generation != observation.service.generation:
+    if rollout is None or rollout.generation != observation.service.generation or rollout.head is not None:
         return None
     return rollout if rollout.since <= observation.now else None

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from internvl_operator.api import names
-from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.names import Role
 from internvl_operator.api.status import RolesStatus, Status
 from internvl_operator.plan import checks, probing
@@ -138,7 +137,7 @@ def stand(
     wanted = render({role: retry.attempt for role, retry in retries.items()})
     inputs = [checks.RoleInput(view=view, ray=ray, observation=observation) for view in views]
     found = {given.view.role: checks.role_finding(given) for given in inputs}
-    url = _url(key, ray, has_front=ground is not None, stands_in=stands_in)
+    url = _url(observation, ray, has_front=ground is not None, stands_in=stands_in)
     can_probe = url is not None and all(view.is_serving for view in views)
     subject = probe_subject(views) if can_probe else None
     verdict = (
@@ -160,9 +159,12 @@ def stand(
     )
 
 
-def _url(key: ServiceKey, ray: RaySeen, *, has_front: bool, stands_in: bool) -> str | None:
+def _url(observation: Observation, ray: RaySeen, *, has_front: bool, stands_in: bool) -> str | None:
+    key = observation.service.key
     if ray.http_address is None:
         return None
+    if observation.is_beside:
+        return names.next_url(key, observation.house)
     url = names.front_url(key) if has_front else ray.http_address.rstrip("/") + names.route_prefix(key)
     return names.stand_in_path(url) if stands_in else url
 

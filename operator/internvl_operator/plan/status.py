@@ -20,6 +20,7 @@ from internvl_operator.plan.conditions import Said
 from internvl_operator.plan.findings import Finding
 from internvl_operator.plan.observation import Observation, ProbeSeen
 from internvl_operator.plan.probing import Outcome, answer_of
+from internvl_operator.plan.rollout import Rollout
 from internvl_operator.plan.serving import RoleView
 
 ALL_RUN = "all replicas of the wanted generation run"
@@ -27,11 +28,11 @@ NOTHING_MOVES = "nothing is under way"
 NOTHING_WRONG = "nothing is wrong"
 
 
-def status_without_ray(observation: Observation, finding: Finding) -> Status:
+def status_without_ray(observation: Observation, finding: Finding, of_head: Rollout | None = None) -> Status:
     """The status while Ray cannot be worked with. What was known stays, what runs is unknown."""
     service, now = observation.service, observation.now
     old = service.status or Status()
-    if finding.reason is Reason.NOT_OBSERVED and service.status is not None:
+    if finding.reason is Reason.NOT_OBSERVED and service.status is not None and not observation.is_beside:
         return service.status  # a restarted operator knows nothing better, and writes nothing
     unknown = conditions.unknown_for(finding)
     said = {
@@ -48,6 +49,7 @@ def status_without_ray(observation: Observation, finding: Finding) -> Status:
             "observed_generation": service.generation,
             "roles": roles,
             "model": _model(service.spec, old, None),
+            "rollout": old.rollout if of_head is None else _rollout(of_head, service.generation),
             "last_failure": _last_failure(old, finding if finding.is_failure else None, now),
             "conditions": conditions.merge(service.status, said, generation=service.generation, now=now),
         }
@@ -77,7 +79,7 @@ def status_with_ray(observation: Observation, assessment: Assessment, address: s
         model=_model(service.spec, old, roles[Role.VISION.value].revision),
         roles=RolesStatus(**roles),
         probe=_probe(old, assessment, now),
-        rollout=_rollout(assessment, service.generation),
+        rollout=_rollout(assessment.rollout, service.generation),
         last_failure=_last_failure(old, assessment.degradation, now),
         conditions=conditions.merge(service.status, said, generation=service.generation, now=now),
     )
@@ -209,11 +211,16 @@ def _probe(old: Status, assessment: Assessment, now: datetime) -> ProbeStatus | 
     return ProbeStatus(subject=subject, time=now.replace(microsecond=0))
 
 
-def _rollout(assessment: Assessment, generation: int) -> RolloutStatus | None:
-    found = assessment.rollout
+def _rollout(found: Rollout | None, generation: int) -> RolloutStatus | None:
     if found is None:
         return None
-    return RolloutStatus(stage=found.stage, generation=generation, since=found.since, message=found.message)
+    return RolloutStatus(
+        stage=found.stage,
+        generation=generation,
+        since=found.since,
+        head=found.head,
+        message=found.message,
+    )
 
 
 def _last_failure(old: Status, finding: Finding | None, now: datetime) -> FailureStatus | None:

@@ -4,10 +4,11 @@ Implemented by `cluster.service_store.KubeServiceStore`, `standalone.file_store.
 `cluster.fleet.Fleet`; tests have their own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from internvl_operator.api.keys import ServiceKey
+from internvl_operator.api.names import House
 from internvl_operator.api.status import Status
 from internvl_operator.plan.backend import RayHome
 from internvl_operator.plan.decision import EventNote, FinalizerChange, ProbeRequest
@@ -58,8 +59,8 @@ class ObjectStore(Protocol):
         """Delete what stands and is not wanted any more; what is gone already is fine."""
         ...
 
-    async def create_token(self, service: ServiceSeen) -> None:
-        """Create the Secret with the token of the service's Ray cluster, unless there is one."""
+    async def create_token(self, service: ServiceSeen, house: House) -> None:
+        """Create the Secret with the token of a Ray cluster of the service's own, unless there is one."""
         ...
 
     def forget(self, key: ServiceKey) -> None:
@@ -74,26 +75,34 @@ class RayFleet(Protocol):
         """The last answer; None while the address was never asked (the first answer wakes the service)."""
         ...
 
+    def stay(self, key: ServiceKey, homes: Collection[RayHome]) -> None:
+        """The service lives nowhere else any more: what was known of other addresses is forgotten."""
+        ...
+
     def submit(
-        self, key: ServiceKey, applications: tuple[ServeApplication, ...], remove: tuple[str, ...]
+        self,
+        key: ServiceKey,
+        home: RayHome,
+        applications: tuple[ServeApplication, ...],
+        remove: tuple[str, ...],
     ) -> None:
-        """Hand over to the writer of the service's address."""
+        """Hand over to the writer of the address."""
         ...
 
-    def is_writing(self, key: ServiceKey) -> bool:
-        """Whether a submission of this service waits or is being written."""
+    def is_writing(self, key: ServiceKey, home: RayHome) -> bool:
+        """Whether a submission of this service waits or is being written there."""
         ...
 
-    def write_seen(self, key: ServiceKey) -> WriteSeen | None:
-        """How the last submission went."""
+    def write_seen(self, key: ServiceKey, home: RayHome) -> WriteSeen | None:
+        """How the last submission there went."""
         ...
 
-    def probe(self, key: ServiceKey, request: ProbeRequest) -> None:
+    def probe(self, key: ServiceKey, home: RayHome, request: ProbeRequest) -> None:
         """Start a probe."""
         ...
 
-    def probe_seen(self, key: ServiceKey) -> ProbeSeen | None:
-        """The last finished probe."""
+    def probe_seen(self, key: ServiceKey, home: RayHome) -> ProbeSeen | None:
+        """The last finished probe there."""
         ...
 
     def release(self, key: ServiceKey) -> None:

@@ -8,17 +8,21 @@ difference by the next reconcile, one that was done is seen as none.
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from internvl_operator.api import names
 from internvl_operator.api.keys import ServiceKey
+from internvl_operator.api.names import House
 from internvl_operator.api.pods import PodSettings
 from internvl_operator.errors import NotYet, Rejected
-from internvl_operator.plan.backend import Backend, ray_home
-from internvl_operator.plan.decision import FinalizerChange, Plan
-from internvl_operator.plan.observation import Observation, RaySeen, ServiceSeen
+from internvl_operator.plan.backend import Backend, RayHome, ray_home
+from internvl_operator.plan.decision import Errand, FinalizerChange, Plan
+from internvl_operator.plan.houses import current_house, house_seen
+from internvl_operator.plan.observation import BesideSeen, ClusterSeen, Observation, RaySeen, ServiceSeen
 from internvl_operator.plan.plan import plan
 from internvl_operator.reconcile.ports import ObjectStore, RayFleet, ServiceStore
+from internvl_operator.render.cluster_objects import ObjectId
 from internvl_operator.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -82,22 +86,46 @@ class Reconciler:
 
         A Ray cluster of the service's own must be made before it can answer; one whose head is ready can.
         """
-        key = service.key
         home = ray_home(service, self._settings)
-        ray = cluster = None
-        if home is not None:
-            ray = self._fleet.snapshot(key, home)
-            if home.backend is Backend.KUBERAY and self._objects is not None:
-                cluster = await self._objects.observe(key)
-            is_made = cluster is None or (cluster.head is not None and cluster.head.ready)
-            if ray is None and is_made:
-                return None
+        if home is not None and home.backend is Backend.KUBERAY and self._objects is not None:
+            return self._ask_houses(service, await self._objects.observe(service.key))
+        self._fleet.stay(service.key, () if home is None else (home,))
+        seen = BesideSeen() if home is None else self._ask(service.key, home)
+        if home is not None and seen.ray is None:
+            return None
+        return self._observation(service, seen)
+
+    def _ask_houses(self, service: ServiceSeen, cluster: ClusterSeen) -> Observation | None:
+        """The same where the service has a Ray cluster of its own, or two while its head changes."""
+        house = current_house(service, cluster)
+        asked = {one: house_seen(cluster, service, one) for one in (house, house.other)}
+        homes = {
+            one: home
+            for one, standing in asked.items()
+            if (one is house or standing.has_ready_head)
+            and (home := ray_home(service, self._settings, one)) is not None
+        }
+        self._fleet.stay(service.key, homes.values())
+        seen = {one: self._ask(service.key, home) for one, home in homes.items()}
+        if any(asked[one].has_ready_head and found.ray is None for one, found in seen.items()):
+            return None
+        observation = self._observation(service, seen[house])
+        return replace(observation, cluster=cluster, house=house, beside=seen.get(house.other, BesideSeen()))
+
+    def _ask(self, key: ServiceKey, home: RayHome) -> BesideSeen:
+        """What is known of one address."""
+        return BesideSeen(
+            ray=self._fleet.snapshot(key, home),
+            probe=self._fleet.probe_seen(key, home),
+            write=self._fleet.write_seen(key, home),
+        )
+
+    def _observation(self, service: ServiceSeen, seen: BesideSeen) -> Observation:
         return Observation(
             service=service,
-            ray=ray,
-            probe=self._fleet.probe_seen(key),
-            write=self._fleet.write_seen(key),
-            cluster=cluster,
+            ray=seen.ray,
+            probe=seen.probe,
+            write=seen.write,
             offer=self._offer,
             now=self._now(),
         )
@@ -107,42 +135,70 @@ class Reconciler:
         held_up = await self._apply_objects(observation, decided)
         if decided.finalizer is FinalizerChange.ADD:
             await self._store.change_finalizer(service, decided.finalizer)
-        if decided.write:
-            self._fleet.submit(key, decided.applications, decided.remove)
+        errands = self._errands(observation, decided)
+        for home, errand in errands:
+            if errand.write:
+                self._fleet.submit(key, home, errand.applications, errand.remove)
         if decided.status != service.status:
             await self._store.write_status(service, decided.status)
         for note in decided.events:
             await self._store.emit_event(service, note)
-        if decided.probe is not None:
-            self._fleet.probe(key, decided.probe)
+        for home, errand in errands:
+            if errand.probe is not None:
+                self._fleet.probe(key, home, errand.probe)
         if decided.finalizer is FinalizerChange.REMOVE:
-            if self._may_still_land(observation):
-                if self._fleet.is_writing(key):
+            writing = [home for home, _ in errands if self._fleet.is_writing(key, home)]
+            if self._may_still_land(observation, is_writing=bool(writing)):
+                for home in writing:
                     # Supersedes what waits, so that nothing of this service is written after it is gone.
-                    self._fleet.submit(key, (), names.all_applications(key))
+                    self._fleet.submit(key, home, (), names.all_applications(key))
                 return SETTLE_S
             await self._store.change_finalizer(service, decided.finalizer)
             self._forget(key)
         waits = (decided.requeue_after_s, None if held_up is None else held_up.delay_s)
         return min((wait for wait in waits if wait is not None), default=None)
 
+    def _errands(self, observation: Observation, decided: Plan) -> list[tuple[RayHome, Errand]]:
+        """What is asked of each Ray address."""
+        wanted: dict[House, Errand | None] = {
+            observation.house: decided,
+            observation.house.other: decided.beside,
+        }
+        return [
+            (home, errand)
+            for house, errand in wanted.items()
+            if errand is not None
+            and (home := ray_home(observation.service, self._settings, house)) is not None
+        ]
+
     async def _apply_objects(self, observation: Observation, decided: Plan) -> NotYet | None:
-        """Kubernetes' part. What it cannot take now holds up neither the write to Ray nor the status."""
+        """Kubernetes' part. What it cannot take now holds up neither the write to Ray nor the status.
+
+        A token that cannot be made yet holds up its RayCluster, and nothing of another one.
+        """
         if self._objects is None or observation.cluster is None:
             return None
+        service, objects = observation.service, decided.objects
+        held_up: NotYet | None = None
         try:
-            if decided.create_token:
-                await self._objects.create_token(observation.service)
-            if decided.objects:
-                await self._objects.apply(observation.service.key, observation.cluster, decided.objects)
+            for house in decided.create_token:
+                name = ObjectId("RayCluster", names.ray_cluster(service.key, house))
+                try:
+                    await self._objects.create_token(service, house)
+                except NotYet as fault:
+                    held_up = fault
+                    objects = tuple(item for item in objects if ObjectId.of(item) != name)
+            if objects:
+                await self._objects.apply(service.key, observation.cluster, objects)
             if decided.delete:
-                await self._objects.delete(observation.service.key, decided.delete)
+                await self._objects.delete(service.key, decided.delete)
         except NotYet as fault:
-            log.warning("%s: %s", observation.service.key, fault)
-            return fault
-        return None
+            held_up = fault
+        if held_up is not None:
+            log.warning("%s: %s", service.key, held_up)
+        return held_up
 
-    def _may_still_land(self, observation: Observation) -> bool:
+    def _may_still_land(self, observation: Observation, *, is_writing: bool) -> bool:
         """Whether a write of this very process may put the applications into Serve after we looked.
 
         The plan sees Serve without them, but one of our PUTs is on its way, or broke off and was perhaps taken.
@@ -153,7 +209,7 @@ class Reconciler:
         if age_s >= self._settings.deletion_deadline_s or not isinstance(ray, RaySeen):
             return False
         unsure = write is not None and write.error is not None and ray.at <= write.at
-        return unsure or self._fleet.is_writing(service.key)
+        return unsure or is_writing
 
     def _explain(self, key: ServiceKey, decided: Plan) -> None:
         if self._said.get(key) != decided.why:

@@ -39,7 +39,15 @@ def render_pod_monitor(owner: Owner, more_labels: Mapping[str, str]) -> Manifest
         "kind": POD_MONITOR,
         "metadata": {**metadata, "labels": {**more_labels, **metadata["labels"]}},
         "spec": {
-            "selector": {"matchLabels": {"ray.io/cluster": names.ray_cluster(owner.key)}},
+            "selector": {
+                "matchExpressions": [
+                    {
+                        "key": labels.RAY_CLUSTER,
+                        "operator": "In",
+                        "values": list(names.ray_clusters(owner.key)),
+                    }
+                ]
+            },
             "podTargetLabels": [labels.SERVICE, labels.ROLE],
             "podMetricsEndpoints": [{"port": "metrics", "path": METRICS_PATH}],
         },

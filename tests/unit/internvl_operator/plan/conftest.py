@@ -312,12 +312,22 @@ class World:
     def kuberay_acts(self) -> "World":
         """One ready pod for each replica of each group, and a ready head whose dashboard answers."""
         wanted = {name: count for name, count in self.groups().items()}
-        pods = [PodSeen(name="head", group="headgroup", phase="Running", ready=True, address="10.0.0.1")]
+        pods = [
+            PodSeen(
+                name="head",
+                group="headgroup",
+                cluster="nano-ray",
+                phase="Running",
+                ready=True,
+                address="10.0.0.1",
+            )
+        ]
         for number, (group, count) in enumerate(wanted.items()):
             pods += [
                 PodSeen(
                     name=f"{group}-{i}",
                     group=group,
+                    cluster="nano-ray",
                     phase="Running",
                     ready=True,
                     address=f"10.1.{number}.{i}",

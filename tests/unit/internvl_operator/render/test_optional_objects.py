@@ -97,7 +97,11 @@ def test_a_pod_monitor_finds_every_pod_of_the_service_and_keeps_our_labels():
         "kind": "PodMonitor",
         "metadata": {**METADATA, "labels": {**METADATA["labels"], "release": "prometheus"}},
         "spec": {
-            "selector": {"matchLabels": {"ray.io/cluster": "nano-ray"}},
+            "selector": {
+                "matchExpressions": [
+                    {"key": "ray.io/cluster", "operator": "In", "values": ["nano-ray", "nano-alt"]}
+                ]
+            },
             "podTargetLabels": ["serving.internvl.io/service", "serving.internvl.io/role"],
             "podMetricsEndpoints": [{"port": "metrics", "path": "/metrics"}],
         },

@@ -104,21 +104,39 @@ async def test_services_on_one_address_share_its_poller_and_writer_and_the_last_
 async def test_a_service_that_moves_leaves_its_old_address(fleet):
     fleet.snapshot(A, home(HERE))
     fleet.snapshot(A, home(THERE))
+    fleet.stay(A, [home(THERE)])
     await settle()
 
     assert tasks_named(HERE) == []
     assert len(tasks_named(THERE)) == 2
 
 
+async def test_a_service_at_two_addresses_has_a_writer_and_a_probe_at_each(fleet, gateway, woken):
+    fleet.snapshot(A, home(HERE))
+    fleet.snapshot(A, home(THERE))
+    fleet.submit(A, home(THERE), render_applications(A, SPEC, shared_site(A, SPEC)), ())
+    assert fleet.is_writing(A, home(THERE)) and not fleet.is_writing(A, home(HERE))
+    fleet.probe(A, home(HERE), PROBE)
+    fleet.probe(A, home(THERE), PROBE)
+    await settle()
+    assert gateway.calls == 2 and set(woken) == {A}
+    assert fleet.write_seen(A, home(HERE)) is None and fleet.write_seen(A, home(THERE)).error is None
+
+    fleet.stay(A, [home(THERE)])
+    await settle()
+    assert fleet.probe_seen(A, home(HERE)) is None and fleet.probe_seen(A, home(THERE)) is not None
+    assert fleet.keys() == {A} and len(tasks_named(THERE)) == 2
+
+
 async def test_what_was_written_wakes_the_service_and_is_seen_at_once(fleet, serve, woken):
     fleet.snapshot(A, home(HERE))
-    fleet.submit(A, render_applications(A, SPEC, shared_site(A, SPEC)), ())
-    assert fleet.is_writing(A)
+    fleet.submit(A, home(HERE), render_applications(A, SPEC, shared_site(A, SPEC)), ())
+    assert fleet.is_writing(A, home(HERE))
     await settle()
 
     assert set(serve.applications) == set(names.applications(A))
-    assert not fleet.is_writing(A)
-    assert fleet.write_seen(A).error is None
+    assert not fleet.is_writing(A, home(HERE))
+    assert fleet.write_seen(A, home(HERE)).error is None
     seen = fleet.snapshot(A, home(HERE))
     assert isinstance(seen, RaySeen)
     assert set(seen.applications) == set(names.applications(A))
@@ -128,27 +146,27 @@ async def test_what_was_written_wakes_the_service_and_is_seen_at_once(fleet, ser
 async def test_a_probe_is_asked_once_a_subject_and_wakes_the_service(fleet, gateway, woken):
     fleet.snapshot(A, home(HERE))
     gateway.hold.clear()
-    fleet.probe(A, PROBE)
-    fleet.probe(A, PROBE)
+    fleet.probe(A, home(HERE), PROBE)
+    fleet.probe(A, home(HERE), PROBE)
     await settle()
     assert gateway.calls == 1
 
     gateway.hold.set()
     await settle()
-    assert fleet.probe_seen(A).subject == "s"
+    assert fleet.probe_seen(A, home(HERE)).subject == "s"
     assert woken == [A]
 
 
 async def test_a_newer_subject_replaces_a_probe_that_is_under_way(fleet, gateway):
     fleet.snapshot(A, home(HERE))
     gateway.hold.clear()
-    fleet.probe(A, PROBE)
+    fleet.probe(A, home(HERE), PROBE)
     await settle()
-    fleet.probe(A, ProbeRequest(url=PROBE.url, subject="newer", timeout_s=1.0))
+    fleet.probe(A, home(HERE), ProbeRequest(url=PROBE.url, subject="newer", timeout_s=1.0))
     gateway.hold.set()
     await settle()
 
-    assert fleet.probe_seen(A).subject == "newer"
+    assert fleet.probe_seen(A, home(HERE)).subject == "newer"
 
 
 async def test_a_probe_that_breaks_in_an_unknown_way_is_an_answer_and_can_be_asked_again(
@@ -159,29 +177,29 @@ async def test_a_probe_that_breaks_in_an_unknown_way_is_an_answer_and_can_be_ask
 
     fleet.snapshot(A, home(HERE))
     gateway.answer = burst
-    fleet.probe(A, PROBE)
+    fleet.probe(A, home(HERE), PROBE)
     await settle()
-    assert "KeyError" in fleet.probe_seen(A).error
+    assert "KeyError" in fleet.probe_seen(A, home(HERE)).error
     assert woken == [A]
 
     gateway.answer = lambda: HttpReply(status=503, body=b"busy")
-    fleet.probe(A, PROBE)
+    fleet.probe(A, home(HERE), PROBE)
     await settle()
-    assert "busy" in fleet.probe_seen(A).error
+    assert "busy" in fleet.probe_seen(A, home(HERE)).error
 
 
 async def test_nothing_is_known_of_a_service_that_is_gone(fleet, gateway, woken):
     fleet.snapshot(A, home(HERE))
     gateway.hold.clear()
-    fleet.probe(A, PROBE)
+    fleet.probe(A, home(HERE), PROBE)
     await settle()
     fleet.release(A)
     gateway.hold.set()
     await settle()
 
-    assert fleet.probe_seen(A) is None
-    assert fleet.write_seen(A) is None
-    assert not fleet.is_writing(A)
+    assert fleet.probe_seen(A, home(HERE)) is None
+    assert fleet.write_seen(A, home(HERE)) is None
+    assert not fleet.is_writing(A, home(HERE))
     assert woken == []
     fleet.release(A)  # twice does no harm
 
@@ -189,9 +207,9 @@ async def test_nothing_is_known_of_a_service_that_is_gone(fleet, gateway, woken)
 async def test_what_waits_for_a_service_that_is_gone_is_not_written_any_more(fleet, serve):
     fleet.snapshot(A, home(HERE))
     fleet.snapshot(B, home(HERE))
-    fleet.submit(A, render_applications(A, SPEC, shared_site(A, SPEC)), ())
+    fleet.submit(A, home(HERE), render_applications(A, SPEC, shared_site(A, SPEC)), ())
     fleet.release(A)
-    fleet.submit(B, render_applications(B, SPEC, shared_site(B, SPEC)), ())
+    fleet.submit(B, home(HERE), render_applications(B, SPEC, shared_site(B, SPEC)), ())
     await settle()
 
     assert set(serve.applications) == set(names.applications(B))

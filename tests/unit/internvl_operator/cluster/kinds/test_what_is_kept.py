@@ -66,5 +66,6 @@ def test_a_ray_cluster_keeps_its_status_but_for_the_time_of_the_last_look():
 
 def test_a_pod_belongs_to_the_service_whose_ray_cluster_it_is_of():
     pods = BY_NAME["Pod"]
-    assert (pods.label, pods.value_of(ServiceKey("team", "nano"))) == (labels.RAY_CLUSTER, "nano-ray")
+    of_nano = pods.values_of(ServiceKey("team", "nano"))
+    assert (pods.label, of_nano) == (labels.RAY_CLUSTER, ("nano-ray", "nano-alt"))
     assert isinstance(pods.keep({"metadata": {"name": "p"}}), PodSeen)

@@ -3,6 +3,7 @@ import pytest
 from internvl_operator.api import labels
 from internvl_operator.api.conditions import Reason
 from internvl_operator.api.keys import ServiceKey
+from internvl_operator.api.names import House
 from internvl_operator.cluster.kubernetes import ApiFault
 from internvl_operator.cluster.object_store import KubeObjectStore
 from internvl_operator.cluster.tokens import Tokens
@@ -202,12 +203,19 @@ SERVICE = ServiceSeen(key=KEY, uid="uid-1", generation=1, spec_error="x")
 
 
 async def test_the_token_is_created_once_and_belongs_to_the_service(store, kubernetes):
-    await store.create_token(SERVICE)
+    await store.create_token(SERVICE, House.FIRST)
     secret = kubernetes.objects["Secret", "nano-ray"]
     assert secret["metadata"]["ownerReferences"][0]["uid"] == "uid-1"
     assert len(secret["stringData"]["auth_token"]) == 43
     kubernetes.faults["create Secret"] = ApiFault(409, "already exists")
-    await store.create_token(SERVICE)
+    await store.create_token(SERVICE, House.FIRST)
+
+
+async def test_each_ray_cluster_has_a_secret_under_its_name_with_the_services_token(store, kubernetes):
+    for house in House:
+        await store.create_token(SERVICE, house)
+    first, second = kubernetes.objects["Secret", "nano-ray"], kubernetes.objects["Secret", "nano-alt"]
+    assert first["stringData"] == second["stringData"]
 
 
 async def test_a_secret_that_stands_already_may_be_an_earlier_services_and_is_waited_for(
@@ -216,10 +224,10 @@ async def test_a_secret_that_stands_already_may_be_an_earlier_services_and_is_wa
     kubernetes.faults["create Secret"] = ApiFault(409, "already exists")
     for _ in range(2):
         with pytest.raises(NotYet):
-            await store.create_token(SERVICE)
+            await store.create_token(SERVICE, House.FIRST)
         clock.seconds += 5
     clock.seconds += 30
-    await store.create_token(SERVICE)  # ours, made by a process before this one
+    await store.create_token(SERVICE, House.FIRST)  # ours, made by a process before this one
 
 
 async def test_an_object_of_ours_that_lost_its_label_is_written_again_at_once(store, kubernetes):

@@ -41,10 +41,13 @@ class Fleet:
     def snapshot(self, key, home):
         self.homes.append(home)
 
-    def probe_seen(self, key):
+    def stay(self, key, homes):
+        pass
+
+    def probe_seen(self, key, home):
         return None
 
-    def write_seen(self, key):
+    def write_seen(self, key, home):
         return None
 
 
@@ -58,7 +61,7 @@ class Objects:
     async def observe(self, key):
         return ClusterSeen(objects={}, pods=self.pods)
 
-    async def create_token(self, service):
+    async def create_token(self, service, house):
         self.applied.append("Secret")
 
     async def apply(self, key, seen, objects):
@@ -66,7 +69,7 @@ class Objects:
 
 
 def pod(*, ready):
-    return PodSeen(name="head", group="headgroup", phase="Running", ready=ready)
+    return PodSeen(name="head", group="headgroup", cluster="nano-ray", phase="Running", ready=ready)
 
 
 async def reconcile(*pods):

@@ -122,10 +122,13 @@ class Fleet:
         self.writes: dict[ServiceKey, WriteSeen] = {}
         self.probes: dict[ServiceKey, ProbeSeen] = {}
 
+    def stay(self, key, homes):
+        pass
+
     def snapshot(self, key, home):
         return see_ray(home.address, self.world.serve_state(), at=self.world.now(), node_pools=frozenset())
 
-    def submit(self, key, applications, remove):
+    def submit(self, key, home, applications, remove):
         self.world.step()
         assert self.world.service is not None and self.world.service.has_finalizer, (
             "written without finalizer"
@@ -137,13 +140,13 @@ class Fleet:
         self.world.step()
         self.writes[key] = WriteSeen(at=self.world.now())
 
-    def is_writing(self, key):
+    def is_writing(self, key, home):
         return False
 
-    def write_seen(self, key):
+    def write_seen(self, key, home):
         return self.writes.get(key)
 
-    def probe(self, key, request):
+    def probe(self, key, home, request):
         self.world.step()
         roles = {}
         for name in ("gateway", "vision", "language"):
@@ -156,7 +159,7 @@ class Fleet:
         answer = ProbeAnswer(ok=True, features_differ=True, **roles)
         self.probes[key] = ProbeSeen(at=self.world.now(), subject=request.subject, answer=answer)
 
-    def probe_seen(self, key):
+    def probe_seen(self, key, home):
         return self.probes.get(key)
 
     def release(self, key):
@@ -308,14 +311,14 @@ async def test_a_deleted_service_is_kept_while_a_write_of_ours_may_still_land():
     world.service = replace(world.service, has_finalizer=True)
     delete(world)
     submitted = []
-    fleet.is_writing = lambda key: True
-    fleet.submit = lambda key, applications, remove: submitted.append((applications, remove))
+    fleet.is_writing = lambda key, home: True
+    fleet.submit = lambda key, home, applications, remove: submitted.append((applications, remove))
 
     assert await reconciler.reconcile(KEY) is not None
     assert world.service is not None
     assert submitted == [((), names.all_applications(KEY))]
 
-    fleet.is_writing = lambda key: False
+    fleet.is_writing = lambda key, home: False
     await reconciler.reconcile(KEY)
     assert world.service is None
 
