@@ -58,7 +58,7 @@ def house_seen(cluster: ClusterSeen, service: ServiceSeen, house: House) -> Hous
 def current_house(service: ServiceSeen, cluster: ClusterSeen) -> House:
     """The one that the front Service sends clients to; without that Service, the one that exists.
 
-    Where both exist, what the status says about the Ray that was written to decides.
+    Where both exist, or nothing can be seen, the Ray that was written to last is taken from the status.
     """
     key = service.key
     front = cluster.objects.get(ObjectId("Service", names.front(key)), {})
@@ -68,10 +68,9 @@ def current_house(service: ServiceSeen, cluster: ClusterSeen) -> House:
     for house in House:
         if selected == names.ray_cluster(key, house):
             return house
-    for house in standing:
-        if len(standing) == 1 or known == names.head_address(key, house):
-            return house
-    return House.FIRST
+    if len(standing) == 1:
+        return standing[0]
+    return next((house for house in House if known == names.head_address(key, house)), House.FIRST)
 
 
 def narrowed(observation: Observation) -> Observation:

@@ -12,24 +12,21 @@ rollout was given up or goes in place.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from internvl_operator.api import names
 from internvl_operator.api.conditions import ConditionStatus, ConditionType, Reason
 from internvl_operator.api.names import Role
 from internvl_operator.api.spec import RolloutStrategy
-from internvl_operator.api.status import RolesStatus, RolloutStage, RolloutStatus, Status
-from internvl_operator.plan import cluster_checks, failures
+from internvl_operator.api.status import RolesStatus, RolloutStage, Status
+from internvl_operator.plan import failures
 from internvl_operator.plan.decision import Plan
 from internvl_operator.plan.findings import Finding
-from internvl_operator.plan.houses import HouseSeen, beside, house_seen
+from internvl_operator.plan.houses import beside
 from internvl_operator.plan.observation import Observation
-from internvl_operator.plan.pauses import left_of_pause_s
-from internvl_operator.plan.placing import ground_of, moved_at, role_of
+from internvl_operator.plan.placing import role_of
 from internvl_operator.plan.rollout import ROOM_WITHIN_S, Rollout
-from internvl_operator.render.cluster_objects import Front, ObjectId, objects_of_house
-from internvl_operator.render.heads import head_shape
-from internvl_runtimes.contract import pods
+from internvl_operator.plan.two_clusters import TwoClusters, two_clusters
+from internvl_operator.render.cluster_objects import Front, ObjectId
 
 UNTIL_IT_RUNS = "nothing answers until the new one runs"
 
@@ -56,124 +53,41 @@ class Move:
         return self.rollout is not None and self.rollout.is_held
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _View:
-    """What the decision is made from."""
-
-    observation: Observation
-    own: HouseSeen
-    other: HouseSeen
-    wanted: str
-    """The head that is wanted."""
-    known: RolloutStatus | None
-    """What was reported about the rollout of this very head and spec."""
-    strategy: RolloutStrategy
-    deadline: str
-    deadline_s: float
-
-    @property
-    def since(self) -> datetime:
-        return self.observation.now.replace(microsecond=0) if self.known is None else self.known.since
-
-    @property
-    def past_s(self) -> float:
-        return (self.observation.now - self.since).total_seconds()
-
-    def is_known_at(self, stage: RolloutStage) -> bool:
-        return self.known is not None and self.known.stage is stage
-
-    def at(
-        self, stage: RolloutStage, message: str, *, is_held: bool = True, due_in_s: float | None = None
-    ) -> Rollout:
-        return Rollout(
-            stage=stage,
-            since=self.since,
-            message=failures.shorten(message),
-            head=self.wanted,
-            is_held=is_held,
-            due_in_s=due_in_s,
-        )
-
-    def turned(self) -> Front:
-        return Front(house=self.other.house, moved_at=self.observation.now.replace(microsecond=0).isoformat())
-
-    def draining_s(self) -> float:
-        """How long requests that were sent to the other cluster may still be open there."""
-        assert self.observation.cluster is not None
-        turned_at = moved_at(self.observation.cluster, self.observation.service.key)
-        if turned_at is None:
-            return 0.0
-        return left_of_pause_s(datetime.fromisoformat(turned_at), pods.DRAIN_S, now=self.observation.now)
-
-    def objects(self, house: HouseSeen, *kinds: str) -> tuple[ObjectId, ...]:
-        """What stands of a cluster, of all kinds or some, and is not being deleted yet."""
-        cluster, service = self.observation.cluster, self.observation.service
-        assert cluster is not None
-        standing = (
-            (identity, cluster.objects.get(identity))
-            for identity in objects_of_house(service.key, house.house)
-            if not kinds or identity.kind in kinds
-        )
-        return tuple(
-            identity
-            for identity, live in standing
-            if live is not None
-            and "deletionTimestamp" not in live["metadata"]
-            and cluster_checks.is_owned(live, uid=service.uid)
-        )
-
-    def ending(self) -> tuple[ObjectId, ...]:
-        """What is to be deleted for the other cluster to go: its guards stay until its pods are gone."""
-        return self.objects(self.other, *(["RayCluster", "Service"] if self.other.remains else []))
-
-
 def decide(observation: Observation, plan_one: Callable[[Observation], Plan]) -> Move:
     """What becomes of the two clusters. `plan_one` plans for one of them by itself."""
-    spec, offer, cluster = observation.service.spec, observation.offer, observation.cluster
-    if spec is None or offer is None or cluster is None or ground_of(observation) is None:
+    view = two_clusters(observation)
+    if view is None:
         return Move()
-    wanted = head_shape(offer).digest
-    view = _View(
-        observation=observation,
-        own=house_seen(cluster, observation.service, observation.house),
-        other=house_seen(cluster, observation.service, observation.house.other),
-        wanted=wanted,
-        known=_known(observation, wanted),
-        strategy=spec.rollout.strategy,
-        deadline=spec.rollout.deadline,
-        deadline_s=spec.rollout.deadline_s,
-    )
     if view.own.live is None:
         return _make(view)
-    if view.own.head in (None, wanted):
+    if view.own.head in (None, view.wanted):
         return _settle(view)
     return _roll(view, plan_one)
 
 
-def _make(view: _View) -> Move:
+def _make(view: TwoClusters) -> Move:
     """The current cluster is not there: it is new, was deleted, or is the second one of a rollout in place."""
     if not view.other.remains:
         return Move(delete=view.ending())
     if not view.other.is_leaving and view.other.head == view.wanted:
         message = "the Ray cluster that answered is gone, and the second one takes its place"
         return Move(rollout=view.at(RolloutStage.CLUSTER, message), front=view.turned())
-    message = f"the Ray cluster before this one ends, and {UNTIL_IT_RUNS}"
-    if view.known is not None and view.is_known_at(RolloutStage.IN_PLACE):
-        message = view.known.message
+    known = view.known_at(RolloutStage.IN_PLACE)
+    message = f"the Ray cluster before this one ends, and {UNTIL_IT_RUNS}" if known is None else known.message
     rollout = view.at(RolloutStage.IN_PLACE, message, is_held=False)
     return Move(rollout=rollout, waits=True, delete=view.ending())
 
 
-def _settle(view: _View) -> Move:
+def _settle(view: TwoClusters) -> Move:
     """The current cluster has the head that is wanted: another one is not needed any more."""
-    spent = view.objects(view.own, "Service")  # it was probed by that before clients were sent to it
+    spent = view.standing(view.own, "Service")  # it was probed by that before clients were sent to it
     if not view.other.remains:
-        is_new = view.known is not None and view.is_known_at(RolloutStage.IN_PLACE)
-        is_new = is_new and not _is_ready(view.observation)
-        message = "" if view.known is None else view.known.message
-        rollout = view.at(RolloutStage.IN_PLACE, message, is_held=False) if is_new else None
+        known = view.known_at(RolloutStage.IN_PLACE)
+        rollout = None
+        if known is not None and not view.is_ready:
+            rollout = view.at(RolloutStage.IN_PLACE, known.message, is_held=False)
         return Move(rollout=rollout, delete=(*spent, *view.ending()))
-    left_s, name = view.draining_s(), names.ray_cluster(view.observation.service.key, view.other.house)
+    left_s, name = view.draining_s, names.ray_cluster(view.observation.service.key, view.other.house)
     if left_s > 0 and not view.other.is_leaving:
         message = f"the Ray cluster {name} answers what it was asked before, and then is deleted"
         rollout = view.at(RolloutStage.DRAINING, message, is_held=False, due_in_s=left_s)
@@ -182,34 +96,36 @@ def _settle(view: _View) -> Move:
     return Move(rollout=rollout, has_moved=left_s > 0, delete=(*spent, *view.ending()))
 
 
-def _roll(view: _View, plan_one: Callable[[Observation], Plan]) -> Move:
+def _roll(view: TwoClusters, plan_one: Callable[[Observation], Plan]) -> Move:
     """The current cluster has another head than is wanted."""
-    if view.known is not None and view.is_known_at(RolloutStage.STOPPED):
-        return Move(rollout=view.at(RolloutStage.STOPPED, view.known.message), delete=view.ending())
+    stopped = view.known_at(RolloutStage.STOPPED)
+    if stopped is not None:
+        return Move(rollout=view.at(RolloutStage.STOPPED, stopped.message), delete=view.ending())
     reason = _reason_in_place(view)
     if reason is not None:
         return _in_place(view, reason)
     if view.other.remains and (view.other.is_leaving or view.other.head != view.wanted):
-        left_s = view.draining_s()
+        left_s = view.draining_s
         message = "another head is wanted; the second Ray cluster of an earlier change has to go first"
         rollout = view.at(RolloutStage.CLUSTER, message, due_in_s=left_s or None)
         return Move(rollout=rollout, delete=() if left_s > 0 else view.ending())
     return _beside(view, plan_one(beside(view.observation)))
 
 
-def _reason_in_place(view: _View) -> str | None:
-    if view.known is not None and view.is_known_at(RolloutStage.IN_PLACE):
-        return view.known.message
+def _reason_in_place(view: TwoClusters) -> str | None:
+    known = view.known_at(RolloutStage.IN_PLACE)
+    if known is not None:
+        return known.message
     what = "the Ray cluster is deleted and made anew with another head"
-    if view.strategy is RolloutStrategy.IN_PLACE:
+    if view.spec.strategy is RolloutStrategy.IN_PLACE:
         return f"{what}, as spec.rollout.strategy says; {UNTIL_IT_RUNS}"
     # Once begun, a rollout beside goes on as such.
-    if _answers(view) or view.is_known_at(RolloutStage.CLUSTER):
+    if _answers(view) or view.known_at(RolloutStage.CLUSTER) is not None:
         return None
     return f"{what}, because no gateway of it answers"
 
 
-def _in_place(view: _View, reason: str) -> Move:
+def _in_place(view: TwoClusters, reason: str) -> Move:
     """The front is turned first, and says from then on that the cluster before has to go."""
     rollout = view.at(RolloutStage.IN_PLACE, reason)
     if view.other.remains:
@@ -217,28 +133,28 @@ def _in_place(view: _View, reason: str) -> Move:
     return Move(rollout=rollout, front=view.turned())
 
 
-def _beside(view: _View, seen: Plan) -> Move:
+def _beside(view: TwoClusters, seen: Plan) -> Move:
     if _is_settled(seen):
         message = "the second Ray cluster has passed its probe: clients are sent there"
         return Move(rollout=view.at(RolloutStage.CLUSTER, message), front=view.turned())
     trouble, obstacle = _trouble(seen.status)
-    left_s = view.deadline_s - view.past_s
+    left_s = view.spec.deadline_s - view.past_s
     if left_s <= 0:
         message = (
-            f"the second Ray cluster did not become ready within {view.deadline}, and was deleted; the first one "
+            f"the second Ray cluster did not become ready within {view.spec.deadline}, and was deleted; the first one "
             f"goes on answering; edit the spec or the head's values to try again. Last: {obstacle}"
         )
         return Move(rollout=view.at(RolloutStage.STOPPED, message), delete=view.ending())
     crowded = next((pod for pod in view.other.pods if pod.trouble == "Unschedulable"), None)
     message = f"a second Ray cluster with another head starts beside the one that answers: {obstacle}"
-    if crowded is not None and view.strategy is RolloutStrategy.AUTO:
-        if view.past_s >= ROOM_WITHIN_S:
+    if crowded is not None and view.spec.strategy is RolloutStrategy.AUTO:
+        if view.crowded_s >= ROOM_WITHIN_S:
             return _in_place(
                 view,
                 "the Ray cluster is deleted and made anew with another head, because there is no room for a second "
                 f"one beside it; {UNTIL_IT_RUNS}. Last: {crowded.detail or crowded.trouble}",
             )
-        left_s = min(left_s, ROOM_WITHIN_S - view.past_s)
+        left_s = min(left_s, ROOM_WITHIN_S - view.crowded_s)
     rollout = view.at(RolloutStage.CLUSTER, message, due_in_s=left_s)
     return Move(rollout=replace(rollout, trouble=trouble), beside=seen)
 
@@ -278,23 +194,10 @@ def _first(timers: list[float | None]) -> float | None:
     return min((timer for timer in timers if timer is not None), default=None)
 
 
-def _known(observation: Observation, wanted: str) -> RolloutStatus | None:
-    service = observation.service
-    found = None if service.status is None else service.status.rollout
-    is_of_now = found is not None and found.head == wanted and found.generation == service.generation
-    return found if found is not None and is_of_now and found.since <= observation.now else None
-
-
-def _answers(view: _View) -> bool:
+def _answers(view: TwoClusters) -> bool:
     """Whether the current cluster may be worth something to clients."""
     is_called = any(role_of(pod.group) is Role.GATEWAY and pod.ready for pod in view.own.pods)
-    return is_called or _is_ready(view.observation)
-
-
-def _is_ready(observation: Observation) -> bool:
-    status = observation.service.status
-    ready = None if status is None else status.condition(ConditionType.READY)
-    return ready is not None and ready.status is ConditionStatus.TRUE
+    return is_called or view.is_ready
 
 
 def _is_settled(seen: Plan) -> bool:

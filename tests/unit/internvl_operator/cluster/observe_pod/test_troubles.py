@@ -90,3 +90,10 @@ def test_a_pod_is_read_with_what_is_wrong_with_it(status, trouble, detail):
     seen = see_pod({"metadata": {"name": "p", "labels": {"ray.io/group": "g"}}, "status": status})
     assert (seen.trouble, seen.detail) == (trouble, detail)
     assert seen.ready is (status["phase"] == "Running" and not trouble)
+
+
+def test_only_a_pod_that_we_had_made_counts_for_its_ray_cluster():
+    given = {"ray.io/cluster": "nano-alt", "ray.io/group": "headgroup"}
+    assert see_pod({"metadata": {"name": "p", "labels": given}}).cluster == ""
+    ours = {**given, "serving.internvl.io/role": "head"}
+    assert see_pod({"metadata": {"name": "p", "labels": ours}}).cluster == "nano-alt"
