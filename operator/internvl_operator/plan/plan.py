@@ -134,9 +134,7 @@ def _use(assessment: Assessment) -> placing.Use:
 
 def _delete(observation: Observation) -> tuple[ObjectId, ...]:
     ground = placing.ground_of(observation)
-    if ground is None or observation.is_beside:
-        return ()
-    return optional_objects.unwanted(observation, ground.cluster)
+    return () if ground is None else optional_objects.unwanted(observation, ground.cluster)
 
 
 def _creates_token(observation: Observation, objects: Sequence[Manifest]) -> tuple[House, ...]:

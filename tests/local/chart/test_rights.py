@@ -9,7 +9,17 @@ import pytest
 
 from e2e.cluster.audit import Right, read_requests
 from e2e.platform.chart import RELEASE, SYSTEM
+from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.labels import FINALIZER
+from internvl_operator.api.names import House, Role
+from internvl_operator.api.pods import parse_pod_settings
+from internvl_operator.render.cluster_objects import (
+    Owner,
+    render_budgets,
+    render_gateway_policy,
+    render_next_front,
+    render_ray_cluster,
+)
 
 ROOT = Path(__file__).parents[3]
 ACCOUNT = f"system:serviceaccount:{SYSTEM}:{RELEASE}"
@@ -75,6 +85,29 @@ def let_route_come_and_go(releases, service, plural, gateway):
         )
 
 
+def leave_a_second_cluster(releases, service):
+    """What a change of the head leaves behind for a moment; the operator deletes it."""
+    meta = releases.get(service)["metadata"]
+    owner = Owner(ServiceKey(meta["namespace"], meta["name"]), meta["uid"])
+    offer = parse_pod_settings("image: example.test/internvl-runtime:1")
+    left = (
+        render_ray_cluster(owner, offer, [], House.SECOND),
+        render_next_front(owner, House.SECOND),
+        render_gateway_policy(owner, House.SECOND),
+        *render_budgets(owner, dict.fromkeys(Role, 1), House.SECOND),
+    )
+    paths = []
+    for manifest in left:
+        group, plural = manifest["apiVersion"], f"{manifest['kind'].lower()}s".replace("policys", "policies")
+        api = f"/api/{group}" if group == "v1" else f"/apis/{group}"
+        path = f"{api}/namespaces/{meta['namespace']}/{plural}"
+        answer = releases.plane.client.request("POST", path, manifest)
+        assert answer.status == 201, answer.text
+        paths.append(f"{path}/{manifest['metadata']['name']}")
+    for path in paths:
+        releases.wait_for(f"{path} is gone", lambda path=path: releases.get(path) is None)
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("values", "role"),
@@ -101,6 +134,7 @@ def test_the_operator_needs_each_of_its_rights_and_no_other(
     ray_cluster = "/apis/ray.io/v1/namespaces/default/rayclusters/in-pods-ray"
     releases.wait_for("the service has its RayCluster", lambda: releases.get(ray_cluster))
     releases.wait_for("its status is told", lambda: releases.get(in_pods).get("status"))
+    leave_a_second_cluster(releases, in_pods)
     if values is EVERYTHING:
         for plural, gateway in ROUTES.items():
             let_route_come_and_go(releases, in_pods, plural, gateway)

@@ -10,6 +10,7 @@ from internvl_operator.api import names
 from internvl_operator.api.conditions import Reason
 from internvl_operator.api.names import House, Role
 from internvl_operator.api.status import RolloutStage
+from internvl_operator.plan.backend import ray_home
 from internvl_operator.plan.houses import current_house
 from internvl_operator.plan.observation import (
     BesideSeen,
@@ -315,8 +316,10 @@ def test_a_probe_that_fails_leaves_the_first_one_answering(beside):
 def test_the_old_cluster_goes_after_the_drain_and_its_guards_with_its_last_pod(draining):
     decided = draining.step()
     assert cluster_id(FIRST) not in decided.delete and decided.requeue_after_s <= DRAIN_S
-    assert ObjectId("Service", "nano-alt-next") in decided.delete
-    draining.pass_time(DRAIN_S)
+    assert decided.objects == () and decided.delete == (ObjectId("Service", "nano-alt-next"),)
+    draining.pass_time(DRAIN_S - 1)
+    assert draining.step().delete == ()
+    draining.pass_time(1)
     assert draining.step().delete == (cluster_id(FIRST),)
     assert len(draining.standing(FIRST)) == 5, "budgets and network policies guard the pods that end"
     assert draining.step().delete == ()
@@ -503,8 +506,25 @@ def test_without_room_it_is_made_anew_in_place_and_the_status_says_why(town):
     assert cluster_id(SECOND) not in identities(town.step()), "never both with GPUs"
     town.pods_end(FIRST)
     assert cluster_id(SECOND) in identities(town.step())
+    decided = town.kuberay_makes().step()
+    surges = {item.max_surge_percent for app in decided.applications for item in app.deployments}
+    assert decided.write and surges == {100}, "written once, as it is at rest"
     town.lives()
     assert town.said() == ("True", "Ready") and town.stage() is None and town.standing(FIRST) == set()
+
+
+def test_room_is_looked_for_from_when_the_second_cluster_is_made(town):
+    town.respec().step()
+    town.ask_for_head().step()
+    town.pass_time(40)
+    made = town.objects[cluster_id(SECOND)]
+    moment = town.world.observation.now.isoformat()
+    town.objects[cluster_id(SECOND)] = {**made, "metadata": {**made["metadata"], "creationTimestamp": moment}}
+    town.kuberay_makes().pod_is(SECOND, "vision", ready=False, phase="Pending", trouble="Unschedulable")
+    town.step()
+    assert town.stage() is RolloutStage.CLUSTER, "a scheduler needs a moment"
+    town.pass_time(31).step()
+    assert town.stage() is RolloutStage.IN_PLACE
 
 
 def test_beside_waits_for_room(town):
@@ -521,10 +541,11 @@ def test_in_place_is_told_with_its_reason_until_it_is_over(town):
     town.step()
     assert cluster_id(FIRST) not in town.objects and town.said()[0] != "True"
     town.pods_end(FIRST).step()
-    town.kuberay_makes().step()
-    assert town.stage() is RolloutStage.IN_PLACE
-    assert "as spec.rollout.strategy says" in town.plan().status.rollout.message
-    town.is_probed().step()
+    assert town.kuberay_makes().step().write
+    rollout = town.plan().status.rollout
+    assert rollout.stage is RolloutStage.IN_PLACE and rollout.head is not None
+    assert "as spec.rollout.strategy says" in rollout.message
+    assert not town.is_probed().step().write, "nothing is written twice"
     assert town.stage() is None and town.said() == ("True", "Ready")
 
 
@@ -647,3 +668,77 @@ def test_a_spec_that_cannot_be_read_leaves_both_as_they_are(beside):
     beside.world.see(spec=None, spec_error="spec.vision: unknown field")
     decided = beside.plan()
     assert decided.objects == () and decided.delete == () and decided.beside is None and not decided.write
+
+
+OTHER_MODEL = {"uri": "file:///models/second", "name": "nano"}
+
+
+def models(town, house):
+    return {
+        item.user_config["model"]["uri"]
+        for app in town.rays[house].applications.values()
+        for item in app.deployments.values()
+    }
+
+
+def test_another_model_meanwhile_is_loaded_by_the_second_cluster_alone(beside):
+    beside.respec(model=OTHER_MODEL)
+    beside.step()
+    assert models(beside, FIRST) == {"file:///models/nano"}
+    assert models(beside, SECOND) == {"file:///models/second"}
+    assert set(beside.rays[SECOND].applications) == {"team.nano.vision", "team.nano"}, (
+        "nothing to protect there"
+    )
+    assert beside.said() == ("True", "Ready")
+    beside.lives()
+    assert beside.selected() == "nano-alt" and beside.said() == ("True", "Ready")
+
+
+def test_another_head_during_a_handover_leaves_the_stand_in_answering(town):
+    town.respec(model=OTHER_MODEL).step()
+    town.kuberay_makes(FIRST).step()
+    town.world.change(cluster=ClusterSeen(objects=town.objects, pods=town.pods[FIRST]), ray=town.rays[FIRST])
+    town.probes[FIRST] = town.world.probed(town.world.answer()).observation.probe
+    town.step()
+    assert town.stage() is RolloutStage.HANDOVER
+    world = town.seen_as_one(FIRST)
+    world.deployment(Role.VISION, "UPDATING")
+    town.rays[FIRST] = world.ray
+    town.step()
+    assert town.said() == ("True", "Ready")
+    town.ask_for_head()
+    decided = town.step()
+    assert decided.remove == () and not decided.write and town.stage() is RolloutStage.CLUSTER
+    assert town.said() == ("True", "Ready")
+    town.lives()
+    assert town.selected() == "nano-alt" and models(town, SECOND) == {"file:///models/second"}
+
+
+def test_a_route_that_is_not_offered_is_no_trouble_of_the_second_cluster(beside):
+    beside.respec(gateway={"ingress": {"host": "a.example.com"}}).step()
+    assert beside.said("Degraded") == ("True", "RouteNotOffered")
+    assert "ingress" not in beside.plan().status.rollout.message
+    beside.lives()
+    assert beside.selected() == "nano-alt"
+
+
+def test_a_second_ray_that_was_not_asked_yet_is_waited_for(beside):
+    beside.rays[SECOND] = None
+    decided = beside.plan()
+    assert beside.said() == ("True", "Ready") and not decided.beside.write
+    assert beside.stage() is RolloutStage.CLUSTER
+
+
+@pytest.mark.parametrize("text", ["soon", "2026-05-04T03:02:01", ""])
+def test_a_time_that_somebody_wrote_into_the_front_is_none(draining, text):
+    front = draining.objects[FRONT]
+    annotations = {**front["metadata"]["annotations"], "serving.internvl.io/moved-at": text}
+    draining.objects[FRONT] = {**front, "metadata": {**front["metadata"], "annotations": annotations}}
+    assert cluster_id(FIRST) in draining.plan().delete
+
+
+def test_a_service_in_its_second_cluster_is_known_as_one_with_its_own_when_its_spec_cannot_be_read(draining):
+    draining.step()
+    draining.world.see(spec=None, spec_error="spec.vision: unknown field")
+    assert ray_home(draining.world.seen, draining.world.settings).owner == draining.world.seen.key
+    assert draining.plan().objects == () and draining.plan().delete == ()
