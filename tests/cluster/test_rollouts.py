@@ -3,10 +3,12 @@
 import json
 import random
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
+from e2e.platform.installation import Helm, install
 from e2e.platform.namespace import SECOND_MODEL
 from e2e.platform.story import ASK, SEVEN_LINES, Story
 
@@ -22,6 +24,12 @@ def change(story: Story, patch: dict[str, Any]) -> None:
 
 def names(story: Story, role: str) -> set[str]:
     return {pod["metadata"]["name"] for pod in story.role_pods(role)}
+
+
+def ray_clusters(story: Story) -> set[str]:
+    path = f"/apis/ray.io/v1/namespaces/{story.namespace}/rayclusters"
+    found = story.cluster.client.request("GET", path).document["items"]
+    return {item["metadata"]["name"] for item in found}
 
 
 def groups(story: Story) -> list[dict[str, Any]]:
@@ -106,3 +114,35 @@ def test_another_model_takes_over_under_load_without_a_lost_or_a_mixed_answer(st
         lambda: {role: names(story, role) for role in before} == before,
         within_s=120,
     )
+
+
+def test_another_head_moves_the_service_to_a_second_ray_cluster_under_load(
+    story: Story, helm: Helm, values: Mapping[str, Any]
+) -> None:
+    story.kubectl("-n", story.namespace, "apply", "-f", "-", stdin=SEVEN_LINES)
+    story.cluster.wait_for("the service is Ready", story.is_ready, within_s=300)
+    url = story.service()["status"]["url"]
+    kuberay = values["kuberay"]
+    changed = {**values, "kuberay": {**kuberay, "head": {**kuberay.get("head", {}), "memory": "2100Mi"}}}
+    stages: list[str] = []
+
+    def has_moved() -> bool:
+        assert story.ready()["status"] == "True", f"not Ready during the rollout: {story.ready()}"
+        if stage(story) not in stages[-1:]:
+            stages.append(stage(story))
+        return ray_clusters(story) == {"internvl-alt"} and is_done(story)
+
+    try:
+        with story.load(url, random.Random(time.time_ns())) as load:
+            began = time.monotonic()
+            install(story.cluster, helm, changed)
+            story.cluster.wait_for("only the second Ray cluster is left", has_moved, within_s=500)
+            print(f"another head after {time.monotonic() - began:.0f} s by {stages}")
+    finally:
+        install(story.cluster, helm, values)
+    print(f"{load['sent']} sent, {load['faults']}")
+    assert load["faults"] == [] and load["sent"] > 10
+    assert "InPlace" not in stages, "there are spare GPUs"
+    [head] = story.pods(**{"ray.io/cluster": "internvl-alt", "serving.internvl.io/role": "head"})
+    assert head["spec"]["containers"][0]["resources"]["requests"]["memory"] == "2100Mi"
+    assert not story.pods(**{"ray.io/cluster": "internvl-ray"}), "its pods are gone"

@@ -18,7 +18,7 @@ from internvl_operator.api.conditions import ConditionStatus, ConditionType, Rea
 from internvl_operator.api.names import Role
 from internvl_operator.api.spec import RolloutStrategy
 from internvl_operator.api.status import RolesStatus, RolloutStage, Status
-from internvl_operator.plan import failures
+from internvl_operator.plan import cluster_checks, failures
 from internvl_operator.plan.decision import Plan
 from internvl_operator.plan.findings import Finding
 from internvl_operator.plan.houses import beside
@@ -145,14 +145,16 @@ def _beside(view: TwoClusters, seen: Plan) -> Move:
             f"goes on answering; edit the spec or the head's values to try again. Last: {obstacle}"
         )
         return Move(rollout=view.at(RolloutStage.STOPPED, message), delete=view.ending())
-    crowded = next((pod for pod in view.other.pods if pod.trouble == "Unschedulable"), None)
+    found = (cluster_checks.pod_finding(pod, "the second Ray cluster") for pod in view.other.pods)
+    no_room = (item for item in found if item and item.reason is Reason.INSUFFICIENT_RESOURCES)
+    crowded = next(no_room, None)
     message = f"a second Ray cluster with another head starts beside the one that answers: {obstacle}"
     if crowded is not None and view.spec.strategy is RolloutStrategy.AUTO:
         if view.crowded_s >= ROOM_WITHIN_S:
             return _in_place(
                 view,
                 "the Ray cluster is deleted and made anew with another head, because there is no room for a second "
-                f"one beside it; {UNTIL_IT_RUNS}. Last: {crowded.detail or crowded.trouble}",
+                f"one beside it; {UNTIL_IT_RUNS}. Last: {crowded.message}",
             )
         left_s = min(left_s, ROOM_WITHIN_S - view.crowded_s)
     rollout = view.at(RolloutStage.CLUSTER, message, due_in_s=left_s)

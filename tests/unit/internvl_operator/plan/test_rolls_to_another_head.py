@@ -527,6 +527,14 @@ def test_room_is_looked_for_from_when_the_second_cluster_is_made(town):
     assert town.stage() is RolloutStage.IN_PLACE
 
 
+def test_a_claim_that_is_missing_is_no_lack_of_room(town):
+    town.ask_for_head().step()
+    missing = {"trouble": "Unschedulable", "detail": 'persistentvolumeclaim "models" not found'}
+    town.kuberay_makes().pod_is(SECOND, "vision", ready=False, phase="Pending", **missing)
+    town.pass_time(60).step()
+    assert town.stage() is RolloutStage.CLUSTER and cluster_id(SECOND) in town.objects
+
+
 def test_beside_waits_for_room(town):
     crowded(town, strategy="Beside").pass_time(600).step()
     assert town.stage() is RolloutStage.CLUSTER and town.said() == ("True", "Ready")
