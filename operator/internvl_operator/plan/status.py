@@ -11,6 +11,7 @@ from internvl_operator.api.status import (
     ProbeStatus,
     RolesStatus,
     RoleStatus,
+    RolloutStage,
     RolloutStatus,
     Status,
 )
@@ -36,7 +37,7 @@ def status_without_ray(observation: Observation, finding: Finding, of_head: Roll
         return service.status  # a restarted operator knows nothing better, and writes nothing
     unknown = conditions.unknown_for(finding)
     said = {
-        ConditionType.READY: conditions.blocked_by(finding) if finding.is_failure else unknown,
+        ConditionType.READY: _blocked(finding, of_head) or unknown,
         ConditionType.PROGRESSING: _progressing(None if finding.is_failure else finding, finding),
         ConditionType.DEGRADED: _degraded(finding if finding.is_failure else None),
         ConditionType.VISION_READY: unknown,
@@ -54,6 +55,14 @@ def status_without_ray(observation: Observation, finding: Finding, of_head: Roll
             "conditions": conditions.merge(service.status, said, generation=service.generation, now=now),
         }
     )
+
+
+def _blocked(finding: Finding, of_head: Rollout | None) -> Said | None:
+    """Why nothing can answer: something failed, or the Ray cluster was deleted for another head."""
+    if finding.is_failure:
+        return conditions.blocked_by(finding)
+    is_outage = of_head is not None and of_head.stage is RolloutStage.IN_PLACE and not of_head.is_held
+    return conditions.blocked_by(of_head.finding) if of_head is not None and is_outage else None
 
 
 def status_with_ray(observation: Observation, assessment: Assessment, address: str) -> Status:

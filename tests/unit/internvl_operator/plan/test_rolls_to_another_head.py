@@ -5,6 +5,8 @@ from datetime import timedelta
 from itertools import count
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from internvl_operator.api import names
 from internvl_operator.api.conditions import Reason
@@ -500,7 +502,8 @@ def test_without_room_it_is_made_anew_in_place_and_the_status_says_why(town):
     town.pods_end(SECOND).step()
     assert town.selected() == "nano-alt"
     assert town.step().delete[0] == cluster_id(FIRST)
-    assert town.said()[0] != "True" and town.stage() is RolloutStage.IN_PLACE
+    assert town.said() == ("False", "RollingOut") and "nothing answers" in town.message("Ready")
+    assert town.stage() is RolloutStage.IN_PLACE
     assert "Insufficient nvidia.com/gpu" in town.plan().status.rollout.message
     assert "nothing answers" in town.plan().status.rollout.message
     assert cluster_id(SECOND) not in identities(town.step()), "never both with GPUs"
@@ -547,7 +550,7 @@ def test_in_place_is_told_with_its_reason_until_it_is_over(town):
     town.ask_for_head().step()
     assert town.selected() == "nano-alt" and cluster_id(FIRST) in town.objects
     town.step()
-    assert cluster_id(FIRST) not in town.objects and town.said()[0] != "True"
+    assert cluster_id(FIRST) not in town.objects and town.said() == ("False", "RollingOut")
     town.pods_end(FIRST).step()
     assert town.kuberay_makes().step().write
     rollout = town.plan().status.rollout
@@ -750,3 +753,66 @@ def test_a_service_in_its_second_cluster_is_known_as_one_with_its_own_when_its_s
     draining.world.see(spec=None, spec_error="spec.vision: unknown field")
     assert ray_home(draining.world.seen, draining.world.settings).owner == draining.world.seen.key
     assert draining.plan().objects == () and draining.plan().delete == ()
+
+
+def happens(town, data):
+    """One thing that can happen to a service while its head changes, or be done to it."""
+    kind = data.draw(st.sampled_from(HAPPENINGS))
+    house = data.draw(st.sampled_from(House))
+    if kind == "step":
+        town.step()
+    elif kind == "head":
+        town.ask_for_head(data.draw(st.sampled_from(["3Gi", "4Gi", "5Gi"])))
+    elif kind == "spec":
+        strategy = data.draw(st.sampled_from(["Auto", "Beside", "InPlace"]))
+        replicas = data.draw(st.integers(1, 2))
+        town.respec(rollout={"strategy": strategy}, vision={"pool": "vision", "minReplicas": replicas})
+    elif kind == "makes" and cluster_id(house) in town.objects:
+        town.kuberay_makes(house)
+    elif kind == "ends" and cluster_id(house) not in town.objects:
+        town.pods_end(house)
+    elif kind == "crowded":
+        town.pod_is(house, "vision", ready=False, phase="Pending", trouble="Unschedulable")
+    elif kind == "probe":
+        decided = town.plan()
+        for where, errand in ((town.house, decided), (town.house.other, decided.beside)):
+            if errand is not None and errand.probe is not None:
+                town.is_probed(where)
+    elif kind == "time":
+        town.pass_time(data.draw(st.sampled_from([1, 31, DRAIN_S, 1900])))
+    elif kind == "restart":
+        town.probes = {FIRST: None, SECOND: None}
+    elif kind == "forget":
+        town.world.see(status=None)
+    elif kind == "delete":
+        town.objects.pop(data.draw(st.sampled_from([FRONT, cluster_id(FIRST), cluster_id(SECOND)])), None)
+        town.rays = {one: ray if cluster_id(one) in town.objects else None for one, ray in town.rays.items()}
+
+
+HAPPENINGS = (
+    *("step", "step", "step", "makes", "makes", "ends", "probe", "time", "head"),
+    *("spec", "crowded", "restart", "forget", "delete"),
+)
+
+
+@pytest.mark.timeout(60)
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_whatever_happens_it_ends_in_one_cluster_with_the_last_head(worlds, data):
+    world = worlds().without_ray().respec(SPEC)
+    town = Town(world.kubernetes_takes(world.settle()).kuberay_acts().made_ready())
+    for _ in range(data.draw(st.integers(1, 25))):
+        happens(town, data)
+        town.plan()
+    town.ask_for_head("6Gi")
+    for house in House:
+        town.pods[house] = tuple(
+            replace(pod, ready=True, phase="Running", trouble="") for pod in town.pods[house]
+        )
+    town.lives(rounds=30)
+    current, other = town.house, town.house.other
+    assert town.selected() == f"nano-{current}" and town.standing(other) == set()
+    head = town.objects[cluster_id(current)]["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0]
+    assert head["resources"]["requests"]["memory"] == "6Gi"
+    assert town.said() == ("True", "Ready") and town.stage() is None
+    assert town.plan().objects == () and not town.plan().write

@@ -224,3 +224,23 @@ async def test_who_does_not_subscribe_any_more_is_not_woken(world):
     world.api.streams(("ADDED", made(8)))
     await world.run()
     assert world.woken == []
+
+
+async def test_pods_of_both_ray_clusters_of_a_service_are_its_own(clock):
+    pods = next(kind for kind in KINDS if kind.name == "Pod")
+    woken = []
+    watch = KindWatch(pods, None, Api(), wake=woken.append, sleep=clock.sleep)
+    watch.subscribe(KEY)
+
+    def pod(version, cluster):
+        given = {labels.RAY_CLUSTER: cluster, labels.ROLE: "head"}
+        name = {"namespace": "team", "name": f"{cluster}-head", "labels": given}
+        return {"metadata": {**name, "resourceVersion": str(version)}}
+
+    watch._version = 0
+    for version, cluster in enumerate(("nano-ray", "nano-alt", "other-ray"), 1):
+        watch.offer(pod(version, cluster))
+    assert set(watch.kept(KEY)) == {"nano-ray-head", "nano-alt-head"} and woken == [KEY, KEY]
+    watch.unsubscribe(KEY)
+    watch.offer(pod(4, "nano-alt"))
+    assert woken == [KEY, KEY]
