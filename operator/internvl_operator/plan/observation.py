@@ -217,8 +217,8 @@ class WriteSeen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BesideSeen:
-    """What is known of the Ray of a service's second RayCluster; each field as in `Observation`."""
+class RaySide:
+    """What is known of one Ray that a service has; each field as in `Observation`."""
 
     ray: RaySeen | RayUnavailable | None = None
     probe: ProbeSeen | None = None
@@ -241,7 +241,7 @@ class Observation:
     house: House = House.FIRST
     """Of the service's own Ray clusters the one that clients are sent to (`plan.houses`): `ray`, `probe` and `write`
     are about that."""
-    beside: BesideSeen = BesideSeen()
+    beside: RaySide = RaySide()
     """The other one."""
     is_beside: bool = False
     """`plan.moving` looks at the other one by itself: clients are not sent to it."""

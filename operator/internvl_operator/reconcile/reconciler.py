@@ -19,7 +19,7 @@ from internvl_operator.errors import NotYet, Rejected
 from internvl_operator.plan.backend import Backend, RayHome, ray_home
 from internvl_operator.plan.decision import Errand, FinalizerChange, Plan
 from internvl_operator.plan.houses import current_house, house_seen
-from internvl_operator.plan.observation import BesideSeen, ClusterSeen, Observation, RaySeen, ServiceSeen
+from internvl_operator.plan.observation import ClusterSeen, Observation, RaySeen, RaySide, ServiceSeen
 from internvl_operator.plan.plan import plan
 from internvl_operator.reconcile.ports import ObjectStore, RayFleet, ServiceStore
 from internvl_operator.render.cluster_objects import ObjectId
@@ -90,7 +90,7 @@ class Reconciler:
         if home is not None and home.backend is Backend.KUBERAY and self._objects is not None:
             return self._ask_houses(service, await self._objects.observe(service.key))
         self._fleet.stay(service.key, () if home is None else (home,))
-        seen = BesideSeen() if home is None else self._ask(service.key, home)
+        seen = RaySide() if home is None else self._ask(service.key, home)
         if home is not None and seen.ray is None:
             return None
         return self._observation(service, seen)
@@ -110,17 +110,17 @@ class Reconciler:
         if any(asked[one].has_ready_head and found.ray is None for one, found in seen.items()):
             return None
         observation = self._observation(service, seen[house])
-        return replace(observation, cluster=cluster, house=house, beside=seen.get(house.other, BesideSeen()))
+        return replace(observation, cluster=cluster, house=house, beside=seen.get(house.other, RaySide()))
 
-    def _ask(self, key: ServiceKey, home: RayHome) -> BesideSeen:
+    def _ask(self, key: ServiceKey, home: RayHome) -> RaySide:
         """What is known of one address."""
-        return BesideSeen(
+        return RaySide(
             ray=self._fleet.snapshot(key, home),
             probe=self._fleet.probe_seen(key, home),
             write=self._fleet.write_seen(key, home),
         )
 
-    def _observation(self, service: ServiceSeen, seen: BesideSeen) -> Observation:
+    def _observation(self, service: ServiceSeen, seen: RaySide) -> Observation:
         return Observation(
             service=service,
             ray=seen.ray,
