@@ -139,7 +139,7 @@ def _beside(view: TwoClusters, seen: Plan) -> Move:
         return Move(rollout=view.at(RolloutStage.CLUSTER, message), front=view.turned())
     trouble, obstacle = _trouble(seen.status)
     left_s = view.spec.deadline_s - view.past_s
-    if left_s <= 0:
+    if left_s <= 0 and seen.probe is None:  # an operator that was away for long asks first
         message = (
             f"the second Ray cluster did not become ready within {view.spec.deadline}, and was deleted; the first one "
             f"goes on answering; edit the spec or the head's values to try again. Last: {obstacle}"
@@ -157,7 +157,7 @@ def _beside(view: TwoClusters, seen: Plan) -> Move:
                 f"one beside it; {UNTIL_IT_RUNS}. Last: {crowded.message}",
             )
         left_s = min(left_s, ROOM_WITHIN_S - view.crowded_s)
-    rollout = view.at(RolloutStage.CLUSTER, message, due_in_s=left_s)
+    rollout = view.at(RolloutStage.CLUSTER, message, due_in_s=left_s if left_s > 0 else None)
     return Move(rollout=replace(rollout, trouble=trouble), beside=seen)
 
 

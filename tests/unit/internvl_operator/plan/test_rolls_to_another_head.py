@@ -472,6 +472,16 @@ def test_it_stops_at_the_deadline_and_another_head_or_an_edit_begins_anew(town):
     assert cluster_id(SECOND) in identities(town.plan()), "another head"
 
 
+def test_an_operator_that_was_away_beyond_the_deadline_asks_before_it_gives_up(beside):
+    beside.step()
+    beside.probes[SECOND] = None
+    beside.pass_time(3600)
+    decided = beside.step()
+    assert decided.delete == () and decided.beside.probe is not None and decided.requeue_after_s >= 0
+    beside.is_probed().step()
+    assert beside.selected() == "nano-alt"
+
+
 def test_the_deadline_is_looked_at_without_anybodys_call(town):
     fails(town, deadline="90s").pass_time(85)
     assert town.plan().requeue_after_s <= 5
