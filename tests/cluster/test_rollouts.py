@@ -138,11 +138,12 @@ def test_another_head_moves_the_service_to_a_second_ray_cluster_under_load(
             install(story.cluster, helm, changed)
             story.cluster.wait_for("only the second Ray cluster is left", has_moved, within_s=500)
             print(f"another head after {time.monotonic() - began:.0f} s by {stages}")
+        print(f"{load['sent']} sent, {load['faults']}")
+        assert load["faults"] == [] and load["sent"] > 10
+        assert "InPlace" not in stages, "there are spare GPUs"
+        [head] = story.pods(**{"ray.io/cluster": "internvl-alt", "serving.internvl.io/role": "head"})
+        assert head["spec"]["containers"][0]["resources"]["requests"]["memory"] == "2100Mi"
+        assert not story.pods(**{"ray.io/cluster": "internvl-ray"}), "its pods are gone"
     finally:
+        story.kubectl("-n", story.namespace, "delete", "ivl", "internvl", "--timeout=60s")
         install(story.cluster, helm, values)
-    print(f"{load['sent']} sent, {load['faults']}")
-    assert load["faults"] == [] and load["sent"] > 10
-    assert "InPlace" not in stages, "there are spare GPUs"
-    [head] = story.pods(**{"ray.io/cluster": "internvl-alt", "serving.internvl.io/role": "head"})
-    assert head["spec"]["containers"][0]["resources"]["requests"]["memory"] == "2100Mi"
-    assert not story.pods(**{"ray.io/cluster": "internvl-ray"}), "its pods are gone"
