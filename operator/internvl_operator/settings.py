@@ -51,6 +51,8 @@ class Settings:
     """Pause before the first retry of a role that Serve gave up on; doubles with each retry."""
     retry_max_s: float = 300.0
     """Longest pause between two retries of a role."""
+    moves_at_once: int = 1
+    """How many services go over to another Ray head at a time. Each wants the room for a second Ray cluster."""
     deletion_deadline_s: float = 60.0
     """From the deletion timestamp; after it the finalizer goes, whatever Ray says."""
 
@@ -88,7 +90,7 @@ def _parse(variable: str, name: str, text: str) -> object:
         except Rejected as fault:
             raise Rejected(fault.message, field=variable) from fault
     try:
-        if name == "serve_http_port":
+        if name in ("serve_http_port", "moves_at_once"):
             return int(_positive(int(text)))
         if name.endswith("_s"):
             return _positive(float(text))

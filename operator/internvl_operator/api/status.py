@@ -96,6 +96,8 @@ class RolloutStage(StrEnum):
     """The new model answers from its stand-in, and the service's own replicas load it."""
     IN_PLACE = "InPlace"
     """The service's own replicas load the new model, or the Ray cluster is made anew; requests wait."""
+    WAITING = "Waiting"
+    """Other services go over to another head of Ray first; all answers as before."""
     CLUSTER = "Cluster"
     """A second Ray cluster with another head starts beside the one that answers."""
     DRAINING = "Draining"
@@ -107,7 +109,9 @@ class RolloutStage(StrEnum):
 class RolloutStatus(Stored):
     """A change of model, of pods or of Ray's head that is under way, or was given up."""
 
-    stage: RolloutStage = Field(description="Pods, Beside, Handover, InPlace, Cluster, Draining or Stopped.")
+    stage: RolloutStage = Field(
+        description="Pods, Beside, Handover, InPlace, Waiting, Cluster, Draining or Stopped."
+    )
     generation: int = Field(description="Generation of the spec that is rolled out.")
     since: Timestamp = Field(description="When the rollout of this generation began.")
     head: str | None = Field(

@@ -28,6 +28,8 @@ from internvl_operator.plan.rollout import ROOM_WITHIN_S, Rollout
 from internvl_operator.plan.two_clusters import TwoClusters, two_clusters
 from internvl_operator.render.cluster_objects import Front, ObjectId
 
+TURN_S = 10.0
+"""Pause before a service looks again whether its turn has come."""
 UNTIL_IT_RUNS = "nothing answers until the new one runs"
 
 
@@ -101,6 +103,10 @@ def _roll(view: TwoClusters, plan_one: Callable[[Observation], Plan]) -> Move:
     stopped = view.known_at(RolloutStage.STOPPED)
     if stopped is not None:
         return Move(rollout=view.at(RolloutStage.STOPPED, stopped.message), delete=view.ending())
+    first = view.observation.waits_for
+    if first and not view.other.remains and _answers(view):
+        message = f"another head is wanted; first goes over {', '.join(str(key) for key in first)}"
+        return Move(rollout=view.at(RolloutStage.WAITING, message, due_in_s=TURN_S))
     reason = _reason_in_place(view)
     if reason is not None:
         return _in_place(view, reason)

@@ -243,6 +243,8 @@ class Observation:
     are about that."""
     beside: RaySide = RaySide()
     """The other one."""
+    waits_for: tuple[ServiceKey, ...] = ()
+    """Services that go over to another head now, and before this one may (`reconcile.turns`)."""
     is_beside: bool = False
     """`plan.moving` looks at the other one by itself: clients are not sent to it."""
     now: datetime

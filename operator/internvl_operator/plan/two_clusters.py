@@ -37,8 +37,11 @@ class TwoClusters:
 
     @property
     def since(self) -> datetime:
-        """When the rollout began."""
-        return self.observation.now.replace(microsecond=0) if self.known is None else self.known.since
+        """When the rollout began; a time of waiting for one's turn does not count."""
+        begins = self.known_at(RolloutStage.WAITING) is not None and not self.observation.waits_for
+        if self.known is None or begins:
+            return self.observation.now.replace(microsecond=0)
+        return self.known.since
 
     @property
     def past_s(self) -> float:

@@ -22,6 +22,7 @@ from internvl_operator.plan.houses import current_house, house_seen
 from internvl_operator.plan.observation import ClusterSeen, Observation, RaySeen, RaySide, ServiceSeen
 from internvl_operator.plan.plan import plan
 from internvl_operator.reconcile.ports import ObjectStore, RayFleet, ServiceStore
+from internvl_operator.reconcile.turns import Turns
 from internvl_operator.render.cluster_objects import ObjectId
 from internvl_operator.settings import Settings
 
@@ -55,6 +56,7 @@ class Reconciler:
         self._objects = objects
         self._offer = offer
         self._fence = fence
+        self._turns = Turns(settings.moves_at_once)
         self._said: dict[ServiceKey, tuple[str, ...]] = {}
 
     async def reconcile(self, key: ServiceKey) -> float | None:
@@ -77,6 +79,10 @@ class Reconciler:
         if observation is None:
             return None
         decided = plan(observation, self._settings)
+        first = self._turns.before(service, decided)
+        if first:
+            decided = plan(replace(observation, waits_for=first), self._settings)
+        self._turns.note(key, decided)
         self._explain(key, decided)
         self._fence()
         return await self._apply(observation, decided)
@@ -218,6 +224,7 @@ class Reconciler:
 
     def _forget(self, key: ServiceKey) -> None:
         self._said.pop(key, None)
+        self._turns.forget(key)
         self._fleet.release(key)
         if self._objects is not None:
             self._objects.forget(key)

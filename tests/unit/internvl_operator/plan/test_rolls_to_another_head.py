@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from internvl_operator.api import names
 from internvl_operator.api.conditions import Reason
+from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.names import House, Role
 from internvl_operator.api.status import RolloutStage
 from internvl_operator.plan.backend import ray_home
@@ -826,3 +827,43 @@ def test_whatever_happens_it_ends_in_one_cluster_with_the_last_head(worlds, data
     assert head["resources"]["requests"]["memory"] == "6Gi"
     assert town.said() == ("True", "Ready") and town.stage() is None
     assert town.plan().objects == () and not town.plan().write
+
+
+def waits(town, *others):
+    town.world.change(waits_for=others)
+    return town
+
+
+def test_a_service_that_waits_for_its_turn_is_left_as_it_is_and_says_for_whom(town):
+    waits(town.ask_for_head(), ServiceKey("team", "first"))
+    decided = town.step()
+    assert decided.objects == () and decided.beside is None and not decided.write
+    assert town.stage() is RolloutStage.WAITING and "team/first" in decided.status.rollout.message
+    assert town.said() == ("True", "Ready") and town.said("Progressing") == ("True", "RollingOut")
+    assert 0 < decided.requeue_after_s <= 10
+    town.pass_time(3000).step()
+    assert town.plan().status == town.world.seen.status, "nothing is written while it waits"
+
+
+def test_the_time_of_waiting_is_no_time_of_the_rollout(town):
+    waits(town.ask_for_head(), ServiceKey("team", "first")).step()
+    waits(town.pass_time(7200)).step()
+    assert town.stage() is RolloutStage.CLUSTER
+    assert town.world.seen.status.rollout.since == town.world.observation.now
+    town.lives()
+    assert town.selected() == "nano-alt" and town.stage() is None
+
+
+def test_a_second_cluster_that_stands_is_not_waited_with(beside):
+    waits(beside, ServiceKey("team", "first"))
+    beside.is_probed().step()
+    assert beside.selected() == "nano-alt"
+
+
+def test_a_service_that_does_not_answer_waits_for_nobody(town):
+    town.pod_is(FIRST, "gateway", ready=False)
+    town.step()
+    town.rays[FIRST] = None
+    town.step()
+    waits(town.ask_for_head(), ServiceKey("team", "first"))
+    assert town.stage() is not RolloutStage.WAITING
