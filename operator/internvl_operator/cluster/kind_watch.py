@@ -30,9 +30,13 @@ class ObjectApi(Protocol):
     """What is asked of the API server. Faults are `ApiFault`."""
 
     async def list_objects(
-        self, kind: str, namespace: str | None, selector: Mapping[str, str | None]
-    ) -> tuple[list[dict[str, Any]], str]:
-        """All objects with these labels, and the version of the list."""
+        self,
+        kind: str,
+        namespace: str | None,
+        selector: Mapping[str, str | None],
+        take: Callable[[dict[str, Any]], None],
+    ) -> str:
+        """Give `take` all objects with these labels, one after the other; the version of the list."""
         ...
 
     def watch_objects(
@@ -126,11 +130,13 @@ class KindWatch:
                 await self._bear(ApiFault(0, f"{type(fault).__name__}: {fault}"))
 
     async def _list(self) -> None:
-        found, version = await self._api.list_objects(self.kind.name, self._namespace, self.kind.selector)
-        self._version = int(version)
         entries: dict[Place, dict[str, _Entry]] = {}
-        for item in found:
+
+        def take(item: dict[str, Any]) -> None:
             entries.setdefault(self._place(item), {})[item["metadata"]["name"]] = self._entry(item)
+
+        version = await self._api.list_objects(self.kind.name, self._namespace, self.kind.selector, take)
+        self._version = int(version)
         for place, known in self._entries.items():
             # Answers to our own writes during the list are newer than it.
             newer = {name: entry for name, entry in known.items() if entry.version > self._version}

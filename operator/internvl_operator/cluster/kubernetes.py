@@ -5,7 +5,7 @@ Called by the stores and watches of this package, `handlers` and `__main__`; `cl
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 import httpx2
@@ -180,17 +180,26 @@ class Kubernetes:
         return True
 
     async def list_objects(
-        self, kind: str, namespace: str | None, selector: Mapping[str, str | None]
-    ) -> tuple[list[dict[str, Any]], str]:
-        """All objects of one of `OBJECTS` with these labels (None: any value), and the version of the list."""
+        self,
+        kind: str,
+        namespace: str | None,
+        selector: Mapping[str, str | None],
+        take: Callable[[dict[str, Any]], None],
+    ) -> str:
+        """Give `take` each object of one of `OBJECTS` with these labels (None: any value), a page in memory at a time.
 
-        async def collect() -> tuple[list[dict[str, Any]], str]:
+        Returns the version of the list.
+        """
+
+        async def give_out() -> str:
             found = self._client.list(
                 OBJECTS[kind], namespace=namespace or "*", labels=dict(selector), chunk_size=PAGE
             )
-            return [dict(item) async for item in found], found.resourceVersion
+            async for item in found:
+                take(dict(item))
+            return str(found.resourceVersion)
 
-        return await _call(collect())
+        return await _call(give_out())
 
     async def watch_objects(
         self, kind: str, namespace: str | None, selector: Mapping[str, str | None], version: str

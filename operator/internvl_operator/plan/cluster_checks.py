@@ -53,6 +53,8 @@ def pod_patch_refused(observation: Observation) -> Finding | None:
     spec, offer = observation.service.spec, observation.offer
     if spec is None or offer is None:
         return None
+    if all(spec.pod_fields(role).pod_patch is None for role in Role):
+        return None  # as a rule; rendering costs more than all the rest of a look
     for role, shape in pod_shapes(spec, offer).items():
         try:
             render_group(observation.service.key, shape, 0)

@@ -31,10 +31,13 @@ def ingress():
 
 async def test_an_ingress_stands_as_it_was_rendered_until_it_is_deleted(kubernetes, ingress):
     await kubernetes.apply_object(ingress)
-    ((live,), _) = await kubernetes.list_objects("Ingress", "default", SELECTOR)
+    found = []
+    await kubernetes.list_objects("Ingress", "default", SELECTOR, found.append)
+    (live,) = found
     assert matches(ingress["spec"], live["spec"]), "what is added must not look like a difference"
     await kubernetes.delete_object("Ingress", "default", "routed")
-    (left, _) = await kubernetes.list_objects("Ingress", "default", SELECTOR)
+    left = []
+    await kubernetes.list_objects("Ingress", "default", SELECTOR, left.append)
     assert left == []
     await kubernetes.delete_object("Ingress", "default", "routed")
 
@@ -42,7 +45,7 @@ async def test_an_ingress_stands_as_it_was_rendered_until_it_is_deleted(kubernet
 @pytest.mark.parametrize("kind", ["HTTPRoute", "PodMonitor"])
 async def test_a_kind_that_is_not_installed_is_gone(kubernetes, kind):
     with pytest.raises(ApiFault) as caught:
-        await kubernetes.list_objects(kind, "default", SELECTOR)
+        await kubernetes.list_objects(kind, "default", SELECTOR, [].append)
     assert caught.value.is_gone
 
 

@@ -53,9 +53,12 @@ class Api:
             raise answer
         return answer
 
-    async def list_objects(self, kind, namespace, selector):
+    async def list_objects(self, kind, namespace, selector, take):
         assert selector == {labels.MANAGED_BY: labels.COMPONENT, labels.SERVICE: None}
-        return await self._next("list")
+        items, version = await self._next("list")
+        for item in items:
+            take(item)
+        return version
 
     async def watch_objects(self, kind, namespace, selector, version):
         for event in await self._next(f"watch {version}"):

@@ -21,14 +21,15 @@ class Api:
         self.listed = []
         self.closed = False
 
-    async def list_objects(self, kind, namespace, selector):
+    async def list_objects(self, kind, namespace, selector, take):
         self.listed.append((kind, namespace))
         if kind in self.missing:
             raise self.missing[kind]
         label = labels.RAY_CLUSTER if kind == "Pod" else labels.SERVICE
         value = "nano-ray" if kind == "Pod" else "nano"
         meta = {"namespace": "team", "name": "it", "labels": {label: value}, "resourceVersion": "3"}
-        return [{"metadata": meta, "spec": {}}], "5"
+        take({"metadata": meta, "spec": {}})
+        return "5"
 
     async def watch_objects(self, kind, namespace, selector, version):
         await asyncio.Event().wait()
