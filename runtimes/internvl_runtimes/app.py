@@ -120,6 +120,7 @@ class GatewayReplica:
         from internvl_runtimes.deployments.gateway import Gateway, Sides
         from internvl_runtimes.deployments.metrics import RayRecorder
         from internvl_runtimes.deployments.ray_handles import RayLanguage, RayLanguageOf, RayVision
+        from internvl_runtimes.deployments.readiness import ProxyCheck
 
         self._recorder = RayRecorder(metrics.ALL)
         application = serve.get_replica_context().app_name
@@ -131,6 +132,7 @@ class GatewayReplica:
             stand_in=lambda vision: Sides(RayVision(f"{vision}{STAND_IN_SUFFIX}"), other_language),
             recorder=self._recorder,
         )
+        self._proxy = ProxyCheck("127.0.0.1", pods.HTTP_PORT)
         self._readiness: asyncio.Task[None] | None = None
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
@@ -142,9 +144,7 @@ class GatewayReplica:
             self._readiness = self._readiness or _serve_readiness(self._is_ready)
 
     async def _is_ready(self) -> bool:
-        from internvl_runtimes.deployments.readiness import is_proxy_healthy
-
-        return self._gateway.is_ready and await is_proxy_healthy("127.0.0.1", pods.HTTP_PORT)
+        return self._gateway.is_ready and await self._proxy.passes()
 
     def __serve_build_asgi_app__(self) -> Any:  # Serve's name
         """The HTTP side; Serve calls this once after the constructor."""

@@ -1,6 +1,7 @@
 """A pod of the API server as the value that `plan` reads. Pure translation; called by `cluster.kinds`."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from internvl_operator.api import labels
@@ -22,6 +23,7 @@ def see_pod(pod: Mapping[str, Any]) -> PodSeen:
         address=status.get("podIP"),
         trouble=trouble,
         detail=detail,
+        unscheduled_since=_unscheduled_since(status),
         deleting="deletionTimestamp" in meta,
     )
 
@@ -47,3 +49,11 @@ def _pod_trouble(status: Mapping[str, Any]) -> tuple[str, str]:
     if status.get("phase") == "Failed":
         return str(status.get("reason") or "Failed"), str(status.get("message") or "the pod has failed")
     return "", ""
+
+
+def _unscheduled_since(status: Mapping[str, Any]) -> datetime | None:
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            since = condition.get("lastTransitionTime")
+            return None if since is None else datetime.fromisoformat(str(since))
+    return None

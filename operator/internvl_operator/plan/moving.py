@@ -28,8 +28,14 @@ from internvl_operator.plan.rollout import ROOM_WITHIN_S, Rollout
 from internvl_operator.plan.two_clusters import TwoClusters, two_clusters
 from internvl_operator.render.cluster_objects import Front, ObjectId
 
-TURN_S = 10.0
-"""Pause before a service looks again whether its turn has come."""
+TURN_S = 30.0
+"""Pause before a service that waits for its turn looks again."""
+LOOK_S = 10.0
+"""The same where a deletion has to be finished, or tried again."""
+DEAD_S = 120.0
+"""A cluster that has not answered for so long, and of which no replica is ready, is not worth protecting."""
+TURN_BACK_S = 300.0
+"""So long the cluster before is kept after its drain while the new one does not answer."""
 UNTIL_IT_RUNS = "nothing answers until the new one runs"
 
 
@@ -69,14 +75,16 @@ def decide(observation: Observation, plan_one: Callable[[Observation], Plan]) ->
 
 def _make(view: TwoClusters) -> Move:
     """The current cluster is not there: it is new, was deleted, or is the second one of a rollout in place."""
+    known = view.known_at(RolloutStage.IN_PLACE)
     if not view.other.remains:
-        return Move(delete=view.ending())
+        rollout = None if known is None else view.at(RolloutStage.IN_PLACE, known.message, is_held=False)
+        return Move(rollout=rollout, delete=view.ending())
     if not view.other.is_leaving and view.other.head == view.wanted:
         message = "the Ray cluster that answered is gone, and the second one takes its place"
         return Move(rollout=view.at(RolloutStage.CLUSTER, message), front=view.turned())
-    known = view.known_at(RolloutStage.IN_PLACE)
     message = f"the Ray cluster before this one ends, and {UNTIL_IT_RUNS}" if known is None else known.message
-    rollout = view.at(RolloutStage.IN_PLACE, message, is_held=False)
+    rollout = view.at(RolloutStage.IN_PLACE, message, is_held=False, due_in_s=LOOK_S)
+    rollout = replace(rollout, trouble=_refused(view))
     return Move(rollout=rollout, waits=True, delete=view.ending())
 
 
@@ -94,7 +102,13 @@ def _settle(view: TwoClusters) -> Move:
         message = f"the Ray cluster {name} answers what it was asked before, and then is deleted"
         rollout = view.at(RolloutStage.DRAINING, message, is_held=False, due_in_s=left_s)
         return Move(rollout=rollout, has_moved=True, delete=spent)
-    rollout = view.at(RolloutStage.DRAINING, f"the Ray cluster {name} ends", is_held=False)
+    kept_s = TURN_BACK_S + left_s - view.unready_s
+    if not view.is_ready and kept_s > 0 and not view.other.is_leaving:
+        message = f"the Ray cluster {name} is kept for a while, because the one that clients are sent to does not answer"
+        rollout = view.at(RolloutStage.DRAINING, message, is_held=False, due_in_s=min(kept_s, LOOK_S))
+        return Move(rollout=rollout, delete=spent)
+    rollout = view.at(RolloutStage.DRAINING, f"the Ray cluster {name} ends", is_held=False, due_in_s=LOOK_S)
+    rollout = replace(rollout, trouble=_refused(view))
     return Move(rollout=rollout, has_moved=left_s > 0, delete=(*spent, *view.ending()))
 
 
@@ -103,11 +117,13 @@ def _roll(view: TwoClusters, plan_one: Callable[[Observation], Plan]) -> Move:
     stopped = view.known_at(RolloutStage.STOPPED)
     if stopped is not None:
         return Move(rollout=view.at(RolloutStage.STOPPED, stopped.message), delete=view.ending())
-    first = view.observation.waits_for
-    if first and not view.other.remains and _answers(view):
-        message = f"another head is wanted; first goes over {', '.join(str(key) for key in first)}"
+    if view.stands_in_line:
+        message = "another head is wanted; other services go over to theirs first, a few at a time"
         return Move(rollout=view.at(RolloutStage.WAITING, message, due_in_s=TURN_S))
     reason = _reason_in_place(view)
+    if reason is not None and _has_it_already(view):
+        message = "the other Ray cluster has the head that is wanted: clients are sent there"
+        return Move(rollout=view.at(RolloutStage.CLUSTER, message), front=view.turned())
     if reason is not None:
         return _in_place(view, reason)
     if view.other.remains and (view.other.is_leaving or view.other.head != view.wanted):
@@ -118,6 +134,12 @@ def _roll(view: TwoClusters, plan_one: Callable[[Observation], Plan]) -> Move:
     return _beside(view, plan_one(beside(view.observation)))
 
 
+def _has_it_already(view: TwoClusters) -> bool:
+    """Whether the other cluster is the one to go to, and was not found to have no room."""
+    is_other = not view.other.is_leaving and view.other.head == view.wanted
+    return is_other and view.known_at(RolloutStage.IN_PLACE) is None
+
+
 def _reason_in_place(view: TwoClusters) -> str | None:
     known = view.known_at(RolloutStage.IN_PLACE)
     if known is not None:
@@ -126,14 +148,14 @@ def _reason_in_place(view: TwoClusters) -> str | None:
     if view.spec.strategy is RolloutStrategy.IN_PLACE:
         return f"{what}, as spec.rollout.strategy says; {UNTIL_IT_RUNS}"
     # Once begun, a rollout beside goes on as such.
-    if _answers(view) or view.known_at(RolloutStage.CLUSTER) is not None:
+    if _is_worth_keeping(view) or view.known_at(RolloutStage.CLUSTER) is not None:
         return None
-    return f"{what}, because no gateway of it answers"
+    return f"{what}, because nothing of it has answered for {DEAD_S:.0f} s"
 
 
 def _in_place(view: TwoClusters, reason: str) -> Move:
     """The front is turned first, and says from then on that the cluster before has to go."""
-    rollout = view.at(RolloutStage.IN_PLACE, reason)
+    rollout = view.at(RolloutStage.IN_PLACE, reason, due_in_s=LOOK_S)
     if view.other.remains:
         return Move(rollout=rollout, delete=view.ending())
     return Move(rollout=rollout, front=view.turned())
@@ -155,7 +177,8 @@ def _beside(view: TwoClusters, seen: Plan) -> Move:
     no_room = (item for item in found if item and item.reason is Reason.INSUFFICIENT_RESOURCES)
     crowded = next(no_room, None)
     message = f"a second Ray cluster with another head starts beside the one that answers: {obstacle}"
-    if crowded is not None and view.spec.strategy is RolloutStrategy.AUTO:
+    is_alone = not view.observation.others_move  # or the room is what the others have now
+    if crowded is not None and view.spec.strategy is RolloutStrategy.AUTO and is_alone:
         if view.crowded_s >= ROOM_WITHIN_S:
             return _in_place(
                 view,
@@ -202,10 +225,22 @@ def _first(timers: list[float | None]) -> float | None:
     return min((timer for timer in timers if timer is not None), default=None)
 
 
-def _answers(view: TwoClusters) -> bool:
-    """Whether the current cluster may be worth something to clients."""
-    is_called = any(role_of(pod.group) is Role.GATEWAY and pod.ready for pod in view.own.pods)
-    return is_called or view.is_ready
+def _is_worth_keeping(view: TwoClusters) -> bool:
+    """Whether the current cluster has loaded replicas, or may have them again in a moment."""
+    runs = any(role_of(pod.group) is not None and pod.ready for pod in view.own.pods)
+    is_dead = not runs and view.unready_s >= DEAD_S
+    return not is_dead or view.spec.strategy is RolloutStrategy.BESIDE
+
+
+def _refused(view: TwoClusters) -> Finding | None:
+    """What the API server refuses to delete of the other cluster."""
+    cluster = view.observation.cluster
+    refused = {} if cluster is None else cluster.refused
+    for identity in view.ending():
+        if identity in refused:
+            message = f"{identity.kind} {identity.name} cannot be deleted: {refused[identity]}"
+            return Finding(reason=Reason.KUBERNETES_REFUSED, message=failures.shorten(message))
+    return None
 
 
 def _is_settled(seen: Plan) -> bool:

@@ -155,6 +155,8 @@ class PodSeen:
     """Why it does not run, in a word of Kubernetes (`Unschedulable`, `ImagePullBackOff`); empty while all is well."""
     detail: str = ""
     """Kubernetes' sentence about the trouble."""
+    unscheduled_since: datetime | None = None
+    """Since when no node has been found for it; None where one was."""
     deleting: bool = False
 
     @property
@@ -243,8 +245,8 @@ class Observation:
     are about that."""
     beside: RaySide = RaySide()
     """The other one."""
-    waits_for: tuple[ServiceKey, ...] = ()
-    """Services that go over to another head now, and before this one may (`reconcile.turns`)."""
+    others_move: bool = False
+    """As many other services as may go over to another head at once do so (`reconcile.turns`)."""
     is_beside: bool = False
     """`plan.moving` looks at the other one by itself: clients are not sent to it."""
     now: datetime

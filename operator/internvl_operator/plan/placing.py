@@ -6,7 +6,7 @@ of it lives would leave that pod behind.)
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -210,17 +210,24 @@ def _leaving(cluster: ClusterSeen, live: Mapping[str, Any], use: Use | None) -> 
     no GPU is spare the next replica waits for the pod of the one before. A group that somebody else added stays.
     """
     group = str(live.get("groupName"))
-    if use is None or not use.footing.may_lose(group) or role_of(group) is None:
+    if role_of(group) is None:
         return dict(live)
+    if use is None or not use.footing.may_lose(group):
+        return _named(cluster, live)
     free = set(_free_pods(cluster, group, use))
     staying = sum(pod.group == group and not pod.deleting and pod.name not in free for pod in cluster.pods)
     if not staying:
         return {**live, "replicas": 0}  # KubeRay may still be making some
-    if not free:
-        return dict(live)
+    return _named(cluster, {**live, "replicas": staying} if free else live, free)
+
+
+def _named(cluster: ClusterSeen, live: Mapping[str, Any], free: Collection[str] = ()) -> dict[str, Any]:
+    """A group with the pods that are to go named, those that somebody else deletes too: see `_sized`."""
     standing = {pod.name for pod in cluster.pods}
-    named = {name for name in live.get("scaleStrategy", {}).get("workersToDelete") or () if name in standing}
-    return {**live, "replicas": staying, "scaleStrategy": {"workersToDelete": sorted(named | free)}}
+    known = live.get("scaleStrategy", {}).get("workersToDelete") or ()
+    named = {name for name in known if name in standing} | set(free)
+    named |= {pod.name for pod in cluster.pods if pod.group == live.get("groupName") and pod.deleting}
+    return {**live, "scaleStrategy": {"workersToDelete": sorted(named)}} if named or known else dict(live)
 
 
 def _is_gone(cluster: ClusterSeen, live: Mapping[str, Any]) -> bool:

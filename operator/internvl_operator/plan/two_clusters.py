@@ -5,7 +5,7 @@ from datetime import datetime
 
 from internvl_operator.api.conditions import ConditionStatus, ConditionType
 from internvl_operator.api.spec import RolloutSpec
-from internvl_operator.api.status import RolloutStage, RolloutStatus
+from internvl_operator.api.status import Condition, RolloutStage, RolloutStatus
 from internvl_operator.plan import failures
 from internvl_operator.plan.cluster_checks import is_owned
 from internvl_operator.plan.houses import HouseSeen, house_seen
@@ -38,10 +38,23 @@ class TwoClusters:
     @property
     def since(self) -> datetime:
         """When the rollout began; a time of waiting for one's turn does not count."""
-        begins = self.known_at(RolloutStage.WAITING) is not None and not self.observation.waits_for
+        begins = self.known_at(RolloutStage.WAITING) is not None and not self.observation.others_move
         if self.known is None or begins:
             return self.observation.now.replace(microsecond=0)
         return self.known.since
+
+    @property
+    def stands_in_line(self) -> bool:
+        """Whether others go first. Not for a move that has begun, nor where clients get no answer.
+
+        Who was edited since he waits is being looked at, and goes.
+        """
+        status = self.observation.service.status
+        said = None if status is None else status.rollout
+        is_edited = said is not None and said.generation != self.observation.service.generation
+        has_begun = self.other.remains or self.known_at(RolloutStage.CLUSTER) is not None
+        has_begun = has_begun or self.known_at(RolloutStage.IN_PLACE) is not None
+        return self.observation.others_move and self.is_ready and not is_edited and not has_begun
 
     @property
     def past_s(self) -> float:
@@ -50,10 +63,11 @@ class TwoClusters:
 
     @property
     def crowded_s(self) -> float:
-        """For how long the pods of the other cluster may have been looking for room."""
-        made_at = "" if self.other.live is None else self.other.live["metadata"].get("creationTimestamp")
-        made = _time(str(made_at))
-        return self.past_s if made is None else min(self.past_s, self._age_s(made))
+        """For how long a pod of the other cluster has been looking for room; 0 when none does."""
+        since = [pod.unscheduled_since for pod in self.other.pods if pod.unscheduled_since is not None]
+        if since:
+            return self._age_s(min(since))
+        return 0.0
 
     @property
     def draining_s(self) -> float:
@@ -64,9 +78,19 @@ class TwoClusters:
     @property
     def is_ready(self) -> bool:
         """Whether the service was last said to be Ready."""
-        status = self.observation.service.status
-        ready = None if status is None else status.condition(ConditionType.READY)
+        ready = self._ready
         return ready is not None and ready.status is ConditionStatus.TRUE
+
+    @property
+    def unready_s(self) -> float:
+        """For how long the service has been said not to be Ready; 0 also while nothing was said."""
+        ready = self._ready
+        return 0.0 if ready is None or self.is_ready else self._age_s(ready.last_transition_time)
+
+    @property
+    def _ready(self) -> Condition | None:
+        status = self.observation.service.status
+        return None if status is None else status.condition(ConditionType.READY)
 
     def known_at(self, stage: RolloutStage) -> RolloutStatus | None:
         """What was reported, if it was that stage."""

@@ -1,9 +1,9 @@
 """One reconcile: observe -> plan -> apply -> report. The same with Kubernetes and with a file.
 
 The order is such that the process may be killed after any line: the finalizer stands before anything is
-written to Serve and goes last; the status is a report, and a memory of two things only that nobody else can
-show (since when a rollout is under way, and that it was given up); a write that was lost is seen as a
-difference by the next reconcile, one that was done is seen as none.
+written to Serve and goes last; the status is a report, and a memory only of what nobody else can show (of a
+rollout: since when, to which head, and that it was given up or goes in place); a write that was lost is seen as
+a difference by the next reconcile, one that was done is seen as none.
 """
 
 import logging
@@ -56,7 +56,7 @@ class Reconciler:
         self._objects = objects
         self._offer = offer
         self._fence = fence
-        self._turns = Turns(settings.moves_at_once)
+        self._turns = Turns(settings.moves_at_once, now=now)
         self._said: dict[ServiceKey, tuple[str, ...]] = {}
 
     async def reconcile(self, key: ServiceKey) -> float | None:
@@ -79,10 +79,7 @@ class Reconciler:
         if observation is None:
             return None
         decided = plan(observation, self._settings)
-        first = self._turns.before(service, decided)
-        if first:
-            decided = plan(replace(observation, waits_for=first), self._settings)
-        self._turns.note(key, decided)
+        self._turns.note(service, decided)
         self._explain(key, decided)
         self._fence()
         return await self._apply(observation, decided)
@@ -133,6 +130,7 @@ class Reconciler:
             probe=seen.probe,
             write=seen.write,
             offer=self._offer,
+            others_move=self._turns.are_taken(service.key),
             now=self._now(),
         )
 

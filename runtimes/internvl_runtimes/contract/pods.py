@@ -1,4 +1,4 @@
-"""What pods of the runtime's image promise: user, folders, environment, the gateway's readiness port."""
+"""What pods of the runtime's image promise: user, folders, environment, ports."""
 
 RAY_VERSION = "2.60.0"
 """The Ray of the runtime; `constraints.txt` pins the same (tested)."""

@@ -1,7 +1,7 @@
 """The readiness of a pod, answered by the replica in that very pod.
 
-Serve's proxy would not do for a gateway: it answers from any pod's. But it must be there too: clients call it. A pod without a replica has nobody on this port,
-and is not ready by that: so a disruption budget counts models that are loaded, not pods that run. A gateway says
+Serve's proxy would not do for a gateway: it answers from any pod's. But it must be there too: clients call it. A pod
+without a replica has nobody on this port, and is not ready by that: so a disruption budget counts models that are loaded, not pods that run. A gateway says
 nothing about the other sides: their loss must not take the pods away that tell clients about it. Called by `app`.
 """
 
@@ -46,14 +46,29 @@ class ReadinessServer:
         writer.close()
 
 
-async def is_proxy_healthy(host: str, port: int) -> bool:
-    """Whether Serve's HTTP proxy of this pod listens and knows its routes; it speaks for itself here."""
-    try:
-        async with asyncio.timeout(_PROXY_WITHIN_S):
-            reader, writer = await asyncio.open_connection(host, port)
-            with contextlib.closing(writer):
-                writer.write(_ASK_PROXY)
-                words = (await reader.readline()).split()
-    except (OSError, TimeoutError):
-        return False
-    return words[1:2] == [b"200"]
+class ProxyCheck:
+    """Whether clients are answered at the HTTP proxy of this pod: once it knew its routes, as long as it answers at all.
+
+    A proxy whose node is drained says that it is not healthy, but goes on serving, and a pod that ends must stay ready:
+    Kubernetes then sends clients to it where there is no other.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host = host
+        self._port = port
+        self._was_healthy = False
+
+    async def passes(self) -> bool:
+        """Ask it now. It speaks for itself here, never for another pod's."""
+        try:
+            async with asyncio.timeout(_PROXY_WITHIN_S):
+                reader, writer = await asyncio.open_connection(self._host, self._port)
+                with contextlib.closing(writer):
+                    writer.write(_ASK_PROXY)
+                    words = (await reader.readline()).split()
+        except TimeoutError:
+            return self._was_healthy  # it is busy
+        except OSError:
+            return False
+        self._was_healthy = self._was_healthy or words[1:2] == [b"200"]
+        return self._was_healthy and bool(words)

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from internvl_operator.api import names
 from internvl_operator.api.conditions import Reason
-from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.names import House, Role
 from internvl_operator.api.status import RolloutStage
 from internvl_operator.plan.backend import ray_home
@@ -161,6 +160,12 @@ class Town:
             replace(pod, **changes) if pod.group.startswith(group) else pod for pod in self.pods[house]
         )
         return self
+
+    def finds_no_room(self, house, detail=""):
+        """No node has room for its vision pod, from now on."""
+        since = self.world.observation.now
+        trouble = {"phase": "Pending", "trouble": "Unschedulable", "detail": detail}
+        return self.pod_is(house, "vision", ready=False, unscheduled_since=since, **trouble)
 
     def pass_time(self, seconds):
         self.world.pass_time(seconds)
@@ -492,8 +497,7 @@ def crowded(town, **rollout):
     """No node has room for a pod of the second cluster."""
     town.respec(rollout=rollout).step()
     town.ask_for_head().step()
-    no_room = {"phase": "Pending", "trouble": "Unschedulable", "detail": "Insufficient nvidia.com/gpu."}
-    town.kuberay_makes().pod_is(SECOND, "vision", ready=False, **no_room)
+    town.kuberay_makes().finds_no_room(SECOND, "Insufficient nvidia.com/gpu.")
     town.step()
     world = town.seen_as_one(SECOND)
     world.deployment(Role.VISION, "UPDATING", "", ReplicaSeen(id="w", state="STARTING"))
@@ -527,16 +531,12 @@ def test_without_room_it_is_made_anew_in_place_and_the_status_says_why(town):
     assert town.said() == ("True", "Ready") and town.stage() is None and town.standing(FIRST) == set()
 
 
-def test_room_is_looked_for_from_when_the_second_cluster_is_made(town):
+def test_room_is_looked_for_from_when_a_pod_finds_none(town):
     town.respec().step()
     town.ask_for_head().step()
-    town.pass_time(40)
-    made = town.objects[cluster_id(SECOND)]
-    moment = town.world.observation.now.isoformat()
-    town.objects[cluster_id(SECOND)] = {**made, "metadata": {**made["metadata"], "creationTimestamp": moment}}
-    town.kuberay_makes().pod_is(SECOND, "vision", ready=False, phase="Pending", trouble="Unschedulable")
-    town.step()
-    assert town.stage() is RolloutStage.CLUSTER, "a scheduler needs a moment"
+    town.kuberay_makes().step()
+    town.pass_time(600).finds_no_room(SECOND).step()
+    assert town.stage() is RolloutStage.CLUSTER, "a node went; a scheduler needs a moment"
     town.pass_time(31).step()
     assert town.stage() is RolloutStage.IN_PLACE
 
@@ -571,15 +571,20 @@ def test_in_place_is_told_with_its_reason_until_it_is_over(town):
     assert town.stage() is None and town.said() == ("True", "Ready")
 
 
-def test_what_does_not_answer_is_made_anew_at_once(town):
-    town.pod_is(FIRST, "gateway", ready=False)
-    town.rays[FIRST] = does_not_answer(town)
-    town.step()
-    assert town.said()[0] == "False"
-    town.ask_for_head().step()
+def test_a_cluster_that_has_been_dead_for_minutes_is_replaced_in_place(town):
+    dies(town).ask_for_head()
+    assert town.stage() is not RolloutStage.IN_PLACE, "it may come back in a moment"
+    town.pass_time(121).step()
     assert town.selected() == "nano-alt" and town.stage() is RolloutStage.IN_PLACE
     town.lives()
     assert town.said() == ("True", "Ready")
+
+
+def test_a_gateway_that_is_away_for_a_moment_costs_no_loaded_model(town):
+    town.pod_is(FIRST, "gateway", ready=False)
+    town.step()
+    town.pass_time(600).ask_for_head().step()
+    assert town.stage() is RolloutStage.CLUSTER and town.selected() == "nano-ray"
 
 
 def test_once_begun_beside_a_head_that_dies_is_no_reason_to_give_up_what_may_come_back(beside):
@@ -594,9 +599,17 @@ def test_once_begun_beside_a_head_that_dies_is_no_reason_to_give_up_what_may_com
     assert beside.selected() == "nano-alt", "the second one has passed"
 
 
-def does_not_answer(town):
+def dies(town, house=FIRST):
+    """No replica of that cluster is ready any more, and Ray does not answer."""
+    town.pod_is(house, "", ready=False)
+    town.rays[house] = does_not_answer(town, house)
+    town.step()
+    return town
+
+
+def does_not_answer(town, house=FIRST):
     return RayUnavailable(
-        address=town.rays[FIRST].address,
+        address=names.head_address(town.world.seen.key, house),
         since=town.world.observation.now,
         reason=Reason.RAY_UNREACHABLE,
         message="connection refused",
@@ -783,7 +796,7 @@ def happens(town, data):
     elif kind == "ends" and cluster_id(house) not in town.objects:
         town.pods_end(house)
     elif kind == "crowded":
-        town.pod_is(house, "vision", ready=False, phase="Pending", trouble="Unschedulable")
+        town.finds_no_room(house)
     elif kind == "probe":
         decided = town.plan()
         for where, errand in ((town.house, decided), (town.house.other, decided.beside)):
@@ -829,41 +842,88 @@ def test_whatever_happens_it_ends_in_one_cluster_with_the_last_head(worlds, data
     assert town.plan().objects == () and not town.plan().write
 
 
-def waits(town, *others):
-    town.world.change(waits_for=others)
+def others_move(town, do=True):
+    town.world.change(others_move=do)
     return town
 
 
-def test_a_service_that_waits_for_its_turn_is_left_as_it_is_and_says_for_whom(town):
-    waits(town.ask_for_head(), ServiceKey("team", "first"))
+def test_a_service_that_waits_for_its_turn_is_left_as_it_is(town):
+    others_move(town.ask_for_head())
     decided = town.step()
     assert decided.objects == () and decided.beside is None and not decided.write
-    assert town.stage() is RolloutStage.WAITING and "team/first" in decided.status.rollout.message
+    assert town.stage() is RolloutStage.WAITING
     assert town.said() == ("True", "Ready") and town.said("Progressing") == ("True", "RollingOut")
-    assert 0 < decided.requeue_after_s <= 10
+    assert 0 < decided.requeue_after_s <= 30
     town.pass_time(3000).step()
     assert town.plan().status == town.world.seen.status, "nothing is written while it waits"
 
 
 def test_the_time_of_waiting_is_no_time_of_the_rollout(town):
-    waits(town.ask_for_head(), ServiceKey("team", "first")).step()
-    waits(town.pass_time(7200)).step()
+    others_move(town.ask_for_head()).step()
+    others_move(town.pass_time(7200), False).step()
     assert town.stage() is RolloutStage.CLUSTER
     assert town.world.seen.status.rollout.since == town.world.observation.now
     town.lives()
     assert town.selected() == "nano-alt" and town.stage() is None
 
 
-def test_a_second_cluster_that_stands_is_not_waited_with(beside):
-    waits(beside, ServiceKey("team", "first"))
+def test_a_move_that_has_begun_goes_on_when_it_is_not_the_only_one(beside):
+    others_move(beside)
     beside.is_probed().step()
     assert beside.selected() == "nano-alt"
 
 
-def test_a_service_that_does_not_answer_waits_for_nobody(town):
+def test_who_is_edited_while_he_waits_goes_but_gives_nothing_up_for_room_that_others_have(town):
+    others_move(town.ask_for_head()).step()
+    town.respec(language={"pool": "language", "maxModelLen": 512}).step()
+    assert town.stage() is RolloutStage.CLUSTER
+    town.kuberay_makes().finds_no_room(SECOND)
+    town.step()
+    town.pass_time(60).step()
+    assert town.stage() is RolloutStage.CLUSTER and town.selected() == "nano-ray"
+    others_move(town, False).step()
+    assert town.stage() is RolloutStage.IN_PLACE, "alone, and there is still no room"
+
+
+def test_a_service_that_is_not_ready_does_not_wait(town):
     town.pod_is(FIRST, "gateway", ready=False)
+    town.rays[FIRST] = does_not_answer(town)
     town.step()
-    town.rays[FIRST] = None
-    town.step()
-    waits(town.ask_for_head(), ServiceKey("team", "first"))
+    assert town.said()[0] != "True"
+    others_move(town.ask_for_head())
     assert town.stage() is not RolloutStage.WAITING
+
+
+def test_after_the_turn_a_revert_goes_back_to_the_first_cluster_and_does_not_make_it_anew(draining):
+    dies(draining, SECOND).pass_time(130)
+    draining.ask_for_head("3Gi").step()
+    assert draining.selected() == "nano-ray"
+    assert cluster_id(FIRST) in draining.objects
+
+
+def test_the_first_cluster_is_kept_while_the_second_does_not_answer_but_not_for_ever(draining):
+    dies(draining, SECOND).pass_time(DRAIN_S + 1)
+    assert cluster_id(FIRST) not in draining.step().delete
+    assert "is kept for a while" in draining.world.seen.status.rollout.message
+    draining.pass_time(400)
+    assert cluster_id(FIRST) in draining.step().delete
+
+
+def test_a_deletion_that_is_refused_is_told(draining):
+    draining.pass_time(DRAIN_S + 1)
+    observation = draining.observation()
+    cluster = replace(observation.cluster, refused={cluster_id(FIRST): "403: forbidden"})
+    decided = plan(replace(observation, cluster=cluster), draining.world.settings)
+    degraded = next(c for c in decided.status.conditions if c.type == "Degraded")
+    assert (degraded.status, degraded.reason) == ("True", "KubernetesRefused")
+    assert "nano-ray cannot be deleted" in degraded.message and decided.requeue_after_s <= 10
+
+
+def test_a_pod_that_is_evicted_while_the_cluster_is_held_is_named(town):
+    others_move(town.ask_for_head(image="example.test/internvl-runtime:2")).step()
+    gone = next(pod for pod in town.pods[FIRST] if pod.group.startswith("vision"))
+    town.pod_is(FIRST, "vision", deleting=True)
+    decided = town.step()
+    groups = decided.objects[0]["spec"]["workerGroupSpecs"]
+    entry = next(item for item in groups if item["groupName"] == gone.group)
+    assert entry["scaleStrategy"] == {"workersToDelete": [gone.name]} and entry["replicas"] == 1

@@ -3,7 +3,7 @@ import contextlib
 
 import pytest
 
-from internvl_runtimes.deployments.readiness import ReadinessServer, is_proxy_healthy
+from internvl_runtimes.deployments.readiness import ProxyCheck, ReadinessServer
 
 
 class Pipe:
@@ -81,25 +81,38 @@ async def test_a_port_that_is_still_held_is_tried_again(monkeypatch):
     assert len(tries) == 3
 
 
+HEALTHY = b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\nsuccess"
+UNHEALTHY = b"HTTP/1.1 503 Service Unavailable\r\n\r\nThis node is being drained."
+REFUSED = ConnectionRefusedError(111, "refused")
+
+
 @pytest.mark.parametrize(
-    ("answer", "is_healthy"),
+    ("answers", "passes"),
     [
-        (b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\nsuccess", True),
-        (b"HTTP/1.1 503 Service Unavailable\r\n\r\nRoute table is not populated yet.", False),
-        (b"", False),
-        (ConnectionRefusedError(111, "refused"), False),
+        ([HEALTHY], True),
+        ([UNHEALTHY], False),
+        ([b""], False),
+        ([REFUSED], False),
+        ([TimeoutError()], False),
+        ([HEALTHY, UNHEALTHY], True),  # a drained one serves on
+        ([HEALTHY, TimeoutError()], True),
+        ([HEALTHY, REFUSED], False),
+        ([HEALTHY, b""], False),
     ],
 )
-async def test_a_gateway_is_ready_only_with_the_proxy_that_clients_call(monkeypatch, answer, is_healthy):
-    asked = []
+async def test_a_gateway_is_ready_only_with_the_proxy_that_clients_call(monkeypatch, answers, passes):
+    asked, prepared = [], iter(answers)
 
     async def open_connection(host, port):
         asked.append((host, port))
+        answer = next(prepared)
         if isinstance(answer, Exception):
             raise answer
         pipe = Pipe(answer)
         return pipe.reader, pipe
 
     monkeypatch.setattr(asyncio, "open_connection", open_connection)
-    assert await is_proxy_healthy("here", 8000) is is_healthy
-    assert asked == [("here", 8000)]
+    check = ProxyCheck("here", 8000)
+    said = [await check.passes() for _ in answers]
+    assert said[-1] is passes
+    assert set(asked) == {("here", 8000)}

@@ -1,3 +1,5 @@
+from datetime import UTC, datetime
+
 import pytest
 
 from internvl_operator.cluster.observe_pod import see_pod
@@ -97,3 +99,14 @@ def test_only_a_pod_that_we_had_made_counts_for_its_ray_cluster():
     assert see_pod({"metadata": {"name": "p", "labels": given}}).cluster == ""
     ours = {**given, "serving.internvl.io/role": "head"}
     assert see_pod({"metadata": {"name": "p", "labels": ours}}).cluster == "nano-alt"
+
+
+def test_since_when_a_pod_has_found_no_node_is_read():
+    condition = {"type": "PodScheduled", "status": "False", "lastTransitionTime": "2026-01-02T03:04:05Z"}
+    status = {"phase": "Pending", "conditions": [condition]}
+    seen = see_pod({"metadata": {"name": "p"}, "status": status})
+    assert seen.unscheduled_since == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    scheduled = {**condition, "status": "True"}
+    assert (
+        see_pod({"metadata": {"name": "p"}, "status": {"conditions": [scheduled]}}).unscheduled_since is None
+    )

@@ -1,94 +1,119 @@
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from internvl_operator.api.conditions import ConditionStatus, ConditionType, Reason
 from internvl_operator.api.keys import ServiceKey
-from internvl_operator.api.status import RolloutStage, RolloutStatus, Status
+from internvl_operator.api.status import Condition, RolloutStage, RolloutStatus, Status
 from internvl_operator.plan.decision import Plan
 from internvl_operator.plan.observation import ServiceSeen
-from internvl_operator.reconcile.turns import Turns
+from internvl_operator.reconcile.turns import FIRST_LOOK, LONGEST, Turns
 
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
+START = datetime(2026, 1, 1, tzinfo=UTC)
 ONE, TWO, THREE = (ServiceKey("team", name) for name in ("one", "two", "three"))
+SPEC = object()
 
 
 @dataclass
-class Said:
-    """A service whose status says this about its rollout, and a plan that would say that."""
+class Clock:
+    now: datetime = START
 
-    key: ServiceKey
-    was: RolloutStage | None = None
-    will: RolloutStage | None = RolloutStage.CLUSTER
-    generation: int = 1
-    head: str | None = "abc"
+    def __call__(self):
+        return self.now
 
-    @property
-    def service(self):
-        return ServiceSeen(
-            key=self.key, uid="u", generation=self.generation, spec_error="none", status=self.status(self.was)
-        )
-
-    @property
-    def decided(self):
-        return Plan(status=self.status(self.will), why=("because",))
-
-    def status(self, stage):
-        if stage is None:
-            return Status()
-        return Status(rollout=RolloutStatus(stage=stage, generation=1, since=NOW, head=self.head))
+    def passes(self, time):
+        self.now += time
 
 
-def asks(turns, said):
-    """Whom it waits for; if nobody, it goes."""
-    first = turns.before(said.service, said.decided)
-    if not first:
-        turns.note(said.key, said.decided)
-    return first
+@pytest.fixture
+def clock():
+    return Clock()
 
 
-def test_the_next_goes_when_the_one_before_is_done():
-    turns = Turns(1)
-    assert asks(turns, Said(ONE)) == ()
-    assert asks(turns, Said(TWO)) == (ONE,)
-    assert asks(turns, Said(ONE, was=RolloutStage.CLUSTER, will=RolloutStage.DRAINING)) == ()
-    assert asks(turns, Said(TWO, was=RolloutStage.WAITING)) == (ONE,), "both clusters still stand"
-    asks(turns, Said(ONE, was=RolloutStage.DRAINING, will=None))
-    assert asks(turns, Said(TWO, was=RolloutStage.WAITING)) == ()
+@pytest.fixture
+def line(clock):
+    """One at a time, some while after the start."""
+    turns = Turns(1, now=clock)
+    clock.passes(FIRST_LOOK)
+    return turns
 
 
-@pytest.mark.parametrize("stage", [RolloutStage.STOPPED, None])
-def test_who_gives_up_or_is_deleted_holds_up_nobody(stage):
-    turns = Turns(1)
-    asks(turns, Said(ONE))
-    if stage is None:
-        turns.forget(ONE)
-    else:
-        asks(turns, Said(ONE, was=RolloutStage.CLUSTER, will=stage))
-    assert asks(turns, Said(TWO)) == ()
+def decides(turns, key, stage=RolloutStage.CLUSTER, *, head="abc", degraded=False, **service):
+    """The plan of a service says this of its rollout."""
+    rollout = None if stage is None else RolloutStatus(stage=stage, generation=1, since=START, head=head)
+    conditions = (
+        Condition(
+            type=ConditionType.DEGRADED,
+            status=ConditionStatus.TRUE if degraded else ConditionStatus.FALSE,
+            reason=Reason.AS_DESIRED,
+            message="",
+            observed_generation=1,
+            last_transition_time=START,
+        ),
+    )
+    seen = ServiceSeen(**{"key": key, "uid": "u", "generation": 1, "spec": SPEC, **service})
+    turns.note(seen, Plan(status=Status(rollout=rollout, conditions=conditions), why=("because",)))
 
 
-def test_as_many_go_as_the_settings_say():
-    turns = Turns(2)
-    assert asks(turns, Said(ONE)) == () and asks(turns, Said(TWO)) == ()
-    assert asks(turns, Said(THREE)) == (ONE, TWO)
+def test_the_next_goes_when_the_one_before_is_done(line):
+    assert not line.are_taken(ONE)
+    decides(line, ONE)
+    assert line.are_taken(TWO) and not line.are_taken(ONE), "it goes on"
+    decides(line, ONE, RolloutStage.DRAINING)
+    assert line.are_taken(TWO), "both clusters still stand"
+    decides(line, ONE, None)
+    assert not line.are_taken(TWO)
 
 
-def test_after_a_restart_those_that_had_begun_go_on():
-    turns = Turns(1)
-    asks(turns, Said(ONE))
-    assert asks(turns, Said(TWO, was=RolloutStage.CLUSTER)) == ()
-    assert asks(turns, Said(THREE)) == (ONE, TWO)
+def test_as_many_go_as_the_settings_say(clock):
+    turns = Turns(2, now=clock)
+    clock.passes(FIRST_LOOK)
+    decides(turns, ONE)
+    assert not turns.are_taken(TWO)
+    decides(turns, TWO)
+    assert turns.are_taken(THREE)
 
 
-def test_who_is_edited_does_not_stand_in_line():
-    turns = Turns(1)
-    asks(turns, Said(ONE))
-    assert asks(turns, Said(TWO, was=RolloutStage.WAITING, generation=2)) == ()
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        {"stage": RolloutStage.STOPPED},
+        {"degraded": True},
+        {"deleting_since": START},
+        {"spec": None, "spec_error": "wrong"},
+    ],
+)
+def test_who_is_stuck_holds_up_nobody(line, trouble):
+    decides(line, ONE)
+    decides(line, ONE, **trouble)
+    assert not line.are_taken(TWO)
 
 
-def test_other_rollouts_need_no_turn():
-    turns = Turns(1)
-    asks(turns, Said(ONE))
-    assert asks(turns, Said(TWO, will=RolloutStage.IN_PLACE, head=None)) == ()
-    assert asks(turns, Said(TWO, will=None)) == ()
+def test_who_is_gone_holds_up_nobody(line):
+    decides(line, ONE)
+    line.forget(ONE)
+    assert not line.are_taken(TWO)
+
+
+def test_nobody_holds_the_line_for_ever(line, clock):
+    decides(line, ONE)
+    clock.passes(LONGEST - timedelta(seconds=1))
+    decides(line, ONE)
+    assert line.are_taken(TWO)
+    clock.passes(timedelta(seconds=1))
+    assert not line.are_taken(TWO)
+
+
+def test_after_a_start_those_that_had_begun_are_seen_before_anybody_begins(clock):
+    turns = Turns(1, now=clock)
+    assert turns.are_taken(TWO)
+    decides(turns, ONE)
+    clock.passes(FIRST_LOOK)
+    assert turns.are_taken(TWO)
+
+
+def test_other_rollouts_need_no_turn(line):
+    decides(line, ONE, RolloutStage.IN_PLACE, head=None)
+    decides(line, TWO, RolloutStage.WAITING)
+    assert not line.are_taken(THREE)
