@@ -112,6 +112,12 @@ CASES: tuple[Case, ...] = (
         may_break_streams=True,
     ),
     Case(
+        name="only-gateway-pod-deleted",
+        title="kubectl delete pod, the only gateway pod",
+        act=lambda world: world.delete_pod("gateway"),
+        heals_within_s=90,  # with the whole drain time of the old pod
+    ),
+    Case(
         name="gateway-pod-deleted",
         title="kubectl delete pod, one of two gateway pods",
         act=lambda world: world.delete_pod("gateway"),

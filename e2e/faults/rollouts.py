@@ -106,7 +106,7 @@ CASES: tuple[Case, ...] = (
             name=f"rollout-with-{name}-restarted",
             title=f"{what} restarted at each of four steps of a roll of the vision pods",
             act=partial(_at_each_step, restart, memory),
-            heals_within_s=120,
+            heals_within_s=150,  # with the whole drain time of the old pod
         )
         for name, (what, restart, memory) in _RESTARTS.items()
     ),
@@ -140,7 +140,7 @@ CASES: tuple[Case, ...] = (
         name="model-that-does-not-exist",
         title="an edit to a checkpoint that is not there, taken back",
         act=_model_missing,
-        heals_within_s=90,
+        heals_within_s=120,  # with the whole drain time of the stand-in's pods
         untrue_s=5,
     ),
 )
