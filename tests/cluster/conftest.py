@@ -120,7 +120,9 @@ def namespace(cluster: KubeCluster, request: pytest.FixtureRequest) -> Iterator[
 def run_pod(cluster: KubeCluster, namespace: str, python_image: Image) -> Callable[..., None]:
     """Applies a pod of one container and does not wait for it."""
 
-    def run(name: str, *command: str, pool: str, gpus: int = 0, image: Image = python_image) -> None:
+    def run(
+        name: str, *command: str, pool: str, gpus: int = 0, image: Image = python_image, once: bool = False
+    ) -> None:
         container = {
             "name": "only",
             "image": image.name,
@@ -132,7 +134,7 @@ def run_pod(cluster: KubeCluster, namespace: str, python_image: Image) -> Callab
             "nodeSelector": {"internvl.example/pool": pool},
             "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}],
             "terminationGracePeriodSeconds": 0,
-            "restartPolicy": "Never",
+            "restartPolicy": "Never" if once else "Always",
             "containers": [container],
         }
         metadata = {"name": name, "namespace": namespace, "labels": {"app": name}}

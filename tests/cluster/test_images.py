@@ -46,7 +46,7 @@ def test_a_change_of_code_reaches_the_nodes_within_30_s(
 
     words = ("python", "-c", "from internvl_runtimes.mark import MARK; print(MARK)")
     for pool in ("cpu", "vision", "language"):
-        run_pod(f"on-{pool}", *words, pool=pool, image=image)
+        run_pod(f"on-{pool}", *words, pool=pool, image=image, once=True)
     for pool in ("cpu", "vision", "language"):
         path = f"/api/v1/namespaces/{namespace}/pods/on-{pool}"
         cluster.wait_for(
@@ -72,7 +72,7 @@ def test_the_runtime_image_has_ray_and_onnx_runtime_and_no_torch(
         "print([name for name in ('ray', 'onnxruntime', 'torch', 'internvl_operator') if u.find_spec(name)], "
         "pwd.getpwuid(os.getuid()).pw_name, os.getcwd())"
     )
-    run_pod("looks", "python", "-c", code, pool="cpu", image=runtime_image)
+    run_pod("looks", "python", "-c", code, pool="cpu", image=runtime_image, once=True)
     path = f"/api/v1/namespaces/{namespace}/pods/looks"
     cluster.wait_for(
         "the pod ended", lambda: get(path).get("status", {}).get("phase") in ("Succeeded", "Failed")
