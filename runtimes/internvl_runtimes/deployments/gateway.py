@@ -246,11 +246,12 @@ class Gateway:
             return chunk
         seconds = dict(chunk.finished.seconds)
         until_first = ("queue", "decode", "encode", "wait", "prefill")
-        # What is left of the time to the first chunk: hops between processes and the hand-over of the rows.
-        seconds["transfer"] = max(
-            0.0, first_at - began - sum(seconds.get(stage, 0.0) for stage in until_first)
-        )
-        seconds["total"] = self._clock() - started
+        now = self._clock()
+        # What is left of the time to the first chunk: hops between processes and the hand-over of the rows. No more than
+        # is left of all: while the first chunk is on its way the next ones are generated.
+        left_until_first = first_at - began - sum(seconds.get(stage, 0.0) for stage in until_first)
+        seconds["transfer"] = max(0.0, min(left_until_first, now - began - sum(seconds.values())))
+        seconds["total"] = now - started
         for stage in ("transfer", "total"):
             self._recorder.record(metrics.STAGE_SECONDS, seconds[stage], stage=stage)
         finished: Finished = replace(chunk.finished, seconds=seconds)

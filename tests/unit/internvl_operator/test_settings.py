@@ -17,6 +17,7 @@ def test_every_setting_can_be_set():
     samples = {
         "ray_address": "http://r:1",
         "serve_http_port": "8000",
+        "moves_at_once": "3",
         "artifact_stores": "file:///a, file:///b,",
     }
     env = {
