@@ -27,6 +27,7 @@ from internvl_operator.plan.placing import role_of
 from internvl_operator.plan.rollout import ROOM_WITHIN_S, Rollout
 from internvl_operator.plan.two_clusters import TwoClusters, two_clusters
 from internvl_operator.render.cluster_objects import Front, ObjectId
+from internvl_runtimes.contract import pods
 
 TURN_S = 30.0
 """Pause before a service that waits for its turn looks again."""
@@ -102,7 +103,7 @@ def _settle(view: TwoClusters) -> Move:
         message = f"the Ray cluster {name} answers what it was asked before, and then is deleted"
         rollout = view.at(RolloutStage.DRAINING, message, is_held=False, due_in_s=left_s)
         return Move(rollout=rollout, has_moved=True, delete=spent)
-    kept_s = TURN_BACK_S + left_s - view.unready_s
+    kept_s = view.left_after_turn_s(pods.DRAIN_S + TURN_BACK_S)
     if not view.is_ready and kept_s > 0 and not view.other.is_leaving:
         message = f"the Ray cluster {name} is kept for a while, because the one that clients are sent to does not answer"
         rollout = view.at(RolloutStage.DRAINING, message, is_held=False, due_in_s=min(kept_s, LOOK_S))

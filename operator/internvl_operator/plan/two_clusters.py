@@ -72,8 +72,12 @@ class TwoClusters:
     @property
     def draining_s(self) -> float:
         """How long requests that were sent to the other cluster may still be open there."""
+        return self.left_after_turn_s(pods.DRAIN_S)
+
+    def left_after_turn_s(self, pause_s: float) -> float:
+        """What is left of a time that began when clients were sent to this cluster; 0 if they always were."""
         turned = _time(self.turned_at or "")
-        return 0.0 if turned is None else left_of_pause_s(turned, pods.DRAIN_S, now=self.observation.now)
+        return 0.0 if turned is None else left_of_pause_s(turned, pause_s, now=self.observation.now)
 
     @property
     def is_ready(self) -> bool:

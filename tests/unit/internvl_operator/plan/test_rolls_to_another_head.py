@@ -909,6 +909,12 @@ def test_the_first_cluster_is_kept_while_the_second_does_not_answer_but_not_for_
     assert cluster_id(FIRST) in draining.step().delete
 
 
+def test_a_cluster_that_nobody_was_ever_sent_to_is_not_kept_for_a_service_that_does_not_answer(beside):
+    dies(beside)
+    beside.ask_for_head("3Gi")
+    assert cluster_id(SECOND) in beside.step().delete
+
+
 def test_a_deletion_that_is_refused_is_told(draining):
     draining.pass_time(DRAIN_S + 1)
     observation = draining.observation()
