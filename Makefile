@@ -119,7 +119,7 @@ e2e: setup ## The tests on a cluster with nodes (root, Linux): ARGS="-k name -x"
 	  'programs and images' '$(if $(KUBECONFIG_OPTION),true,$(RUN)/python -m e2e.cluster.nodes prepare)' \
 	  'cluster' '$(PYTEST) tests/cluster $(KUBECONFIG_OPTION) $(if $(VALUES),--chart-values "$(VALUES)") $(ARGS) $(NONE_SELECTED)'
 
-e2e-faults: setup ## One fault after another under load, half an hour; goes on where it was: ARGS="NAME --again --list"
+e2e-faults: setup ## One fault after another under load, an hour; goes on where it was: ARGS="NAME --again --list"
 	@$(DEV)/python -m e2e.faults $(ARGS)
 
 bench: setup ## All benchmarks: a table, and build/bench/*.json

@@ -43,17 +43,23 @@ def _pod_trouble(status: Mapping[str, Any]) -> tuple[str, str]:
             return reason, f"{waiting.get('message') or reason}{f' ({last})' if ended else ''}"
         if ended and container in own and not container.get("ready"):
             return "Restarted", last  # between two crashes it looks well
-    for condition in status.get("conditions") or ():
-        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            return str(condition.get("reason") or "Unschedulable"), str(condition.get("message") or "")
+    homeless = _without_node(status)
+    if homeless is not None:
+        return str(homeless.get("reason") or "Unschedulable"), str(homeless.get("message") or "")
     if status.get("phase") == "Failed":
         return str(status.get("reason") or "Failed"), str(status.get("message") or "the pod has failed")
     return "", ""
 
 
 def _unscheduled_since(status: Mapping[str, Any]) -> datetime | None:
+    since = (_without_node(status) or {}).get("lastTransitionTime")
+    return None if since is None else datetime.fromisoformat(str(since))
+
+
+def _without_node(status: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The condition that says that no node was found for the pod."""
     for condition in status.get("conditions") or ():
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            since = condition.get("lastTransitionTime")
-            return None if since is None else datetime.fromisoformat(str(since))
+            found: Mapping[str, Any] = condition
+            return found
     return None
