@@ -16,10 +16,12 @@ from e2e.cluster.nodes import guardian, kernel
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLD_A_NODE = """
-import json, sys, time
+import json, signal, sys, time
 from dataclasses import asdict
 from e2e.cluster.nodes.node_cluster import NodeCluster
 from e2e.cluster.nodes.plan import plan_nodes
+# A shell starts what it puts into the background with this signal ignored, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with NodeCluster(plan_nodes({"cpu": 0})) as cluster:
     print(json.dumps(asdict(cluster.record)), flush=True)
     time.sleep(600)
