@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -170,25 +171,6 @@ def read_checkpoint_config(path: Path) -> CheckpointConfig:
     return config
 
 
-def checkpoint_digest(path: Path) -> str:
-    """The revision of a checkpoint: ``sha256:`` over the names and contents of config.json and *.safetensors.
-
-    The whole of every weight file is read; ask once a process.
-
-    Raises:
-        CheckpointNotFound: config.json or every weight file is missing.
-    """
-    config = path / "config.json"
-    weights = sorted(path.glob("*.safetensors"))
-    if not config.is_file() or not weights:
-        missing = "config.json" if not config.is_file() else "a *.safetensors file"
-        raise CheckpointNotFound(f"{path} holds no {missing}: give the folder of a complete checkpoint.")
-    outer = hashlib.sha256()
-    for file in (config, *weights):
-        outer.update(file.name.encode() + b"\0" + bytes.fromhex(file_sha256(file)))
-    return f"sha256:{outer.hexdigest()}"
-
-
 def file_sha256(file: Path) -> str:
     """Hex SHA-256 of a file's contents."""
     digest = hashlib.sha256()
@@ -196,6 +178,33 @@ def file_sha256(file: Path) -> str:
         while chunk := stream.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def checkpoint_digest(path: Path, *, weights_sha256: Callable[[Path], str] = file_sha256) -> str:
+    """The revision of a checkpoint: ``sha256:`` over the names and contents of config.json and *.safetensors.
+
+    Args:
+        path: folder of the checkpoint.
+        weights_sha256: hex SHA-256 of a weight file, for those who know it otherwise. Without it the whole of
+            every weight file is read; ask once a process.
+
+    Raises:
+        CheckpointNotFound: config.json or every weight file is missing.
+    """
+    config, weights = path / "config.json", weight_files(path)
+    if not config.is_file() or not weights:
+        missing = "config.json" if not config.is_file() else "a *.safetensors file"
+        raise CheckpointNotFound(f"{path} holds no {missing}: give the folder of a complete checkpoint.")
+    outer = hashlib.sha256()
+    for file in (config, *weights):
+        contents = file_sha256(file) if file is config else weights_sha256(file)
+        outer.update(file.name.encode() + b"\0" + bytes.fromhex(contents))
+    return f"sha256:{outer.hexdigest()}"
+
+
+def weight_files(path: Path) -> tuple[Path, ...]:
+    """The weight files of a checkpoint, by name."""
+    return tuple(sorted(path.glob("*.safetensors")))
 
 
 def _read_json(path: Path, file: Path) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Where things lie in an artifact store. Pure: no file is touched here.
 
 ``<store>/<first 32 hex digits of the key's digest>/manifest.json`` and ``.../content/<files>``.
-A checkpoint folder may carry a store of its own, ``<checkpoint>/artifacts``.
+A checkpoint folder may carry a store of its own, ``<checkpoint>/artifacts``, and beside it ``<checkpoint>/seal.json``.
 """
 
 from __future__ import annotations
@@ -30,6 +30,11 @@ def content_folder(folder: Path) -> Path:
 def checkpoint_store(checkpoint: Path) -> Path:
     """The store that a checkpoint folder carries itself."""
     return checkpoint / "artifacts"
+
+
+def seal_file(checkpoint: Path) -> Path:
+    """Seal of a checkpoint, where it has one."""
+    return checkpoint / "seal.json"
 
 
 def stores_for(checkpoint: Path, configured: Sequence[Path] = ()) -> tuple[Path, ...]:

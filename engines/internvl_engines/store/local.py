@@ -32,6 +32,11 @@ class Artifact:
     folder: Path
     manifest: Manifest
 
+    @property
+    def bytes(self) -> int:
+        """Size of all files of the content."""
+        return sum(file.bytes for file in self.manifest.files)
+
     def file(self, name: str) -> Path:
         """Path of one file of the content.
 
