@@ -58,6 +58,12 @@ BATCH_TILES = Metric(
     "internvl_batch_tiles", MetricKind.HISTOGRAM, "Tiles in one engine call.", (), (1, 2, 4, 8, 16, 32, 64)
 )
 REENCODES = Metric("internvl_reencodes", MetricKind.COUNTER, "Features lost before use and encoded again.")
+MODEL_BYTES_READ = Metric(
+    "internvl_model_read_bytes",
+    MetricKind.COUNTER,
+    "Bytes of model files that loading a role read, each file once: description, weights (for the digest), artifact.",
+    ("role", "what"),
+)
 
 ALL = (
     REQUESTS,
@@ -73,4 +79,5 @@ ALL = (
     BYTES_HANDED_OVER,
     BATCH_TILES,
     REENCODES,
+    MODEL_BYTES_READ,
 )

@@ -7,10 +7,11 @@ large bodies.
 import base64
 import binascii
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from internvl_engines.contract.checkpoint import CheckpointConfig
 from internvl_runtimes.contract.serve_args import GatewayConfig
+from internvl_runtimes.deployments.model_bytes import ModelBytes
 from internvl_runtimes.deployments.vision_encoder import tile_limit
 from internvl_runtimes.preprocess.images import ImageInvalid, read_header
 from internvl_runtimes.preprocess.prompt import PICTURE, Message, Prompt, Prompter, PromptInvalid
@@ -51,6 +52,8 @@ class Admission:
     config: GatewayConfig
     checkpoint: CheckpointConfig
     prompter: Prompter
+    read: ModelBytes = field(default_factory=ModelBytes)
+    """What was read to make it."""
 
     @property
     def max_model_len(self) -> int:

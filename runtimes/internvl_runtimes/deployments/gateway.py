@@ -58,12 +58,15 @@ THREAD_BYTES = 256 * 1024
 
 def load_admission(config: GatewayConfig) -> Admission:
     """Checkpoint description and tokenizer; blocking, no weights. Raises `ReplicaFailed`."""
+    began = time.perf_counter()
     checkpoint = open_checkpoint(config.model, hashed=False)
     with load_failures(
         (TokenizerInvalid, FailureCode.MODEL_INVALID), (TemplateUnknown, FailureCode.MODEL_INVALID)
     ):
         prompter = Prompter(checkpoint.tokenizer, checkpoint.config)
-    return Admission(config, checkpoint.config, prompter)
+    read = checkpoint.bytes_read(tokenizer=True)
+    read.tell("gateway", checkpoint.path, seconds=time.perf_counter() - began)
+    return Admission(config, checkpoint.config, prompter, read)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,7 @@ class Gateway:
     async def reconfigure(self, config: GatewayConfig) -> None:
         """Apply a configuration. Requests in flight keep the one they began with. Raises `ReplicaFailed`."""
         admission = await asyncio.to_thread(self._load, config)
+        admission.read.record(self._recorder, "gateway")
         own = Sides(self._vision_of(config.vision_application), self._language)
         stand_in = self._stand_in_of(config.vision_application)
         probe = Probe(admission=admission, vision=own.vision, language=own.language, clock=self._clock)

@@ -15,6 +15,7 @@ from internvl_runtimes.deployments.handles import next_before
 from internvl_runtimes.deployments.in_flight import InFlight
 from internvl_runtimes.deployments.loading import load_failures, open_artifact, open_checkpoint
 from internvl_runtimes.deployments.metrics import Recorder
+from internvl_runtimes.deployments.model_bytes import ModelBytes
 from internvl_runtimes.engines.base import EngineFailed, EnginePrompt, LanguageEngine, TokenStep
 from internvl_runtimes.preprocess.detokenizer import TextStream
 from internvl_runtimes.preprocess.prompt import Prompter, TokenizerInvalid
@@ -32,6 +33,7 @@ class LoadedLanguage:
     prompter: Prompter
     revision: str
     make_engine: Callable[[LanguageConfig], LanguageEngine]
+    read: ModelBytes = field(default_factory=ModelBytes)
 
 
 Load = Callable[[LanguageConfig], LoadedLanguage]
@@ -44,6 +46,7 @@ def load_language(config: LanguageConfig) -> LoadedLanguage:
     from internvl_runtimes.engines.onnxruntime_language.engine import OnnxRuntimeLanguage
     from internvl_runtimes.engines.onnxruntime_language.scheduler import Limits
 
+    began = time.perf_counter()
     checkpoint = open_checkpoint(config.model)
     artifact = open_artifact("language", checkpoint, config.artifact_stores)
     with load_failures(
@@ -68,7 +71,9 @@ def load_language(config: LanguageConfig) -> LoadedLanguage:
             ),
         )
 
-    return LoadedLanguage(prompter, checkpoint.revision, make_engine)
+    read = checkpoint.bytes_read(tokenizer=True, artifact=artifact)
+    read.tell("language", checkpoint.path, seconds=time.perf_counter() - began)
+    return LoadedLanguage(prompter, checkpoint.revision, make_engine, read)
 
 
 @dataclass(slots=True)
@@ -115,6 +120,7 @@ class LanguageModel:
         old, old_config = self._running, self._config
         if old is None or old_config is None or _loads_from(config) != _loads_from(old_config):
             loaded = await asyncio.to_thread(self._load, config)
+            loaded.read.record(self._recorder, "language")
         elif _limits(config) == _limits(old_config):
             self._config, old.generation = config, config.generation
             return

@@ -1,8 +1,9 @@
 """From a `ModelSource` to a checkpoint and its artifact, every failure as a `ReplicaFailed` with its code.
 
-Called by the deployments when they load; blocking (weights are hashed), so in a thread.
+Called by the deployments when they load; blocking (files are hashed), so in a thread.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,14 +19,18 @@ from internvl_engines.contract.checkpoint import (
     CheckpointInvalid,
     CheckpointNotFound,
     checkpoint_digest,
+    file_sha256,
     read_checkpoint_config,
 )
 from internvl_engines.store.layout import stores_for
 from internvl_engines.store.local import Artifact, ArtifactCorrupt, ArtifactMissing, find_artifact
+from internvl_engines.store.seal import Seal, SealInvalid, read_seal
 from internvl_runtimes.contract.failures import FailureCode, ReplicaFailed
 from internvl_runtimes.contract.serve_args import ModelSource
+from internvl_runtimes.deployments.model_bytes import ModelBytes
 
 _Config = TypeVar("_Config", bound=BaseModel)
+_LOG = logging.getLogger("ray.serve")  # reaches the replica's log
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +41,22 @@ class Checkpoint:
     config: CheckpointConfig
     revision: str
     """Its digest; empty where nobody asked for it."""
+    hashed_bytes: int
+    """Of its weights, read for the digest."""
 
     @property
     def tokenizer(self) -> Path:
         """Path of the fast tokenizer."""
         return self.path / "tokenizer.json"
+
+    def bytes_read(self, *, tokenizer: bool = False, artifact: Artifact | None = None) -> ModelBytes:
+        """What a role has read that loaded these besides."""
+        description = (self.path / "config.json", *((self.tokenizer,) if tokenizer else ()))
+        return ModelBytes(
+            description=sum(file.stat().st_size for file in description),
+            weights=self.hashed_bytes,
+            artifact=artifact.bytes if artifact else 0,
+        )
 
 
 def parse_config(model: type[_Config], user_config: object) -> _Config:
@@ -62,7 +78,7 @@ def open_checkpoint(source: ModelSource, *, hashed: bool = True) -> Checkpoint:
     Args:
         source: what the operator asks for.
         hashed: whether to compute the digest even when no revision is asked for. The gateway, which loads no
-            weights, does without.
+            weights, does without. Weights that the checkpoint's seal tells are not read for it.
 
     Raises:
         ReplicaFailed: nothing there, not a checkpoint, or another revision.
@@ -70,13 +86,13 @@ def open_checkpoint(source: ModelSource, *, hashed: bool = True) -> Checkpoint:
     path = _path(source.uri, field="model.uri")
     with load_failures():
         config = read_checkpoint_config(path)
-        revision = checkpoint_digest(path) if hashed or source.revision else ""
+        revision, hashed_bytes = _digest(path) if hashed or source.revision else ("", 0)
     if source.revision and not revision.startswith(source.revision):
         raise ReplicaFailed(
             FailureCode.REVISION_MISMATCH,
             f"{path} is {revision}, model.revision asks for {source.revision}: correct the revision or the files.",
         )
-    return Checkpoint(path, config, revision)
+    return Checkpoint(path, config, revision, hashed_bytes)
 
 
 def open_artifact(role: Role, checkpoint: Checkpoint, configured_stores: Sequence[str]) -> Artifact:
@@ -85,6 +101,24 @@ def open_artifact(role: Role, checkpoint: Checkpoint, configured_stores: Sequenc
     with load_failures():
         key = onnxruntime_key(role, weights=checkpoint.revision)
         return find_artifact(key, stores, checkpoint=checkpoint.path)
+
+
+def _digest(path: Path) -> tuple[str, int]:
+    """Digest of a checkpoint, and the bytes of weights that were read for it."""
+    try:
+        seal = read_seal(path)
+    except SealInvalid as error:
+        _LOG.warning(str(error))
+        seal = Seal()
+    read: list[int] = []
+
+    def known_or_hashed(file: Path) -> str:
+        if (known := seal.sha256(file)) is not None:
+            return known
+        read.append(file.stat().st_size)
+        return file_sha256(file)
+
+    return checkpoint_digest(path, weights_sha256=known_or_hashed), sum(read)
 
 
 _CODES: tuple[tuple[type[Exception], FailureCode], ...] = (

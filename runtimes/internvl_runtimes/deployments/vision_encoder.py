@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from internvl_runtimes.contract.serve_args import VisionConfig
 from internvl_runtimes.deployments.in_flight import InFlight
 from internvl_runtimes.deployments.loading import load_failures, open_artifact, open_checkpoint
 from internvl_runtimes.deployments.metrics import Recorder
+from internvl_runtimes.deployments.model_bytes import ModelBytes
 from internvl_runtimes.deployments.tile_queue import Encoded, TileQueue
 from internvl_runtimes.deployments.tile_room import TileRoom
 from internvl_runtimes.engines.base import EngineFailed, Pixels, Rows, VisionEngine
@@ -46,6 +47,7 @@ class LoadedVision:
     engine: VisionEngine
     checkpoint: CheckpointConfig
     revision: str
+    read: ModelBytes = field(default_factory=ModelBytes)
 
 
 Load = Callable[[VisionConfig], LoadedVision]
@@ -56,13 +58,16 @@ def load_vision(config: VisionConfig) -> LoadedVision:
     # Here and not above: the import of ONNX Runtime takes a third of a second that tests and others save.
     from internvl_runtimes.engines.onnxruntime_vision import OnnxRuntimeVision
 
+    began = time.perf_counter()
     checkpoint = open_checkpoint(config.model)
     artifact = open_artifact("vision", checkpoint, config.artifact_stores)
     with load_failures((EngineFailed, FailureCode.ENGINE_FAILED)):
         engine = OnnxRuntimeVision(artifact, threads=config.threads)
         size = engine.geometry.tile_size
         encode_tiles(engine, np.zeros((1, 3, size, size), np.float32), [1], flash=checkpoint.config.flash)
-    return LoadedVision(engine, checkpoint.config, checkpoint.revision)
+    read = checkpoint.bytes_read(artifact=artifact)
+    read.tell("vision", checkpoint.path, seconds=time.perf_counter() - began)
+    return LoadedVision(engine, checkpoint.config, checkpoint.revision, read)
 
 
 class _BoundedEngine:
@@ -136,6 +141,7 @@ class VisionEncoder:
         """
         if self._running is None or self._config is None or _loads_from(config) != _loads_from(self._config):
             loaded = await asyncio.to_thread(self._load, config)
+            loaded.read.record(self._recorder, "vision")
             old, self._running = self._running, _run(loaded, config, self._recorder)
             if old is not None:
                 task = asyncio.get_running_loop().create_task(old.retire())
