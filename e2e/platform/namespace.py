@@ -15,6 +15,7 @@ from e2e.cluster.kube_cluster import KubeCluster
 from e2e.demo.service import MODELS
 from e2e.images.layout import Image
 from e2e.platform.second_model import make_second_model
+from internvl_engines.store.seal import write_seal
 
 CLIENT = "client"
 CLAIM = "models"
@@ -43,6 +44,8 @@ def make_namespace(cluster: KubeCluster, name: str, *, client: ClientImage) -> N
     if not models.exists():
         shutil.copytree(MODELS, models)
         make_second_model(MODELS / "internvl-nano", models / SECOND_MODEL)
+        for name in ("internvl-nano", SECOND_MODEL):
+            write_seal(models / name)
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
     if cluster.sees_our_files:
