@@ -258,14 +258,14 @@ def matches(wanted: object, live: object) -> bool:
     Selectors must be equal.
     """
     if isinstance(wanted, dict):
-        return isinstance(live, dict) and all(
-            key in live and (value == live[key] if key in _EXACT else matches(value, live[key]))
-            for key, value in wanted.items()
-        )
+        if not isinstance(live, dict):
+            return False
+        for key, value in wanted.items():  # loops, because this is much of what a look costs
+            if key not in live or not (value == live[key] if key in _EXACT else matches(value, live[key])):
+                return False
+        return True
     if isinstance(wanted, list):
-        return (
-            isinstance(live, list)
-            and len(wanted) == len(live)
-            and all(matches(one, other) for one, other in zip(wanted, live, strict=True))
-        )
+        if not isinstance(live, list) or len(wanted) != len(live):
+            return False
+        return all(map(matches, wanted, live))
     return wanted == live
