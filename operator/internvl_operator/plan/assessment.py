@@ -10,7 +10,7 @@ from internvl_operator.plan import checks, cluster_checks, optional_objects, pro
 from internvl_operator.plan.findings import Finding, progress
 from internvl_operator.plan.footing import Footing, footing_of
 from internvl_operator.plan.observation import Observation, RaySeen
-from internvl_operator.plan.placing import ground_of
+from internvl_operator.plan.placing import Ground
 from internvl_operator.plan.probing import Outcome, Verdict
 from internvl_operator.plan.retry import Retry
 from internvl_operator.plan.rollout import Rollout, decide
@@ -170,6 +170,7 @@ class Assessment:
 
 def assess(
     observation: Observation,
+    ground: Ground | None,
     ray: RaySeen,
     settings: Settings,
     *,
@@ -181,13 +182,12 @@ def assess(
     `of_head` is the rollout of another head, `has_moved` says that clients were just sent here from another cluster.
     """
     status = observation.service.status
-    own = stand(observation, ray, settings, status=status, surges=True)
-    beside = stand(observation, ray, settings, status=None, stands_in=True)
+    own = stand(observation, ground, ray, settings, status=status, surges=True)
+    beside = stand(observation, ground, ray, settings, status=None, stands_in=True)
     is_held = of_head is not None and of_head.is_held
     rollout = of_head if is_held else decide(observation, own, beside) or of_head
     if not _surges(observation, rollout):
-        own = stand(observation, ray, settings, status=status, surges=False)
-    ground = ground_of(observation)
+        own = stand(observation, ground, ray, settings, status=status, surges=False)
     found = Assessment(
         own=own,
         beside=beside,

@@ -24,6 +24,7 @@ from internvl_operator.plan.footing import pods_of
 from internvl_operator.plan.moving import Move
 from internvl_operator.plan.observation import Observation, RaySeen
 from internvl_operator.plan.pauses import WRITE_AGAIN_S, left_of_pause_s, write_pause_s
+from internvl_operator.plan.placing import Ground
 from internvl_operator.plan.probing import Outcome
 from internvl_operator.plan.status import status_with_ray, status_without_ray
 from internvl_operator.render.cluster_objects import Manifest, ObjectId
@@ -49,20 +50,21 @@ def plan(observation: Observation, settings: Settings) -> Plan:
 def _plan_one(observation: Observation, settings: Settings, move: Move) -> Plan:
     """The plan for one Ray cluster: as a rule the only one."""
     ray, finding = observation.ray, checks.world_finding(observation, settings)
+    ground = placing.ground_of(observation)
     if finding is not None or not isinstance(ray, RaySeen):
-        return _plan_without_ray(observation, finding, settings, move)
-    return _plan_with_ray(observation, ray, settings, move)
+        return _plan_without_ray(observation, ground, finding, settings, move)
+    return _plan_with_ray(observation, ground, ray, settings, move)
 
 
 def _plan_without_ray(
-    observation: Observation, finding: Finding | None, settings: Settings, move: Move
+    observation: Observation, ground: Ground | None, finding: Finding | None, settings: Settings, move: Move
 ) -> Plan:
     assert finding is not None  # anything but RaySeen is a finding
     status = status_without_ray(observation, finding, move.rollout)
-    objects = _objects(observation, None, settings, move)
+    objects = _objects(observation, ground, None, settings, move)
     return Plan(
         objects=objects,
-        delete=_delete(observation),
+        delete=_delete(observation, ground),
         create_token=_creates_token(observation, objects),
         status=status,
         events=events_between(observation.service.status, status),
@@ -71,9 +73,11 @@ def _plan_without_ray(
     )
 
 
-def _plan_with_ray(observation: Observation, ray: RaySeen, settings: Settings, move: Move) -> Plan:
+def _plan_with_ray(
+    observation: Observation, ground: Ground | None, ray: RaySeen, settings: Settings, move: Move
+) -> Plan:
     service = observation.service
-    assessment = assess(observation, ray, settings, of_head=move.rollout, has_moved=move.has_moved)
+    assessment = assess(observation, ground, ray, settings, of_head=move.rollout, has_moved=move.has_moved)
     status = status_with_ray(observation, assessment, ray.address)
     probe, probe_in_s = _probe(observation, assessment, settings)
     held_s = write_pause_s(observation.write, now=observation.now)
@@ -81,9 +85,11 @@ def _plan_with_ray(observation: Observation, ray: RaySeen, settings: Settings, m
     has_to_write = bool(assessment.differs or assessment.remove)
     timers += [probe_in_s, (held_s or WRITE_AGAIN_S) if has_to_write else None]
     timers.append(None if assessment.rollout is None else assessment.rollout.due_in_s)
-    objects, delete = _objects(observation, assessment, settings, move), _delete(observation)
+    objects = _objects(observation, ground, assessment, settings, move)
+    delete = _delete(observation, ground)
     is_open = objects or delete or assessment.objects is not None or assessment.obstacle is not None
-    if _has_moving_pods(observation) or is_open:
+    has_moving_pods = ground is not None and placing.is_moving(observation, ground)
+    if has_moving_pods or is_open:
         timers.append(_look_again_s(observation))
     keeps = service.has_finalizer or observation.cluster is not None  # owner references need none
     return Plan(
@@ -103,11 +109,14 @@ def _plan_with_ray(observation: Observation, ray: RaySeen, settings: Settings, m
 
 
 def _objects(
-    observation: Observation, assessment: Assessment | None, settings: Settings, move: Move
+    observation: Observation,
+    ground: Ground | None,
+    assessment: Assessment | None,
+    settings: Settings,
+    move: Move,
 ) -> tuple[Manifest, ...]:
     """Kubernetes objects to apply; none where something stands in the way that they cannot cure."""
-    ground, cluster = placing.ground_of(observation), observation.cluster
-    if ground is None or cluster is None or cluster_checks.object_not_ours(observation, cluster) is not None:
+    if ground is None or cluster_checks.object_not_ours(observation, ground.cluster) is not None:
         return ()
     if cluster_checks.name_too_long(observation) is not None:
         return ()
@@ -116,7 +125,7 @@ def _objects(
         observation, ground, use, settings, front=move.front, is_held=move.is_held
     )
     made = (item for item in wanted if not (move.waits and item["kind"] == "RayCluster"))
-    return placing.differing(tuple(made), cluster)
+    return placing.differing(tuple(made), ground.cluster)
 
 
 def _use(assessment: Assessment) -> placing.Use:
@@ -132,8 +141,7 @@ def _use(assessment: Assessment) -> placing.Use:
     return placing.Use(footing=assessment.footing, needed=needed)
 
 
-def _delete(observation: Observation) -> tuple[ObjectId, ...]:
-    ground = placing.ground_of(observation)
+def _delete(observation: Observation, ground: Ground | None) -> tuple[ObjectId, ...]:
     return () if ground is None else optional_objects.unwanted(observation, ground.cluster)
 
 
@@ -142,11 +150,6 @@ def _creates_token(observation: Observation, objects: Sequence[Manifest]) -> tup
     is_made = cluster is not None and bool(objects or cluster.pods)
     is_wanted = cluster is not None and is_made and placing.is_secret_wanted(observation, cluster)
     return (observation.house,) if is_wanted else ()
-
-
-def _has_moving_pods(observation: Observation) -> bool:
-    ground = placing.ground_of(observation)
-    return ground is not None and placing.is_moving(observation, ground)
 
 
 def _look_again_s(observation: Observation) -> float | None:

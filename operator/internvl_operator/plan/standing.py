@@ -11,7 +11,7 @@ from internvl_operator.plan import checks, probing
 from internvl_operator.plan.findings import Finding
 from internvl_operator.plan.footing import group_of
 from internvl_operator.plan.observation import ApplicationSeen, DeploymentState, Observation, RaySeen
-from internvl_operator.plan.placing import ground_of
+from internvl_operator.plan.placing import Ground
 from internvl_operator.plan.probing import Outcome, Verdict
 from internvl_operator.plan.retry import Retry, plan_retries
 from internvl_operator.plan.serving import RoleView, probe_subject, view_roles
@@ -101,6 +101,7 @@ class Standing:
 
 def stand(
     observation: Observation,
+    ground: Ground | None,
     ray: RaySeen,
     settings: Settings,
     *,
@@ -115,7 +116,6 @@ def stand(
     service = observation.service
     spec, key = service.spec, service.key
     assert spec is not None  # `spec_invalid` speaks before
-    ground = ground_of(observation)
     site = shared_site(key, spec) if ground is None else pod_site(ground.shapes, surges=surges)
 
     def render(attempts: Mapping[Role, int] | None = None) -> tuple[ServeApplication, ServeApplication]:
@@ -131,10 +131,12 @@ def stand(
     named = {role: names.application(key, role) for role in Role}
     if stands_in:
         named = {role: names.stand_in(name) for role, name in named.items()}
-    views = view_roles(named, render(), ray)
+    fresh = render()
+    views = view_roles(named, fresh, ray)
     stored = RolesStatus() if service.status is None else service.status.roles
     retries = plan_retries(views, stored, now=observation.now, settings=settings)
-    wanted = render({role: retry.attempt for role, retry in retries.items()})
+    attempts = {role: retry.attempt for role, retry in retries.items()}
+    wanted = render(attempts) if any(attempts.values()) else fresh
     inputs = [checks.RoleInput(view=view, ray=ray, observation=observation) for view in views]
     found = {given.view.role: checks.role_finding(given) for given in inputs}
     url = _url(observation, ray, has_front=ground is not None, stands_in=stands_in)

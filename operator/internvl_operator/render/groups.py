@@ -8,6 +8,7 @@ renders a pod otherwise restarts nothing, and pods made later get the newer form
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from internvl_operator.api import labels, names
@@ -42,7 +43,7 @@ _LOST_NODE = [
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class PodShape:
     """What people decide about a role's pods; equal shapes are one group."""
 
@@ -65,7 +66,7 @@ class PodShape:
     is_annotated: bool = True
     """Whether Prometheus is told by annotations to scrape them; of the pods, but no new group."""
 
-    @property
+    @cached_property
     def group(self) -> str:
         """Name of the worker group: the role and a hash of the rest."""
         facts: dict[str, Any] = {
