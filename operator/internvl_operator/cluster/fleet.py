@@ -197,6 +197,7 @@ class Fleet:
             now=self._now,
             monotonic=loop.time,
             wake=self._wake,
+            reads_pools=home.owner is None,  # in pods, replicas are placed by their worker group
         )
         writer = RayWriter(
             api,

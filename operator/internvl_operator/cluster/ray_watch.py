@@ -54,6 +54,7 @@ class RayWatch:
         monotonic: Callable[[], float],
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         wake: Callable[[ServiceKey], None],
+        reads_pools: bool = True,  # False: nobody places replicas by Ray's pools, and `node_pools` stays None
     ) -> None:
         self._api = api
         self._interval_s = interval_s
@@ -61,6 +62,7 @@ class RayWatch:
         self._monotonic = monotonic
         self._sleep = sleep
         self._wake = wake
+        self._reads_pools = reads_pools
         self._parts: dict[ServiceKey, _Part | None] = {}
         self._pools: frozenset[str] | None = None
         self._pools_at: float | None = None
@@ -165,6 +167,8 @@ class RayWatch:
         )
 
     def _wants_pools(self) -> bool:
+        if not self._reads_pools:
+            return False
         if self._pools_at is None:
             return bool(self._parts)
         if self._monotonic() - self._pools_at < POOLS_EVERY_S:

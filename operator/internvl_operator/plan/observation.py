@@ -120,7 +120,7 @@ class RaySeen:
     applications: Mapping[str, ApplicationSeen]
     """By name; other owners' too."""
     node_pools: frozenset[str] | None = None
-    """Values of the pool label on living nodes; None when they could not be read."""
+    """Values of the pool label on living nodes; None when they could not be read, or place nothing there."""
     http_address: str | None = None
     """Base URL of a running Serve proxy (`http://host:8000`), None when there is none."""
 

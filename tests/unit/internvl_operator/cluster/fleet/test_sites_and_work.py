@@ -290,6 +290,22 @@ async def test_who_writes_anothers_address_into_a_spec_gets_no_token_with_it(
     assert dict(opened_with) == {A: f"Bearer {tokens.token_of(A, 'uid')}", None: None}
 
 
+async def test_ray_is_asked_for_its_pools_only_where_it_is_not_the_services_own(clock, serve):
+    fleet = Fleet(
+        Gateway(), Settings(), wake=lambda key: None, now=clock.now, connect=lambda where: opened(serve, HERE)
+    )
+    fleet.snapshot(A, RayHome(Backend.KUBERAY, HERE, A, "uid"))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert (serve.fetches, serve.pool_fetches) == (1, 0)
+
+    fleet.snapshot(B, home(HERE))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    await fleet.close()
+    assert (serve.fetches, serve.pool_fetches) == (2, 1)
+
+
 @pytest.mark.parametrize(("addresses", "interval_s"), [(1, 2.0), (400, 2.0), (1000, 5.0)])
 def test_many_addresses_are_looked_at_more_slowly_and_a_hang_is_still_seen_within_fifteen_seconds(
     addresses, interval_s

@@ -76,6 +76,15 @@ async def test_at_rest_one_request_an_interval_is_all(watch, serve, clock):
     assert serve.pool_fetches == 1
 
 
+async def test_nodes_are_not_looked_at_where_nobody_places_by_pools(watch, serve):
+    serve.deploy("ns.a", deployments=False)
+    watch._reads_pools = False
+    await watch.poll()
+
+    assert serve.pool_fetches == 0
+    assert watch.seen.node_pools is None
+
+
 async def test_nodes_are_looked_at_again_while_an_application_is_not_well(watch, serve, clock, woken):
     deploy_all(serve)
     serve.applications["ns.a.vision"]["deployments"]["D"]["status"] = "UPDATING"
