@@ -28,7 +28,7 @@ from internvl_operator.cluster.kubernetes import ApiFault, KubeLease, Kubernetes
 from internvl_operator.cluster.lease import Lease, LeaseLost
 from internvl_operator.cluster.object_store import KubeObjectStore
 from internvl_operator.cluster.object_watch import ObjectWatch
-from internvl_operator.cluster.service_store import KubeServiceStore
+from internvl_operator.cluster.service_store import KubeServiceStore, see_service
 from internvl_operator.cluster.tokens import Tokens, ensure_token_key
 from internvl_operator.errors import Rejected
 from internvl_operator.handlers.liveness import Liveness
@@ -207,13 +207,23 @@ async def _operate(
             offer=None if pods is None else pods.offer,
             fence=lease.check,
         )
+
+        def read_anew(key: ServiceKey) -> None:
+            reconciler.tell(key, None)
+            queue.add(key)
+
         resync = Resync(
             lambda: _list_all(kubernetes, settings),
-            add=queue.add,
+            add=read_anew,
             known=fleet.keys,
             monotonic=loop.time,
             sleep=asyncio.sleep,
         )
+
+        def on_event(key: ServiceKey, found: Mapping[str, Any], deleted: bool) -> None:
+            resync.on_key(key, str(found["metadata"].get("resourceVersion", "")), deleted)
+            reconciler.tell(key, None if deleted else see_service(found))
+
         if liveness is not None:
             # Not the Lease: an outage of the API server is no reason to restart every operator after it.
             liveness.add(
@@ -225,7 +235,7 @@ async def _operate(
         parts = {
             asyncio.create_task(queue.run(), name="work queue"),
             asyncio.create_task(resync.run(), name="resync"),
-            asyncio.create_task(Watcher(resync.on_key, namespaces=settings.namespaces).run(), name="watch"),
+            asyncio.create_task(Watcher(on_event, namespaces=settings.namespaces).run(), name="watch"),
             asyncio.create_task(stop.wait(), name=STOP),
         }
         if watch is not None:

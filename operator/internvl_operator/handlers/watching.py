@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import kopf
@@ -37,14 +37,12 @@ class _EndlessBackoff:
             yield 3.0
 
 
-def build_registry(
-    on_key: Callable[[ServiceKey, str, bool], None],
-) -> kopf.OperatorRegistry:
-    """Handlers of one operator.
+OnEvent = Callable[[ServiceKey, Mapping[str, Any], bool], None]
+"""Called with the key, the object and whether it is deleted; must not block."""
 
-    Args:
-        on_key: Called with the key, its resourceVersion and whether it is deleted; must not block.
-    """
+
+def build_registry(on_event: OnEvent) -> kopf.OperatorRegistry:
+    """Handlers of one operator."""
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
@@ -53,12 +51,12 @@ def build_registry(
 
     @kopf.on.event(labels.GROUP, labels.VERSION, labels.PLURAL, registry=registry)
     async def enqueue(event: Any, **_: Any) -> None:
-        meta = event["object"]["metadata"]
+        found = event["object"]
         try:
-            key = ServiceKey(meta["namespace"], meta["name"])
+            key = ServiceKey(found["metadata"]["namespace"], found["metadata"]["name"])
         except Rejected:
             return  # the CRD refuses such names; an object older than that rule is not ours to serve
-        on_key(key, str(meta.get("resourceVersion", "")), event.get("type") == "DELETED")
+        on_event(key, found, event.get("type") == "DELETED")
 
     return registry
 
@@ -89,17 +87,17 @@ class Watcher:
     touches a write or a probe, and Kopf can be started again.
     """
 
-    def __init__(self, on_key: Callable[[ServiceKey, str, bool], None], *, namespaces: Sequence[str]) -> None:
-        self._on_key = on_key
+    def __init__(self, on_event: OnEvent, *, namespaces: Sequence[str]) -> None:
+        self._on_event = on_event
         self._namespaces = tuple(namespaces)
         self._stop = threading.Event()
 
     async def run(self) -> None:
-        """Watch until cancelled. `on_key` is called in the loop of the caller."""
+        """Watch until cancelled. `on_event` is called in the loop of the caller."""
         home = asyncio.get_running_loop()
 
-        def deliver(key: ServiceKey, version: str, deleted: bool) -> None:
-            home.call_soon_threadsafe(self._on_key, key, version, deleted)
+        def deliver(key: ServiceKey, found: Mapping[str, Any], deleted: bool) -> None:
+            home.call_soon_threadsafe(self._on_event, key, found, deleted)
 
         ended = asyncio.Event()
 
@@ -116,7 +114,7 @@ class Watcher:
         finally:
             self._stop.set()
 
-    def _watch(self, deliver: Callable[[ServiceKey, str, bool], None]) -> None:
+    def _watch(self, deliver: OnEvent) -> None:
         while not self._stop.is_set():
             try:
                 asyncio.run(

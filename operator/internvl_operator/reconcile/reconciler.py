@@ -58,6 +58,19 @@ class Reconciler:
         self._fence = fence
         self._turns = Turns(settings.moves_at_once, now=now)
         self._said: dict[ServiceKey, tuple[str, ...]] = {}
+        self._told: dict[ServiceKey, ServiceSeen] = {}
+
+    def tell(self, key: ServiceKey, service: ServiceSeen | None) -> None:
+        """What a watch has just delivered of a service; None: only that it is to be read.
+
+        The first decision about a service rests on that, without a read: after a start, a list has brought them all.
+        Later ones rest on a read, because this process may have written what the watch has not told yet; so do those
+        about a service that is being deleted, which may be gone.
+        """
+        if service is None or service.deleting_since is not None or key in self._said:
+            self._told.pop(key, None)
+        else:
+            self._told[key] = service
 
     async def reconcile(self, key: ServiceKey) -> float | None:
         """Bring the world nearer to the object. Returns seconds until this is wanted again, or None."""
@@ -71,13 +84,14 @@ class Reconciler:
             return REJECTED_RETRY_S
 
     async def _reconcile(self, key: ServiceKey) -> float | None:
-        service = await self._store.read(key)
+        service = self._told.get(key) or await self._store.read(key)
         if service is None:
             self._forget(key)
             return None
         observation = await self._observe(service)
         if observation is None:
             return None
+        self._told.pop(key, None)
         decided = plan(observation, self._settings)
         self._turns.note(service, decided)
         self._explain(key, decided)
@@ -222,6 +236,7 @@ class Reconciler:
 
     def _forget(self, key: ServiceKey) -> None:
         self._said.pop(key, None)
+        self._told.pop(key, None)
         self._turns.forget(key)
         self._fleet.release(key)
         if self._objects is not None:

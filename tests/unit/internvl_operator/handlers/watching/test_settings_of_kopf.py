@@ -16,17 +16,20 @@ def test_kopf_writes_and_scans_nothing():
     assert settings.peering.standalone
 
 
-async def test_an_event_becomes_a_key_and_a_name_that_is_none_becomes_nothing():
+async def test_an_event_becomes_a_key_with_its_object_and_a_name_that_is_none_becomes_nothing():
     seen = []
     registry = build_registry(lambda *arguments: seen.append(arguments))
     (handler,) = registry._watching.get_all_handlers()
-    for kind, name in (("ADDED", "a"), (None, "b"), ("DELETED", "a"), ("ADDED", "a.vision")):
-        meta = {"namespace": "ns", "name": name, "resourceVersion": "7"}
-        await handler.fn(event={"type": kind, "object": {"metadata": meta}})
+    a, b, other = (
+        {"metadata": {"namespace": "ns", "name": name, "resourceVersion": "7"}}
+        for name in ("a", "b", "a.vision")
+    )
+    for kind, found in (("ADDED", a), (None, b), ("DELETED", a), ("ADDED", other)):
+        await handler.fn(event={"type": kind, "object": found})
 
     assert handler.selector.group == labels.GROUP
     assert seen == [
-        (ServiceKey("ns", "a"), "7", False),
-        (ServiceKey("ns", "b"), "7", False),
-        (ServiceKey("ns", "a"), "7", True),
+        (ServiceKey("ns", "a"), a, False),
+        (ServiceKey("ns", "b"), b, False),
+        (ServiceKey("ns", "a"), a, True),
     ]
