@@ -6,6 +6,7 @@ when it is lost: whoever starts it again makes it wait for its turn.
 
 import argparse
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -50,6 +51,10 @@ STOP = "stop"
 CRD_EVERY_S = 3.0
 STALL_S = 120.0
 """A reconcile that runs, or a change that the watch owes, for longer than this means that we are stuck."""
+GARBAGE_AFTER = 50_000
+"""New objects after which Python looks for cycles of garbage. Its own 700 took a quarter of the CPU of a start with a
+thousand services, and of rest with them: some of these looks walk all that is known, and little of the garbage here
+is in cycles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,7 @@ def main(arguments: Sequence[str] | None = None, env: Mapping[str, str] | None =
     """Run the operator until a signal; returns the exit status."""
     options = parse_options(sys.argv[1:] if arguments is None else arguments)
     configure_logging(options.log_level)
+    gc.set_threshold(GARBAGE_AFTER, *gc.get_threshold()[1:])
     try:
         settings = _with_unique_identity(Settings.from_env(os.environ if env is None else env))
         offer = read_offer(settings)
