@@ -39,7 +39,8 @@ RUN apt-get update \
 COPY --from=environment /opt/internvl /opt/internvl
 ENV PATH=/opt/internvl/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONUNBUFFERED=1 \
-    RAY_USAGE_STATS_ENABLED=0
+    RAY_USAGE_STATS_ENABLED=0 \
+    ORT_DISABLE_TELEMETRY=1
 WORKDIR /home/ray
 COPY engines/internvl_engines /opt/internvl/code/internvl_engines
 COPY runtimes/internvl_runtimes /opt/internvl/code/internvl_runtimes
@@ -56,7 +57,8 @@ RUN grep -E "^(ray|onnxruntime|tokenizers|safetensors)==" constraints.txt > ours
  && python3 -m pip install --no-cache-dir "ray[serve]" onnxruntime --constraint ours.txt
 ENV PYTHONPATH=/opt/internvl/code \
     PYTHONUNBUFFERED=1 \
-    RAY_USAGE_STATS_ENABLED=0
+    RAY_USAGE_STATS_ENABLED=0 \
+    ORT_DISABLE_TELEMETRY=1
 WORKDIR /home/ray
 COPY engines/internvl_engines /opt/internvl/code/internvl_engines
 COPY runtimes/internvl_runtimes /opt/internvl/code/internvl_runtimes
@@ -70,7 +72,8 @@ FROM ${TENSORRT_LLM_BASE} AS tensorrt-llm
 RUN (userdel --remove ubuntu || true) && useradd --uid 1000 --create-home --shell /bin/bash ray
 COPY --from=environment /opt/internvl /opt/internvl
 ENV PYTHONUNBUFFERED=1 \
-    RAY_USAGE_STATS_ENABLED=0
+    RAY_USAGE_STATS_ENABLED=0 \
+    ORT_DISABLE_TELEMETRY=1
 WORKDIR /home/ray
 COPY engines/internvl_engines /opt/internvl/code/internvl_engines
 COPY runtimes/internvl_runtimes /opt/internvl/code/internvl_runtimes

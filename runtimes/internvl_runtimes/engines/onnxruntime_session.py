@@ -1,7 +1,12 @@
 """Opens ONNX Runtime sessions the way every engine here wants them. Called by both ONNX Runtime engines."""
 
+import os
 from pathlib import Path
 from typing import Any
+
+# Otherwise it keeps a database of its use, with an id of the machine, in the user's cache, to be sent to its makers.
+# Only its environment at the time of the import decides.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime
 
