@@ -32,6 +32,7 @@ RUNTIME = Recipe(
     (
         "runtimes/internvl_runtimes",
         "engines/internvl_engines/__init__.py",
+        "engines/internvl_engines/__main__.py",
         "engines/internvl_engines/contract",
         "engines/internvl_engines/store",
     ),

@@ -44,8 +44,8 @@ def make_namespace(cluster: KubeCluster, name: str, *, client: ClientImage) -> N
     if not models.exists():
         shutil.copytree(MODELS, models)
         make_second_model(MODELS / "internvl-nano", models / SECOND_MODEL)
-        for name in ("internvl-nano", SECOND_MODEL):
-            write_seal(models / name)
+        for model in ("internvl-nano", SECOND_MODEL):
+            write_seal(models / model)
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
     if cluster.sees_our_files:

@@ -226,9 +226,9 @@ async def _operate(
             sleep=asyncio.sleep,
         )
 
-        def on_event(key: ServiceKey, found: Mapping[str, Any], deleted: bool) -> None:
-            resync.on_key(key, str(found["metadata"].get("resourceVersion", "")), deleted)
-            reconciler.tell(key, None if deleted else see_service(found))
+        def on_event(key: ServiceKey, version: str, deleted: bool, listed: Mapping[str, Any] | None) -> None:
+            resync.on_key(key, version, deleted)
+            reconciler.tell(key, None if listed is None else see_service(listed))
 
         if liveness is not None:
             # Not the Lease: an outage of the API server is no reason to restart every operator after it.

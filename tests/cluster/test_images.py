@@ -59,7 +59,7 @@ def test_a_change_of_code_reaches_the_nodes_within_30_s(
         assert kubectl("logs", "-n", namespace, f"on-{pool}").strip().splitlines()[-1] == mark
 
 
-def test_the_runtime_image_has_ray_and_onnx_runtime_and_no_torch(
+def test_the_runtime_image_has_ray_onnx_runtime_and_the_command_that_seals_and_no_torch(
     cluster: NodeCluster,
     get: Callable[[str], dict[str, Any]],
     namespace: str,
@@ -72,10 +72,12 @@ def test_the_runtime_image_has_ray_and_onnx_runtime_and_no_torch(
         "print([name for name in ('ray', 'onnxruntime', 'torch', 'internvl_operator') if u.find_spec(name)], "
         "pwd.getpwuid(os.getuid()).pw_name, os.getcwd())"
     )
-    run_pod("looks", "python", "-c", code, pool="cpu", image=runtime_image, once=True)
+    seal = "python -m internvl_engines seal /nowhere 2>&1"
+    run_pod("looks", "sh", "-c", f'{seal}; python -c "{code}"', pool="cpu", image=runtime_image, once=True)
     path = f"/api/v1/namespaces/{namespace}/pods/looks"
     cluster.wait_for(
         "the pod ended", lambda: get(path).get("status", {}).get("phase") in ("Succeeded", "Failed")
     )
-    said = kubectl("logs", "-n", namespace, "looks").strip().splitlines()[-1]
+    refused, said = kubectl("logs", "-n", namespace, "looks").strip().splitlines()[-2:]
+    assert "There is no checkpoint folder /nowhere" in refused
     assert said == "['ray', 'onnxruntime'] ray /home/ray"

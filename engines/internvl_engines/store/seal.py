@@ -1,8 +1,9 @@
 """The seal of a checkpoint: SHA-256 of its weight files, so that its revision is known without reading them.
 
 Written where a checkpoint is prepared, after an export or by ``python -m internvl_engines seal``; read by every
-replica. A weight file is taken for the one that was hashed as long as it has the name, the size and, to less than a
-second (layers of images keep no more), the time of modification. Every other one is hashed, as without a seal.
+replica. A weight file is taken for the one that was hashed as long as it has the name, the size and the time of
+modification; where its time is a whole second, as layers of images round it, less than a second beside it will do.
+Every other one is hashed, as without a seal.
 
 It guards against mistakes: a file that was exchanged, downloaded again or half copied. It is no signature, and gives
 no new power: whoever may write a seal into the folder may write the artifacts there, and those are what runs.
@@ -61,7 +62,8 @@ class Seal(BaseModel):
         """Hex SHA-256 of a weight file; None when it is not, or not surely, the one that was sealed."""
         size, modified_ns = _size_and_time(file)
         for known in self.weights:
-            same_time = abs(known.modified_ns - modified_ns) < _SECOND
+            off_by = abs(known.modified_ns - modified_ns)
+            same_time = off_by < _SECOND if modified_ns % _SECOND == 0 else off_by == 0
             if (known.name, known.bytes) == (file.name, size) and same_time:
                 return known.sha256
         return None

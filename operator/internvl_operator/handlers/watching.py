@@ -37,8 +37,9 @@ class _EndlessBackoff:
             yield 3.0
 
 
-OnEvent = Callable[[ServiceKey, Mapping[str, Any], bool], None]
-"""Called with the key, the object and whether it is deleted; must not block."""
+OnEvent = Callable[[ServiceKey, str, bool, Mapping[str, Any] | None], None]
+"""Called with the key, the object's resourceVersion, whether it is deleted, and the object if a list brought it: a list
+is what stands at that moment, while an event of the stream may be replayed after a break. Must not block."""
 
 
 def build_registry(on_event: OnEvent) -> kopf.OperatorRegistry:
@@ -56,7 +57,8 @@ def build_registry(on_event: OnEvent) -> kopf.OperatorRegistry:
             key = ServiceKey(found["metadata"]["namespace"], found["metadata"]["name"])
         except Rejected:
             return  # the CRD refuses such names; an object older than that rule is not ours to serve
-        on_event(key, found, event.get("type") == "DELETED")
+        version, kind = str(found["metadata"].get("resourceVersion", "")), event.get("type")
+        on_event(key, version, kind == "DELETED", found if kind is None else None)
 
     return registry
 
@@ -96,8 +98,8 @@ class Watcher:
         """Watch until cancelled. `on_event` is called in the loop of the caller."""
         home = asyncio.get_running_loop()
 
-        def deliver(key: ServiceKey, found: Mapping[str, Any], deleted: bool) -> None:
-            home.call_soon_threadsafe(self._on_event, key, found, deleted)
+        def deliver(key: ServiceKey, version: str, deleted: bool, listed: Mapping[str, Any] | None) -> None:
+            home.call_soon_threadsafe(self._on_event, key, version, deleted, listed)
 
         ended = asyncio.Event()
 

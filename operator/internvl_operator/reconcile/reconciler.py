@@ -61,7 +61,7 @@ class Reconciler:
         self._told: dict[ServiceKey, ServiceSeen] = {}
 
     def tell(self, key: ServiceKey, service: ServiceSeen | None) -> None:
-        """What a watch has just delivered of a service; None: only that it is to be read.
+        """What a list has just brought of a service; None: only that it is to be read.
 
         The first decision about a service rests on that, without a read: after a start, a list has brought them all.
         Later ones rest on a read, because this process may have written what the watch has not told yet; so do those

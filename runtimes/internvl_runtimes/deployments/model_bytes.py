@@ -30,7 +30,10 @@ class ModelBytes:
         parts = ", ".join(f"{name} {value / 1e6:.1f} MB" for name, value in self._by_name().items())
         line = f"Loaded {role} from {checkpoint} in {seconds:.1f} s; read {parts}"
         if self.weights:
-            line += f". A seal spares the weights: python -m internvl_engines seal {checkpoint}"
+            line += (
+                ". No seal tells what they are, or its names, sizes and times do not fit. Where the folder can be "
+                "written: python -m internvl_engines seal FOLDER"
+            )
         _LOG.info(line)
 
     def record(self, recorder: Recorder, role: str) -> None:

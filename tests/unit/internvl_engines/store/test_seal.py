@@ -89,8 +89,14 @@ def test_a_copy_that_keeps_no_times_is_not_believed(sealed: Path, tmp_path: Path
 
 @pytest.mark.parametrize(
     ("content", "at"),
-    [(b"ONE", LONG_AGO + 1.75), (b"ONE", LONG_AGO - 0.25), (b"longer", LONG_AGO), (b"", LONG_AGO)],
-    ids=["newer", "older", "longer in the same second", "empty in the same second"],
+    [
+        (b"ONE", LONG_AGO + 1.75),
+        (b"ONE", LONG_AGO - 0.25),
+        (b"ONE", LONG_AGO + 0.5),
+        (b"longer", LONG_AGO),
+        (b"", LONG_AGO),
+    ],
+    ids=["newer", "older", "in the same second", "longer in the same second", "empty in the same second"],
 )
 def test_another_file_in_the_place_of_one_is_not_believed_and_the_rest_is(
     sealed: Path, content: bytes, at: float

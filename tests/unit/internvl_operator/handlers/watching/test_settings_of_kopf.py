@@ -16,7 +16,7 @@ def test_kopf_writes_and_scans_nothing():
     assert settings.peering.standalone
 
 
-async def test_an_event_becomes_a_key_with_its_object_and_a_name_that_is_none_becomes_nothing():
+async def test_an_event_becomes_a_key_and_only_a_list_brings_the_object_along():
     seen = []
     registry = build_registry(lambda *arguments: seen.append(arguments))
     (handler,) = registry._watching.get_all_handlers()
@@ -29,7 +29,7 @@ async def test_an_event_becomes_a_key_with_its_object_and_a_name_that_is_none_be
 
     assert handler.selector.group == labels.GROUP
     assert seen == [
-        (ServiceKey("ns", "a"), a, False),
-        (ServiceKey("ns", "b"), b, False),
-        (ServiceKey("ns", "a"), a, True),
+        (ServiceKey("ns", "a"), "7", False, None),
+        (ServiceKey("ns", "b"), "7", False, b),
+        (ServiceKey("ns", "a"), "7", True, None),
     ]
