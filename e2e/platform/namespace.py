@@ -22,7 +22,8 @@ CLAIM = "models"
 SECOND_MODEL = "second"
 """Folder of the model to roll to, beside internvl-nano."""
 _SIZE = "1Gi"
-_UNPACK = "import sys, tarfile; tarfile.open(fileobj=sys.stdin.buffer, mode='r|').extractall('/models', filter='data')"
+# Without a filter, which Python 3.11.2 of Debian does not know: the archive is our own.
+_UNPACK = "import sys, tarfile; tarfile.open(fileobj=sys.stdin.buffer, mode='r|').extractall('/models')"
 
 
 @dataclass(frozen=True, slots=True)
