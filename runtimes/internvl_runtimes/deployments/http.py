@@ -218,6 +218,7 @@ async def _whole(exchange: _Exchange, chunks: AsyncGenerator[Chunk, None], admit
         model=admitted.chat.model,
         choices=(openai.Choice(message=openai.AnswerMessage(content=text), finish_reason=finished.reason),),
         usage=_usage(finished),
+        internvl=_details(finished, admitted) if admitted.chat.wants_routes else None,
     )
     await exchange.reply(200, completion, {"server-timing": server_timing(finished.seconds)})
 
@@ -230,7 +231,7 @@ async def _events(
     def event(
         choices: Iterable[openai.ChunkChoice],
         usage: openai.Usage | None = None,
-        timing: openai.Timing | None = None,
+        details: openai.Details | None = None,
     ) -> str:
         return openai.ChatCompletionChunk(
             id=f"chatcmpl-{request_id}",
@@ -238,7 +239,7 @@ async def _events(
             model=admitted.chat.model,
             choices=tuple(choices),
             usage=usage,
-            internvl=timing,
+            internvl=details,
         ).model_dump_json(exclude_none=True)
 
     finished: Finished | None = None
@@ -251,8 +252,8 @@ async def _events(
         if chunk.text:
             yield event([openai.ChunkChoice(delta=openai.Delta(content=chunk.text))])
     assert finished is not None, "an answer's last chunk says how it ended"
-    timing = openai.Timing(seconds=_stages(finished.seconds), tiles=finished.tiles)
-    yield event([openai.ChunkChoice(delta=openai.Delta(), finish_reason=finished.reason)], timing=timing)
+    details = _details(finished, admitted)
+    yield event([openai.ChunkChoice(delta=openai.Delta(), finish_reason=finished.reason)], details=details)
     options = admitted.chat.stream_options
     if options is not None and options.include_usage:
         yield event([], usage=_usage(finished))
@@ -265,6 +266,18 @@ def server_timing(seconds: Mapping[str, float]) -> str:
 
 def _stages(seconds: Mapping[str, float]) -> dict[str, float]:
     return {stage: round(seconds[stage], 6) for stage in _STAGES if stage in seconds}
+
+
+def _details(finished: Finished, admitted: Admitted) -> openai.Details:
+    images = tuple(
+        openai.PictureRoutes(columns=image.columns, rows=image.rows, tokens_per_tile=image.tokens_per_tile)
+        for image in finished.images
+    )
+    return openai.Details(
+        seconds=_stages(finished.seconds),
+        tiles=finished.tiles,
+        images=images if admitted.chat.wants_routes else None,
+    )
 
 
 def _usage(finished: Finished) -> openai.Usage:

@@ -258,6 +258,7 @@ class _Answer:
                 "prefill": self.prefill_s,
                 "generate": now - self.first_at,
             },
+            images=images,
         )
 
 

@@ -142,6 +142,8 @@ class Finished:
     revision: str
     seconds: dict[str, float]
     """Stage times: queue, decode, encode (from the features), transfer, wait, prefill, generate."""
+    images: tuple[ImageFeatures, ...] = ()
+    """How each picture's rows lay, in the order of the prompt."""
 
 
 @dataclass(frozen=True, slots=True)

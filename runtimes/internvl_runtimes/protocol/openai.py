@@ -129,6 +129,13 @@ class StreamOptions(_Wire):
     include_usage: bool = False
 
 
+class Wanted(_Wire):
+    """Our extension of a request, under the key `internvl`: what the answer shall tell beside the text."""
+
+    routes: bool = False
+    """How each picture was cut into tiles, and how many tokens each tile became."""
+
+
 class ChatRequest(_Wire):
     """Body of `POST /v1/chat/completions`."""
 
@@ -145,6 +152,7 @@ class ChatRequest(_Wire):
     ignore_eos: bool | None = None  # not OpenAI's; vLLM's and LMDeploy's name
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+    internvl: Wanted | None = None  # not OpenAI's; see there
 
     @model_validator(mode="before")
     @classmethod
@@ -165,6 +173,11 @@ class ChatRequest(_Wire):
         if self.messages[-1].role == "assistant":
             raise PydanticCustomError("last_turn", "The last message must come from the user.")
         return self
+
+    @property
+    def wants_routes(self) -> bool:
+        """Whether the answer shall tell what became of each tile."""
+        return self.internvl is not None and self.internvl.routes
 
     @property
     def answer_tokens(self) -> int | None:
@@ -243,12 +256,27 @@ class Usage(_Reply):
     prompt_tokens_details: PromptTokensDetails
 
 
-class Timing(_Reply):
-    """Our extension, under the key `internvl`: a streamed answer cannot have a trailing header."""
+class PictureRoutes(_Reply):
+    """How one picture was cut, and what the router made of its tiles.
+
+    A tile is compressed where it has fewer tokens than others of the request: the router never compresses all.
+    """
+
+    columns: int
+    rows: int
+    """Grid of tiles, without the thumbnail."""
+    tokens_per_tile: tuple[int, ...]
+    """Row-major tiles, the thumbnail last where there is one."""
+
+
+class Details(_Reply):
+    """Our extension of an answer, under the key `internvl`: a streamed one cannot have a trailing header."""
 
     seconds: dict[str, float]
     """The stages of the `Server-Timing` header."""
     tiles: int
+    images: tuple[PictureRoutes, ...] | None = None
+    """In the order of the prompt; only where the request says `internvl: {routes: true}`."""
 
 
 class AnswerMessage(_Reply):
@@ -275,6 +303,8 @@ class ChatCompletion(_Reply):
     model: str
     choices: tuple[Choice, ...]
     usage: Usage
+    internvl: Details | None = None
+    """Only where the request wants the routes: the times are in the header."""
 
 
 class Delta(_Reply):
@@ -301,7 +331,7 @@ class ChatCompletionChunk(_Reply):
     model: str
     choices: tuple[ChunkChoice, ...]
     usage: Usage | None = None
-    internvl: Timing | None = None
+    internvl: Details | None = None
 
 
 class ModelCard(_Reply):

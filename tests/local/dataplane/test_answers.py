@@ -63,6 +63,21 @@ def test_a_whole_answer_carries_its_stage_times_and_its_request_id(service: Serv
     assert reply.json()["id"] == "chatcmpl-my-own.id_1"
 
 
+def test_the_routes_are_told_on_request_and_agree_with_the_usage(
+    service: Service, large_picture: bytes
+) -> None:
+    body = question(large_picture, picture(4), internvl={"routes": True})
+    whole = service.ask(body).json()
+    images = whole["internvl"]["images"]
+    tiles = [image["columns"] * image["rows"] for image in images]
+    assert tiles[0] > 1 and tiles[1] == 1
+    assert [len(image["tokens_per_tile"]) for image in images] == [tiles[0] + 1, 1]  # and a thumbnail
+    tokens = sum(sum(image["tokens_per_tile"]) for image in images)
+    assert tokens == whole["usage"]["prompt_tokens_details"]["image_tokens"]
+    streamed = events_of(service.ask({**body, "stream": True}))
+    assert streamed[-1]["internvl"]["images"] == images
+
+
 def drawn_question(seed: int) -> tuple[dict[str, Any], str]:
     """A question about a picture of one of several sizes, and what is true of it."""
     rng = random.Random(f"a hundred:{seed}")

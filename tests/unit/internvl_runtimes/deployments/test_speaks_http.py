@@ -12,7 +12,7 @@ from internvl_runtimes.deployments.admission import Admission
 from internvl_runtimes.deployments.gateway import Gateway
 from internvl_runtimes.deployments.handles import Lost
 from internvl_runtimes.deployments.http import GatewayHttp
-from internvl_runtimes.protocol.handover import Chunk, Overloaded
+from internvl_runtimes.protocol.handover import Chunk, ImageFeatures, Overloaded
 from tests.unit.internvl_runtimes.deployments.fakes import (
     Clock,
     FakeSides,
@@ -119,6 +119,33 @@ async def test_a_streamed_answer(admission: Admission) -> None:
     assert client.events[-2]["internvl"]["tiles"] == 1
     assert client.events[-1]["usage"]["completion_tokens"] == 3
     assert len({event["id"] for event in client.events}) == 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_who_wants_the_routes_learns_what_became_of_each_tile(
+    admission: Admission, stream: bool
+) -> None:
+    images = (ImageFeatures(2, 1, (4, 1, 4)), ImageFeatures(1, 1, (4,)))
+    client = await Client(admission, FakeSides(answer("red", images=images, tiles=4))).chat(
+        stream=stream, internvl={"routes": True}
+    )
+    told = (client.events[-1] if stream else client.json)["internvl"]
+    assert told["images"] == [
+        {"columns": 2, "rows": 1, "tokens_per_tile": [4, 1, 4]},
+        {"columns": 1, "rows": 1, "tokens_per_tile": [4]},
+    ]
+    assert (told["tiles"], told["seconds"]["encode"]) == (4, 0.3)
+
+
+@pytest.mark.parametrize("asked", [{}, {"internvl": {}}, {"internvl": {"routes": False}}, {"internvl": None}])
+async def test_who_does_not_ask_is_not_told_the_routes(
+    admission: Admission, asked: dict[str, object]
+) -> None:
+    images = (ImageFeatures(1, 1, (4,)),)
+    whole = await Client(admission, FakeSides(answer(images=images))).chat(**asked)
+    assert "internvl" not in whole.json
+    streamed = await Client(admission, FakeSides(answer(images=images))).chat(stream=True, **asked)
+    assert "images" not in streamed.events[-1]["internvl"]
 
 
 async def test_without_asking_a_stream_has_no_usage(admission: Admission) -> None:

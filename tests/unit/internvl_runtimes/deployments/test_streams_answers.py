@@ -119,6 +119,7 @@ async def test_visual_rows_take_the_place_of_the_pictures_token(setting: Setting
     assert finished is not None
     assert finished.prompt_tokens == len(request.prompt_ids) - 1 + 5
     assert (finished.visual_tokens, finished.tiles, finished.completion_tokens) == (5, 3, 6)
+    assert finished.images == given.images
     assert finished.seconds["encode"] == 0.3 and finished.seconds["prefill"] == 0.25
     assert setting.recorded.total(metrics.TOKENS, kind="visual") == 5
 

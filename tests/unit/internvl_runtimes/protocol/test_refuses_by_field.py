@@ -40,6 +40,8 @@ def user(*parts: Any) -> dict[str, Any]:
         (body(seed=2**70), "seed"),
         (body(stream_options={"include_usage": True}), "stream_options"),
         (body(stream=True, stream_options={"include": 1}), "stream_options.include"),
+        (body(internvl={"route": True}), "internvl.route"),
+        (body(internvl={"routes": "perhaps"}), "internvl.routes"),
         (body(messages=[]), "messages"),
         (body(messages=[{"role": "tool", "content": "x"}]), "messages[0].role"),
         (body(messages=[{"role": "user"}]), "messages[0].content"),
