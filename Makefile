@@ -34,8 +34,8 @@ ifneq ($(strip $(ARGS)),)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-run setup-dev lock generate golden check test e2e e2e-faults demo up bench nano nano-eval \
-  cluster clean cluster-up cluster-down cluster-status cluster-shell
+.PHONY: help setup setup-run setup-dev lock generate golden check test e2e e2e-faults demo up bench \
+  nano nano-eval nano-card nano-variants cluster clean cluster-up cluster-down cluster-status cluster-shell
 
 ##@ Start here
 
@@ -130,8 +130,14 @@ bench: setup ## All benchmarks: a table, and build/bench/*.json
 nano: setup-dev ## Train it and export its artifacts (seeded, resumable)
 	@$(DEV)/python -m internvl_engines.nano train $(ARGS)
 
-nano-eval: setup-dev ## Measure its answers on 2,000 held-out pictures: a table, and build/bench/nano-eval.json
+nano-eval: setup-dev ## Measure its answers and its router on held-out pictures: tables, and build/bench/nano-eval.json
 	@$(DEV)/python -m internvl_engines.nano evaluate $(ARGS)
+
+nano-card: setup-dev ## Fill the model card and docs/vir.md with what nano-eval measured
+	@$(DEV)/python -m internvl_engines.nano card engines/internvl_engines/models/internvl-nano/README.md docs/vir.md
+
+nano-variants: setup-dev ## Checkpoints of other forms for tests, in build/nano/variants: ARGS="dense hf tower reward"
+	@$(DEV)/python -m internvl_engines.nano variants $(ARGS)
 
 setup-run:
 	@$(SETUP) run $(if $(KUBECONFIG_OPTION),,cluster)

@@ -101,11 +101,12 @@ def _parts(vision: Vision) -> dict[str, tuple[nn.Module, tuple[int, ...], str, s
 
 def _geometry(vision: Vision) -> dict[str, int]:
     config = vision.config
-    return {
+    geometry = {
         "S": config.image_size,
         "P": config.patches_per_tile,
         "D": config.vision.hidden_size,
         "K": config.tokens_per_tile,
-        "C": config.tokens_per_compressed_tile,
         "H": config.language.hidden_size,
     }
+    # C says that the artifact has router and second projector.
+    return geometry | {"C": config.tokens_per_compressed_tile} if config.flash else geometry

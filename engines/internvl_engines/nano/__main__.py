@@ -1,4 +1,4 @@
-"""``python -m internvl_engines.nano train | evaluate``."""
+"""``python -m internvl_engines.nano train | evaluate | card | variants``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 SHIPPED = Path(__file__).resolve().parent.parent / "models" / "internvl-nano"
+MEASURED = Path("build/bench/nano-eval.json")
 
 
 def main() -> int:
@@ -23,11 +24,21 @@ def main() -> int:
     training.add_argument("--threads", type=int, default=2)
     evaluation = commands.add_parser("evaluate", help="exact answers on held-out pictures")
     evaluation.add_argument("--checkpoint", type=Path, default=SHIPPED)
-    evaluation.add_argument("--pictures", type=int, default=2000)
-    evaluation.add_argument("--seed", default="0")
-    evaluation.add_argument("--out", type=Path, default=Path("build/bench/nano-eval.json"))
+    evaluation.add_argument("--questions-per-task", type=int, default=2000)
+    evaluation.add_argument("--seed", type=int, default=0)
+    evaluation.add_argument("--processes", type=int, default=2)
+    evaluation.add_argument("--out", type=Path, default=MEASURED)
+    card = commands.add_parser("card", help="fill the measured parts of the model card")
+    card.add_argument("card", type=Path, nargs="*", default=[SHIPPED / "README.md"])
+    card.add_argument("--checkpoint", type=Path, default=SHIPPED)
+    card.add_argument("--measured", type=Path, default=MEASURED)
+    variants = commands.add_parser("variants", help="checkpoints of other forms, for tests")
+    variants.add_argument("name", nargs="*", help="default: all")
+    variants.add_argument("--checkpoint", type=Path, default=SHIPPED)
+    variants.add_argument("--out", type=Path, default=Path("build/nano/variants"))
     options = parser.parse_args()
-    return _train(options) if options.command == "train" else _evaluate(options)
+    commands_by_name = {"train": _train, "evaluate": _evaluate, "card": _card, "variants": _variants}
+    return commands_by_name[options.command](options)
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -49,10 +60,43 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from internvl_engines.nano.evaluate import evaluate
+    from internvl_engines.nano.evaluate import EvaluationFailed, evaluate
 
-    ok = evaluate(options.checkpoint, options.out, pictures=options.pictures, seed=options.seed)
+    try:
+        ok = evaluate(
+            options.checkpoint,
+            options.out,
+            questions_per_task=options.questions_per_task,
+            seed=options.seed,
+            processes=options.processes,
+        )
+    except EvaluationFailed as error:
+        print(f"nano-eval: {error}", file=sys.stderr)
+        return 2
     return 0 if ok else 1
+
+
+def _card(options: argparse.Namespace) -> int:
+    from internvl_engines.nano.card import CardRefused, fill_card
+
+    try:
+        for card in options.card:
+            print(f"{card}: {', '.join(fill_card(card, options.checkpoint, options.measured))}")
+    except CardRefused as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _variants(options: argparse.Namespace) -> int:
+    from internvl_engines.nano.variants import VARIANTS, export_variant, make_variants
+
+    if unknown := set(options.name) - set(VARIANTS):
+        print(f"no variant {', '.join(sorted(unknown))}; there are {', '.join(VARIANTS)}", file=sys.stderr)
+        return 2
+    for checkpoint in make_variants(options.checkpoint, options.out, tuple(options.name) or tuple(VARIANTS)):
+        print(export_variant(checkpoint), flush=True)
+    return 0
 
 
 if __name__ == "__main__":
