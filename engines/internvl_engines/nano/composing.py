@@ -14,6 +14,7 @@ from internvl_engines.nano import prints
 from internvl_engines.nano.prints import Print
 from internvl_engines.nano.scenes import (
     COLOURS,
+    COUNTABLE,
     HELD_OUT_PAIRS,
     KINDS,
     SEVERAL_GRIDS,
@@ -29,8 +30,6 @@ Subject = Literal["shapes", "print", "any"]
 Area = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels of the picture."""
 
-COUNTABLE = 6.0
-"""Every shape that is to be counted has at least this radius in the thumbnail, in pixels."""
 _BACKGROUNDS = (
     (255, 255, 255),
     (240, 240, 235),
@@ -72,10 +71,10 @@ def compose(
         _add_prints(layout, held_out=held_out)
     count = rng.randint(0, 3) if layout.prints else rng.choices(list(_SHAPES), list(_SHAPES.values()))[0]
     if count:
-        _add_shapes(layout, _shape_names(rng, count, held_out=held_out), side * TILE, several=grid != SINGLE_GRID)
-    return Scene(
-        width, height, rng.choice(_BACKGROUNDS), tuple(layout.shapes), grid, tuple(layout.prints)
-    )
+        _add_shapes(
+            layout, _shape_names(rng, count, held_out=held_out), side * TILE, several=grid != SINGLE_GRID
+        )
+    return Scene(width, height, rng.choice(_BACKGROUNDS), tuple(layout.shapes), grid, tuple(layout.prints))
 
 
 def random_grid(rng: random.Random, *, single: float = 0.5) -> tuple[int, int]:
@@ -172,10 +171,13 @@ def _shape_names(rng: random.Random, count: int, *, held_out: bool) -> list[tupl
     # Few kinds and colours a picture, so that counts above one and unique colours both occur.
     pairs: list[tuple[str, str]] = []
     while not pairs:
-        kinds = rng.sample(KINDS, rng.choice((1, 2, 3, 4, 6, 6)))
-        colours = rng.sample(list(COLOURS), rng.choice((1, 2, 3, 4, 7, 7)))
+        kinds = rng.sample(KINDS, rng.choice((1, 1, 2, 3, 4, 6)))
+        colours = rng.sample(list(COLOURS), rng.choice((1, 2, 3, 4, 5, 7)))
         pairs = [
-            (colour, kind) for colour in colours for kind in kinds if held_out or not held_out_pair(colour, kind)
+            (colour, kind)
+            for colour in colours
+            for kind in kinds
+            if held_out or not held_out_pair(colour, kind)
         ]
     chosen = rng.choices(pairs, k=count)
     if held_out and rng.random() < 2 / 3:

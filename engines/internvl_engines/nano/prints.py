@@ -69,7 +69,10 @@ class Print:
     @property
     def _start(self) -> tuple[int, int]:
         # Whole pixels, so that the edges of the letters are as sharp as the font makes them.
-        (first, *_), width = _measured(self.text[0], font_size(self.height))[0], text_width(self.text, self.height)
+        (first, *_), width = (
+            _measured(self.text[0], font_size(self.height))[0],
+            text_width(self.text, self.height),
+        )
         return round(self.x - width / 2) - first, round(self.y + self.height / 2)
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from internvl_engines.nano.prints import Print
 
 TILE = 112
+COUNTABLE = 6.0
+"""Every shape that is to be counted has at least this radius in the thumbnail, in pixels."""
 
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (215, 30, 35),
@@ -24,9 +26,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 KINDS = ("circle", "square", "triangle", "star", "cross", "diamond")
 PAIRS = tuple((colour, kind) for colour in COLOURS for kind in KINDS)
 """Every shape there can be, as colour and kind."""
-HELD_OUT_PAIRS = frozenset(
-    {("red", "star"), ("green", "triangle"), ("blue", "cross"), ("orange", "diamond")}
-)
+HELD_OUT_PAIRS = frozenset({("red", "star"), ("green", "triangle"), ("blue", "cross"), ("orange", "diamond")})
 
 # Width and height in tiles; the sizes that make one tile, and the larger ones that make several.
 SINGLE_GRID = (1, 1)
@@ -96,6 +96,11 @@ class Scene:
     def print_colours(self) -> frozenset[str]:
         """Colours of the prints."""
         return frozenset(line.colour for line in self.prints)
+
+    @property
+    def countable(self) -> bool:
+        """Whether every shape is large enough in the thumbnail to be counted there."""
+        return self.smallest_in_thumbnail >= COUNTABLE
 
     @property
     def smallest_in_thumbnail(self) -> float:
