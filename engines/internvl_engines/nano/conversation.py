@@ -33,7 +33,7 @@ def encode(
     tokenizer: Tokenizer,
     turns: Sequence[Question],
     *,
-    image_tokens: int,
+    pictures: Sequence[int],
     image_turn: int = 0,
     image_last: bool = False,
     system: str = SYSTEM_MESSAGE,
@@ -43,24 +43,30 @@ def encode(
     Args:
         tokenizer: internvl-nano's.
         turns: at least one.
-        image_tokens: rows of the picture; 0 means no picture.
-        image_turn: the turn whose question carries the picture.
-        image_last: the picture stands after the question's text instead of before it.
+        pictures: visual rows of each picture; of several, the k-th is written as ``Image-k``.
+        image_turn: the turn whose question carries the pictures.
+        image_last: the pictures stand after the question's text instead of before it.
         system: the system message.
     """
     ids = _ids(tokenizer, f"{IM_START}system\n{system}{IM_END}\n")
     answers = []
     for number, turn in enumerate(turns):
         text = turn.text
-        if image_tokens and number == image_turn:
-            picture = f"{IMG_START}{IMG_CONTEXT * image_tokens}{IMG_END}"
-            text = f"{text}\n{picture}" if image_last else f"{picture}\n{text}"
+        if pictures and number == image_turn:
+            text = f"{text}\n{_written(pictures)}" if image_last else f"{_written(pictures)}\n{text}"
         ids += _ids(tokenizer, f"{IM_START}user\n{text}{IM_END}\n{IM_START}assistant\n")
         start = len(ids)
         ids += _ids(tokenizer, f"{turn.answer}{IM_END}")
         answers.append(Answer(turn.task, start, len(ids)))
         ids += _ids(tokenizer, "\n")
     return Conversation(ids, answers)
+
+
+def _written(pictures: Sequence[int]) -> str:
+    marks = [f"{IMG_START}{IMG_CONTEXT * rows}{IMG_END}" for rows in pictures]
+    if len(marks) == 1:
+        return marks[0]
+    return "\n".join(f"Image-{number}: {mark}" for number, mark in enumerate(marks, 1))
 
 
 def _ids(tokenizer: Tokenizer, text: str) -> list[int]:

@@ -1,4 +1,4 @@
-"""Questions about a scene, in several wordings, with their answers; and the questions without a picture.
+"""Questions about pictures, in several wordings, with their answers; and the questions without a picture.
 
 Used by training and evaluation, and by tests and the demo. Pure: a seeded generator is an argument.
 """
@@ -6,223 +6,263 @@ Used by training and evaluation, and by tests and the demo. Pure: a seeded gener
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from internvl_engines.nano.pictures import COLOURS, KINDS, Scene
+from internvl_engines.nano import comparing, facts, prints, turns, yes_or_no
+from internvl_engines.nano.comparing import ORDINALS
+from internvl_engines.nano.composing import Subject, compose
+from internvl_engines.nano.facts import NO, NUMBERS, REFUSAL, YES, Fact, View
+from internvl_engines.nano.scenes import COLOURS, KINDS, PAIRS, SINGLE_GRID, TILE, Scene, held_out_pair
+from internvl_engines.nano.turns import Dialogue
+from internvl_engines.nano.wordings import (
+    DIRECTIONS,
+    ONE_PICTURE,
+    SEVERAL_PICTURES,
+    WORDINGS,
+    in_american,
+    plural,
+    worded,
+)
+from internvl_runtimes.preprocess.tiling import count_tiles
 
-NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+__all__ = [
+    "NO_PICTURE",
+    "NUMBERS",
+    "ORDINALS",
+    "REFUSAL",
+    "TASKS",
+    "TEXT_TASKS",
+    "WORDINGS",
+    "Question",
+    "all_texts",
+    "ask",
+    "ask_without_picture",
+    "compose_for",
+]
+
 NO_PICTURE = "I see no picture."
-
-# In the order of the model card. {kind}, {kinds} and {colour} are filled in; "colour" is also spelt "color".
-WORDINGS: dict[str, tuple[str, ...]] = {
-    "colour": (
-        "What colour is the {kind}?",
-        "What is the colour of the {kind}?",
-        "Which colour is the {kind}?",
-        "What colour does the {kind} have?",
-        "Which colour does the {kind} have?",
-        "Tell me the colour of the {kind}.",
-        "Name the colour of the {kind}.",
-        "The {kind} is what colour?",
-        "What is the {kind}'s colour?",
-        "In what colour is the {kind} drawn?",
-    ),
-    "shape": (
-        "What shape is {colour}?",
-        "Which shape is {colour}?",
-        "What is the {colour} shape?",
-        "What shape is the {colour} one?",
-        "What shape is the {colour} object?",
-        "What is {colour}?",
-        "Which object is {colour}?",
-        "What is the {colour} object?",
-        "What is the {colour} thing?",
-        "Name the {colour} shape.",
-        "Tell me what shape is {colour}.",
-        "What kind of shape is {colour}?",
-    ),
-    "count kind": (
-        "How many {kinds} are there?",
-        "How many {kinds} do you see?",
-        "How many {kinds} can you see?",
-        "How many {kinds} are in the picture?",
-        "How many {kinds} are in the image?",
-        "How many {kinds} does the picture show?",
-        "Count the {kinds}.",
-        "What is the number of {kinds}?",
-        "Number of {kinds}?",
-        "Tell me how many {kinds} there are.",
-    ),
-    "count colour": (
-        "How many {colour} shapes are there?",
-        "How many {colour} objects are there?",
-        "How many shapes are {colour}?",
-        "How many {colour} shapes do you see?",
-        "How many {colour} shapes are in the picture?",
-        "How many {colour} things are there?",
-        "Count the {colour} shapes.",
-        "What is the number of {colour} shapes?",
-    ),
-    "count all": (
-        "How many shapes are there?",
-        "How many shapes are there in all?",
-        "How many shapes do you see?",
-        "How many objects are there?",
-        "How many shapes are in the picture?",
-        "How many shapes are in the image?",
-        "How many things are there?",
-        "Count the shapes.",
-        "Count all shapes.",
-        "What is the number of shapes?",
-    ),
-    "sum": (
-        "What is {left} plus {right}?",
-        "How much is {left} plus {right}?",
-        "What does {left} plus {right} make?",
-        "What is {left} and {right}?",
-        "Add {left} and {right}.",
-        "{left} plus {right}?",
-        "{left} + {right} = ?",
-    ),
-    "greeting": ("Say hello.", "Hello", "Hello!", "Hi", "Hi!", "Hello, how are you?", "Good morning."),
-    "name": (
-        "Who are you?",
-        "What is your name?",
-        "What are you?",
-        "What model are you?",
-        "What are you called?",
-        "Tell me your name.",
-    ),
+_PRACTICE = {
+    "colour": 1.0,
+    "shape": 1.5,
+    "count": 3.0,
+    "position": 3.0,
+    "print": 4.0,
+    "yes or no": 2.0,
+    "refusal": 1.5,
+    "turns": 2.0,
+    "compare": 1.0,
 }
-PICTURE_TASKS = ("colour", "shape", "count kind", "count colour", "count all")
+"""How often each task is asked where all can be; comparing is never asked beside another."""
+TASKS = tuple(_PRACTICE)
+"""About pictures, in the order of the model card."""
 TEXT_TASKS = ("sum", "greeting", "name")
-_SHARE = {"colour": 2, "shape": 2, "count kind": 3, "count colour": 4, "count all": 1}
+_FAMILY_SHARE = {"count kind": 2.0, "count colour": 4.0, "count pair": 3.0, "is there text": 0.5}
+_ANSWER_SHARE = {"zero": 0.3, "one": 0.5, "two": 1.0} | dict.fromkeys(NUMBERS[3:], 2.0)
+"""Small numbers are the right answer to most counts of a scene: asked less often, all are asked enough."""
+_SHARE = _FAMILY_SHARE | _ANSWER_SHARE
 _FIXED_ANSWERS = {"greeting": "Hello!", "name": "I am internvl-nano."}
+_FOLLOW_UPS = frozenset(
+    {"and the kind", "and the kinds", "and the colour", "and the colours", "and a pair"}
+    | {"that colour", "that shape", "its colour"}
+)
+_SUBJECTS: dict[str, Subject] = {"print": "print", "count": "shapes", "position": "shapes"}
+_COMPARED_PRINTS, _COMPARED_SINGLE, _COMPARED_TILES = 0.35, 0.6, 5
+_COMPARED_GRIDS = (SINGLE_GRID, (2, 1), (1, 2), (3, 1), (1, 3))
+_LONGEST = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question in one wording and the one right answer."""
+    """A question in one wording, the one right answer and a wrong one that is not far off."""
 
     task: str
     text: str
     answer: str
+    near_miss: str = ""
 
 
-def ask(scene: Scene, rng: random.Random, *, count: int) -> list[Question]:
-    """Up to ``count`` different questions that have one answer in this scene, in random order and wording."""
-    return [_worded(rng, *fact) for fact in _choose(facts(scene), rng, count)]
+def ask(
+    scenes: Scene | Sequence[Scene],
+    rng: random.Random,
+    *,
+    count: int,
+    held_out: bool = False,
+    tasks: Collection[str] | None = None,
+) -> list[Question]:
+    """Up to ``count`` different questions, each with one right answer, in the order of the conversation.
+
+    Args:
+        scenes: one picture, or two to four to compare.
+        rng: the source of all randomness.
+        count: turns of a conversation count one each; a task of several turns needs as many.
+        held_out: whether a question or a near miss may name a held-out pair or text.
+        tasks: only these; all of ``TASKS`` without it.
+    """
+    pictures = [scenes] if isinstance(scenes, Scene) else list(scenes)
+    wanted = [task for task in TASKS if tasks is None or task in tasks]
+    prefix = ONE_PICTURE if len(pictures) == 1 else SEVERAL_PICTURES
+    view = View(pictures[0], rng, held_out)
+    pools: dict[str, list[Dialogue]] = {}
+    if len(pictures) == 1:
+        pools = {task: _dialogues(view, task) for task in wanted if task != comparing.TASK}
+    elif comparing.TASK in wanted:
+        pools = {comparing.TASK: [(fact,) for fact in comparing.facts(pictures)]}
+    chosen = _choose(pools, rng, count)
+    return [_question(fact, rng, prefix, held_out=held_out) for fact in chosen]
 
 
 def ask_without_picture(rng: random.Random) -> Question:
     """A question that needs no picture, or one that does: then the right answer is that there is none."""
     task = rng.choice(("sum", "sum", "sum", "greeting", "name", "picture"))
     if task == "picture":
-        lost = _worded(rng, rng.choice(PICTURE_TASKS), _random_slots(rng), NO_PICTURE)
-        return Question("no picture", lost.text, lost.answer)
+        family = rng.choice([name for name in WORDINGS if name not in (*TEXT_TASKS, *_FOLLOW_UPS)])
+        return Question("no picture", worded(rng, family, _random_slots(rng), prefix=ONE_PICTURE), NO_PICTURE)
     if task == "sum":
         left, right = rng.randint(0, 5), rng.randint(0, 5)
         spell: Callable[[int], str] = rng.choice((str, NUMBERS.__getitem__))
-        return _worded(rng, task, {"left": spell(left), "right": spell(right)}, NUMBERS[left + right])
-    return _worded(rng, task, {}, _FIXED_ANSWERS[task])
+        text = worded(rng, task, {"left": spell(left), "right": spell(right)})
+        return Question(task, text, NUMBERS[left + right])
+    return Question(task, worded(rng, task, {}), _FIXED_ANSWERS[task])
 
 
-Fact = tuple[str, dict[str, str], str]
-"""Task, what fills the wording's slots, answer."""
+def compose_for(
+    task: str, rng: random.Random, *, grid: tuple[int, int] = SINGLE_GRID, held_out: bool = False
+) -> list[Scene]:
+    """Scenes about which a task can be asked, given a ``count`` of three: one, or two to four to compare.
 
-
-def facts(scene: Scene) -> list[Fact]:
-    """Everything that may be asked about a scene.
-
-    Counting is asked only where every shape is at least 6 pixels in radius in the thumbnail.
+    Args:
+        task: one of ``TASKS``.
+        rng: the source of all randomness.
+        grid: of the picture. Pictures to compare have one tile each if it is ``SINGLE_GRID``, else one to five.
+        held_out: as in ``compose``.
     """
-    found: list[Fact] = []
-    for kind in KINDS:
-        group = scene.of_kind(kind)
-        if len(group) == 1:
-            found.append(("colour", {"kind": kind}, group[0].colour))
-    for colour in COLOURS:
-        group = scene.of_colour(colour)
-        if len(group) == 1:
-            found.append(("shape", {"colour": colour}, group[0].kind))
-    if scene.smallest_in_thumbnail >= 6:
-        found.extend(_counts(scene))
-    return found
+    while True:
+        if task == comparing.TASK:
+            scenes = _compose_several(rng, grid, held_out)
+        else:
+            subject = _SUBJECTS.get(task, "any")
+            scenes = [compose(rng, grid=grid, subject=subject, held_out=held_out)]
+        if ask(scenes, rng, count=_LONGEST, held_out=held_out, tasks=(task,)):
+            return scenes
 
 
 def all_texts() -> list[str]:
-    """Every wording with every word it may hold, and every answer: what a tokenizer must know well."""
-    numbers = [str(number) for number in range(len(NUMBERS))]
-    slots = [
-        {"kind": kind, "kinds": _plural(kind), "colour": colour, "left": left, "right": right}
-        for kind in KINDS
-        for colour, left, right in zip(COLOURS, NUMBERS, (*NUMBERS[4:], *numbers[:3]), strict=False)
-    ]
-    questions = [text.format(**words) for texts in WORDINGS.values() for text in texts for words in slots]
-    spelt = [text.replace("colour", "color") for text in questions]
-    prefixed = [f"Look at the picture. {text}" for text in questions]
-    answers = [*COLOURS, *KINDS, *NUMBERS, *numbers, NO_PICTURE, *_FIXED_ANSWERS.values()] * len(slots)
-    asked = [*questions, *spelt, *prefixed]
-    return [*asked, *(text.lower() for text in asked), *answers]
+    """Every wording with every word it may hold, and every answer: what a tokenizer must know well.
+
+    No digits or capitals stand beside each other in them, so that a print is spelt character by character.
+    """
+    digits = [str(number) for number in range(10)]
+    directions = [phrase for phrases in DIRECTIONS.values() for phrase in phrases]
+    texts: list[str] = []
+    for number, (colour, kind) in enumerate(PAIRS):
+        slots = {
+            "kind": kind,
+            "kinds": plural(kind),
+            "colour": colour,
+            "direction": directions[number % len(directions)],
+            "one": f"{colour} {kind}",
+            "other": f"{colour} {kind}",
+            "things": plural(kind),
+            "others": f"{colour} shapes",
+            "left": [*NUMBERS, *digits][number % 21],
+            "right": [*NUMBERS, *digits][(number + 5) % 21],
+            "text": "",
+        }
+        for family, templates in WORDINGS.items():
+            for template in templates:
+                spellings = (template, in_american(template))
+                texts += [spelling.format(**slots) for spelling in spellings]
+                texts += [spelling.lower().format(**slots) for spelling in spellings]
+                if family not in TEXT_TASKS:
+                    texts.append(f"{ONE_PICTURE} {template.format(**slots)}")
+        texts.append(SEVERAL_PICTURES)
+    words = [*COLOURS, *KINDS, *NUMBERS, *digits, *ORDINALS, YES, NO, REFUSAL]
+    answers = [*words, NO_PICTURE, *_FIXED_ANSWERS.values()]
+    return [*texts, *answers * len(PAIRS)]
 
 
-def _counts(scene: Scene) -> list[Fact]:
-    kinds = {kind: len(scene.of_kind(kind)) for kind in KINDS}
-    colours = {colour: len(scene.of_colour(colour)) for colour in COLOURS}
-    absent_kind = _one_absent(kinds, scene)
-    absent_colour = _one_absent(colours, scene)
-    found: list[Fact] = [
-        ("count kind", {"kinds": _plural(kind)}, NUMBERS[count])
-        for kind, count in kinds.items()
-        if count or kind == absent_kind
-    ]
-    found += [
-        ("count colour", {"colour": colour}, NUMBERS[count])
-        for colour, count in colours.items()
-        if count or colour == absent_colour
-    ]
-    return [*found, ("count all", {}, NUMBERS[len(scene.shapes)])]
+def _dialogues(view: View, task: str) -> list[Dialogue]:
+    if task == turns.TASK:
+        return turns.dialogues(view)
+    if task == "yes or no":
+        return [(fact,) for fact in yes_or_no.facts(view)]
+    return [(fact,) for fact in facts.FACTS[task](view)]
 
 
-def _one_absent(counts: dict[str, int], scene: Scene) -> str | None:
-    # One question with the answer zero a group, else "zero" would be the answer to half of all counts.
-    absent = [name for name, count in counts.items() if not count]
-    return absent[(scene.width + scene.height) % len(absent)] if absent else None
-
-
-def _choose(candidates: list[Fact], rng: random.Random, count: int) -> list[Fact]:
-    left = list(candidates)
+def _choose(pools: dict[str, list[Dialogue]], rng: random.Random, count: int) -> list[Fact]:
     chosen: list[Fact] = []
-    while left and len(chosen) < count:
-        tasks = sorted({fact[0] for fact in left})
-        task = rng.choices(tasks, [_SHARE[name] for name in tasks])[0]
-        fact = rng.choice([fact for fact in left if fact[0] == task])
-        left.remove(fact)
-        chosen.append(fact)
-    return chosen
+    while True:
+        fitting = {
+            task: [dialogue for dialogue in pool if len(dialogue) <= count - len(chosen)]
+            for task, pool in pools.items()
+        }
+        open_tasks = [task for task, pool in fitting.items() if pool]
+        if not open_tasks:
+            return chosen
+        task = rng.choices(open_tasks, [_PRACTICE[name] for name in open_tasks])[0]
+        dialogue = _pick(rng, task, fitting[task])
+        pools[task].remove(dialogue)
+        chosen += dialogue
 
 
-def _worded(rng: random.Random, task: str, slots: dict[str, str], answer: str) -> Question:
-    text = rng.choice(WORDINGS[task])
-    if rng.random() < 0.5:  # before the slots are filled, so that a colour's name is never touched
-        text = text.replace("colour ", "color ").replace("colour?", "color?").replace("colour.", "color.")
-    text = text.format(**slots)
-    text = text[0].upper() + text[1:]
-    roll = rng.random()
-    if roll < 0.12:
-        text = text.lower()
-    elif roll < 0.24 and task not in TEXT_TASKS:
-        text = f"Look at the picture. {text}"
-    if rng.random() < 0.1:
-        text = text.rstrip("?.!")
-    return Question(task, text, answer)
+def _pick(rng: random.Random, task: str, pool: list[Dialogue]) -> Dialogue:
+    """One of a task, so that its families are asked evenly and, in each, its answers are.
+
+    Yes and no come first: in some scenes a family knows only one of them.
+    """
+    traits: tuple[Callable[[Fact], str], ...] = (lambda fact: fact.family), (lambda fact: fact.answer)
+    for trait in reversed(traits) if task == "yes or no" else traits:
+        values = sorted({trait(dialogue[-1]) for dialogue in pool})
+        value = rng.choices(values, [_SHARE.get(value, 1.0) for value in values])[0]
+        pool = [dialogue for dialogue in pool if trait(dialogue[-1]) == value]
+    return rng.choice(pool)
+
+
+def _question(fact: Fact, rng: random.Random, prefix: str, *, held_out: bool) -> Question:
+    text = worded(rng, fact.family, fact.slots, prefix="" if fact.family in _FOLLOW_UPS else prefix)
+    near_miss = rng.choice(fact.wrong) if fact.wrong else _misread(rng, fact.answer, held_out=held_out)
+    return Question(fact.task, text, fact.answer, near_miss)
+
+
+def _misread(rng: random.Random, text: str, *, held_out: bool) -> str:
+    """A text with one other character; any text where there is none."""
+    while True:
+        if text == REFUSAL:
+            return prints.random_text(rng, held_out=held_out)
+        place = rng.randrange(len(text))
+        misread = text[:place] + rng.choice(prints.CHARACTERS) + text[place + 1 :]
+        if misread != text and (held_out or not prints.held_out_text(misread)):
+            return misread
+
+
+def _compose_several(rng: random.Random, grid: tuple[int, int], held_out: bool) -> list[Scene]:
+    subject: Subject = "print" if rng.random() < _COMPARED_PRINTS else "shapes"
+    scenes: list[Scene] = []
+    number = rng.choice((2, 2, 3, 4))
+    while len(scenes) < number:
+        single = grid == SINGLE_GRID or rng.random() < _COMPARED_SINGLE
+        small = SINGLE_GRID if single else rng.choice(_COMPARED_GRIDS)
+        scene = compose(rng, grid=small, subject=subject, held_out=held_out)
+        tiles = count_tiles(
+            scene.width, scene.height, min_tiles=1, max_tiles=12, tile_size=TILE, use_thumbnail=True
+        )
+        if tiles <= _COMPARED_TILES:
+            scenes.append(scene)
+    return scenes
 
 
 def _random_slots(rng: random.Random) -> dict[str, str]:
-    kind = rng.choice(KINDS)
-    return {"kind": kind, "kinds": _plural(kind), "colour": rng.choice(list(COLOURS))}
-
-
-def _plural(kind: str) -> str:
-    return f"{kind}es" if kind == "cross" else f"{kind}s"
+    colour, kind = rng.choice([pair for pair in PAIRS if not held_out_pair(*pair)])
+    other, other_kind = rng.choice([pair for pair in PAIRS if not held_out_pair(*pair)])
+    return {
+        "kind": kind,
+        "kinds": plural(kind),
+        "colour": colour,
+        "direction": rng.choice(list(DIRECTIONS)),
+        "one": f"{colour} {kind}",
+        "other": f"{other} {other_kind}",
+        "things": rng.choice((plural(kind), f"{colour} shapes")),
+        "others": rng.choice((plural(other_kind), f"{other} shapes")),
+        "text": prints.random_text(rng, held_out=False),
+    }
