@@ -107,7 +107,7 @@ def test_greedy_answers_have_the_tokens_of_transformers(reference):
                 )
                 tokens = reference.generate(embeddings, max_new_tokens=16)
                 gaps = _gaps(reference.language, embeddings, tokens)
-            answer = answerer.answer(question.text, picture)
+            answer = answerer.answer(question.text, answerer.see([picture]))
             expected = prompter.tokenizer.decode(
                 [token for token in tokens if token not in reference.end_tokens]
             )

@@ -41,7 +41,7 @@ from internvl_engines.nano.judging import (
     judge,
 )
 from internvl_engines.nano.pictures import draw
-from internvl_engines.nano.questions import PICTURE_TASKS
+from internvl_engines.nano.questions import TASKS
 from internvl_engines.nano.tile_contents import tile_contents
 
 TEXT_QUESTIONS = 300
@@ -73,7 +73,7 @@ def evaluate(checkpoint: Path, file: Path, *, questions_per_task: int, seed: int
     blocks = blocks_of(questions_per_task, seed=seed)
     outcomes = _answer_all(checkpoint, blocks, processes)
     judgement = judge(outcomes, seed=seed)
-    verdict = goals(judgement, PICTURE_TASKS, router=Answerer(checkpoint).has_router)
+    verdict = goals(judgement, TASKS, router=Answerer(checkpoint).has_router)
     seconds = time.monotonic() - began
     _print_tables(judgement)
     for goal in verdict:
@@ -101,7 +101,7 @@ def evaluate(checkpoint: Path, file: Path, *, questions_per_task: int, seed: int
 
 def blocks_of(questions_per_task: int, *, seed: int) -> list[Block]:
     """The blocks of an evaluation, in the order of the tables."""
-    wanted: list[tuple[str | None, int]] = [(task, questions_per_task) for task in PICTURE_TASKS]
+    wanted: list[tuple[str | None, int]] = [(task, questions_per_task) for task in TASKS]
     wanted.append((None, min(TEXT_QUESTIONS, questions_per_task)))
     return [
         Block(task, seed, first, min(first + _BLOCK, count))
@@ -221,7 +221,7 @@ def _work(block: Block) -> list[Outcome]:
 
 
 def _table_groups(judgement: Judgement) -> list[str]:
-    order = [*PICTURE_TASKS, OVERALL, *SIZES, SEVERAL, SEEN_WORDS, HELD_OUT_WORDS, TEXT_ONLY]
+    order = [*TASKS, OVERALL, *SIZES, SEVERAL, SEEN_WORDS, HELD_OUT_WORDS, TEXT_ONLY]
     order += sorted(name for name in judgement.groups if name.startswith("text: "))
     return [name for name in order if name in judgement.groups]
 
