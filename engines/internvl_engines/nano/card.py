@@ -126,7 +126,8 @@ def _run(document: dict[str, Any]) -> str:
     return (
         f"Seed {raw['seed']}, {raw['questions_per_task']:,} questions a task, ONNX Runtime {versions['onnxruntime']}, "
         f"{raw['processes']} processes on {document['machine']['cores']} cores, {raw['seconds']:.0f} s. "
-        f"The router costs {loss['points']:.2f} points (95 % upper bound {loss['upper_bound_95']:.2f})."
+        f"The router costs {loss['points']:.2f} points (95 % upper bound {loss['upper_bound_95']:.2f}). "
+        f"The checkpoint is `{raw['checkpoint']}`."
     )
 
 

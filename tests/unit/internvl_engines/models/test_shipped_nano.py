@@ -71,6 +71,10 @@ def test_each_special_token_is_one_token() -> None:
         assert len(tokenizer.encode(text, add_special_tokens=False).ids) == 1
 
 
+def test_the_figures_on_its_card_are_of_these_weights() -> None:
+    assert checkpoint_digest(SHIPPED) in (SHIPPED / "README.md").read_text(), "run make nano-eval nano-card"
+
+
 def test_its_card_lists_every_wording_that_it_was_taught() -> None:
     card = (SHIPPED / "README.md").read_text()
     for texts in WORDINGS.values():
