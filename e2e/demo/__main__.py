@@ -11,10 +11,13 @@ import tempfile
 import time
 from pathlib import Path
 
+from PIL import Image
+
 from e2e.cluster.errors import ClusterFailed
-from e2e.demo.asking import AskingFailed, ask, curl_line, write_request
+from e2e.demo.asking import Answer, AskingFailed, ask, curl_line, write_request
 from e2e.demo.parts import ROOT, LocalInstallation
-from e2e.demo.pictures import Asked, draw_questions, draw_tiles
+from e2e.demo.pictures import Asked, draw_questions
+from e2e.demo.routes import draw_routes, tokens_saved
 from e2e.demo.service import MODEL, MODELS, SAMPLE, SERVICE, sample
 from e2e.demo.waiting import wait_until_ready
 from e2e.setup.progress import say, step
@@ -23,6 +26,7 @@ from internvl_operator.standalone.processes import ProcessesLost
 
 READY_WITHIN_S = 180.0
 DEFAULT_QUESTION = "How many shapes are there?"
+TILE_SIDE_ON_SCREEN = 224
 
 
 def main() -> int:
@@ -100,10 +104,18 @@ def _ask_all(url: str, questions: list[Asked], folder: Path) -> int:
         print(f"    tokens    {answer.prompt_tokens} in, {answer.completion_tokens} out")
         print(f"    stages    {stages} (ms)")
         if asked.picture is not None:
-            tiles = folder / f"seen-{number}.png"
-            print(f"    seen as   {draw_tiles(asked.picture, config, tiles)}: {tiles}")
+            routes = folder / f"routes-{number}.png"
+            _draw(asked.picture, answer, config.tokens_per_tile, routes)
+            print(f"    router    {tokens_saved(answer.images, config.tokens_per_tile)}")
+            print(f"    seen as   {routes}")
         print(flush=True)
     return wrong
+
+
+def _draw(picture: Path, answer: Answer, kept_tokens: int, target: Path) -> None:
+    with Image.open(picture) as opened:
+        image = opened.convert("RGB")
+    draw_routes(image, answer.images[0], kept_tokens=kept_tokens, side=TILE_SIDE_ON_SCREEN).save(target)
 
 
 def _say_how_to_go_on(installation: LocalInstallation, url: str, folder: Path) -> None:

@@ -11,6 +11,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from e2e.demo.routes import PictureRoutes
+
 TIMEOUT_S = 60
 _TIMING = re.compile(r"([a-z_]+);dur=([0-9.]+)")
 
@@ -27,6 +29,8 @@ class Answer:
     prompt_tokens: int
     completion_tokens: int
     stage_ms: dict[str, float]
+    images: tuple[PictureRoutes, ...] = ()
+    """What became of the tiles of each picture."""
 
 
 def write_request(
@@ -44,6 +48,7 @@ def write_request(
         "messages": [{"role": "user", "content": content}],
         "max_tokens": max_tokens,
         "temperature": 0,
+        "internvl": {"routes": True},
     }
     path.write_text(json.dumps(body, indent=1))
 
@@ -71,13 +76,26 @@ def ask(url: str, request: Path) -> Answer:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise AskingFailed(done.stderr.strip() or f"curl ended with status {done.returncode}")
-    head, _, body = done.stdout.replace("\r\n", "\n").rpartition("\n\n")
+    return read_answer(done.stdout)
+
+
+def read_answer(reply: str) -> Answer:
+    """Read headers and body as curl prints them.
+
+    Raises:
+        AskingFailed: it is no answer; with what the gateway said.
+    """
+    head, _, body = reply.replace("\r\n", "\n").rpartition("\n\n")
     try:
         answer = json.loads(body)
         message = answer["choices"][0]["message"]["content"]
         usage = answer["usage"]
+        images = tuple(
+            PictureRoutes(image["columns"], image["rows"], tuple(image["tokens_per_tile"]))
+            for image in answer["internvl"]["images"]
+        )
     except (ValueError, KeyError, IndexError) as error:
         raise AskingFailed(f"the gateway said: {body.strip()[:500]}") from error
     timing = next((line for line in head.splitlines() if line.lower().startswith("server-timing:")), "")
     stages = {name: float(milliseconds) for name, milliseconds in _TIMING.findall(timing)}
-    return Answer(message, usage["prompt_tokens"], usage["completion_tokens"], stages)
+    return Answer(message, usage["prompt_tokens"], usage["completion_tokens"], stages, images)
