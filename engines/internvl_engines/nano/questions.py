@@ -79,6 +79,8 @@ _SUBJECTS: dict[str, Subject] = {"print": "print", "count": "shapes", "position"
 _COMPARED_PRINTS, _COMPARED_SINGLE, _COMPARED_TILES = 0.35, 0.6, 5
 _COMPARED_GRIDS = (SINGLE_GRID, (2, 1), (1, 2), (3, 1), (1, 3))
 _LONGEST = 3
+_ANSWER_REPEATS = 1000
+"""Often enough among the texts for a tokenizer that each word of an answer becomes one token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +189,8 @@ def all_texts() -> list[str]:
                     texts.append(f"{ONE_PICTURE} {filled(template, slots)}")
         texts.append(SEVERAL_PICTURES)
     words = [*COLOURS, *KINDS, *NUMBERS, *digits, *ORDINALS, YES, NO, REFUSAL]
-    answers = [*words, NO_PICTURE, *_FIXED_ANSWERS.values()]
-    return [*texts, *answers * len(PAIRS)]
+    sentences = [NO_PICTURE, *_FIXED_ANSWERS.values()] * len(PAIRS)
+    return [*texts, *sentences, *words * _ANSWER_REPEATS]
 
 
 def _dialogues(view: View, task: str) -> list[Dialogue]:

@@ -8,12 +8,12 @@ from tokenizers import Tokenizer
 
 from internvl_engines.contract.checkpoint import read_checkpoint_config
 from internvl_engines.nano.conversation import encode
-from internvl_engines.nano.pictures import SINGLE_GRID
+from internvl_engines.nano.pictures import COLOURS, KINDS, SINGLE_GRID
 from internvl_engines.nano.prints import CHARACTERS
-from internvl_engines.nano.questions import Question, ask, compose_for
+from internvl_engines.nano.questions import NUMBERS, ORDINALS, REFUSAL, Question, ask, compose_for
 from internvl_engines.nano.shape import COMMON_SYSTEM_MESSAGE
 from internvl_engines.nano.tokenizer import save_tokenizer, train_tokenizer
-from internvl_runtimes.preprocess.prompt import PICTURE, Message, Prompter
+from internvl_runtimes.preprocess.prompt import PICTURE, Message, Picture, Prompter
 
 SHIPPED = Path(__file__).parents[4] / "engines/internvl_engines/models/internvl-nano"
 
@@ -46,7 +46,7 @@ def test_its_tokens_are_those_of_the_runtimes_prompter(
     messages = [Message("system", (COMMON_SYSTEM_MESSAGE,))]
     for number, turn in enumerate(turns):
         pictures = (PICTURE,) * len(rows) if number == image_turn else ()
-        parts = (turn.text, *pictures) if image_last else (*pictures, turn.text)
+        parts: tuple[str | Picture, ...] = (turn.text, *pictures) if image_last else (*pictures, turn.text)
         messages += [Message("user", parts), Message("assistant", (turn.answer,))]
     said = encode(
         tokenizer,
@@ -81,3 +81,13 @@ def test_a_printed_text_is_spelt_character_by_character(tokenizer: Tokenizer) ->
         spelt = [token.removeprefix("Ġ") for token in inside[-len(text) - 2 :]]
         assert "".join(spelt).rstrip("?").endswith(text)
         assert all(sum(c in CHARACTERS for c in token) <= 1 for token in inside)
+
+
+@pytest.mark.parametrize("word", [*COLOURS, *KINDS, *NUMBERS, *ORDINALS, REFUSAL, "yes", "no"])
+def test_a_word_of_an_answer_is_one_token(tokenizer: Tokenizer, word: str) -> None:
+    assert tokenizer.encode(word, add_special_tokens=False).tokens == [word]
+
+
+@pytest.mark.parametrize("word", [*COLOURS, *KINDS])
+def test_so_is_a_colour_or_kind_within_a_question(tokenizer: Tokenizer, word: str) -> None:
+    assert tokenizer.encode(f" {word}", add_special_tokens=False).tokens == [f"Ġ{word}"]

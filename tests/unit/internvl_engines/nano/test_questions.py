@@ -8,6 +8,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import pytest
 
@@ -80,6 +81,7 @@ def pattern_of(template: str) -> re.Pattern[str]:
 PATTERNS = [(family, pattern_of(text)) for family, texts in WORDINGS.items() for text in texts]
 
 
+@cache
 def read(text: str) -> tuple[str, Slots]:
     bare = re.sub(r"^look at the pictures?\. ", "", text, flags=re.IGNORECASE).rstrip("?.!")
     found = {
@@ -279,6 +281,7 @@ def check(scenes: Sequence[Scene], asked: Sequence[Question]) -> None:
         earlier.append((family, slots, question.answer))
 
 
+@cache
 def composed(task: str, seed: int, *, held_out: bool = False) -> tuple[list[Scene], list[Question]]:
     rng = random.Random(f"{task}:{seed}")
     scenes = compose_for(task, rng, grid=random_grid(rng), held_out=held_out)
@@ -450,7 +453,7 @@ def test_each_task_can_be_asked_about_pictures_of_any_grid() -> None:
 
 def test_the_same_seed_asks_the_same() -> None:
     for task in TASKS:
-        assert composed(task, 3) == composed(task, 3)
+        assert composed(task, 3) == composed.__wrapped__(task, 3)
 
 
 def test_a_colour_is_asked_only_of_a_kind_that_occurs_once() -> None:
