@@ -39,7 +39,7 @@ from internvl_engines.nano.questions import (
 )
 from internvl_runtimes.preprocess.tiling import count_tiles
 
-SEEDS = 400
+SEEDS = 250
 Slots = dict[str, str]
 Read = tuple[str, Slots, str]
 """Family, slots, answer of an earlier turn."""
@@ -316,18 +316,18 @@ def test_every_answer_is_what_a_second_reading_of_the_scene_says(task: str, held
 
 def test_answers_stay_right_where_tasks_are_mixed() -> None:
     seen = Counter[str]()
-    for seed in range(2000):
+    for seed in range(1000):
         rng = random.Random(seed)
         scene = compose(rng, grid=random_grid(rng))
         asked = ask(scene, rng, count=rng.randint(1, 5))
         check([scene], asked)
         seen.update(question.task for question in asked)
     assert set(seen) == set(TASKS) - {"compare"}
-    assert min(seen.values()) > 100
+    assert min(seen.values()) > 50
 
 
 def test_a_conversation_never_asks_the_same_twice() -> None:
-    for seed in range(500):
+    for seed in range(150):
         rng = random.Random(seed)
         asked = [read(q.text) for q in ask(compose(rng), rng, count=12)]
         whole = [(family, tuple(slots.items())) for family, slots in asked if family in READINGS]
