@@ -20,6 +20,7 @@ _CAPITAL = 0.7
 _GAP = 0.1
 """Between two characters, as a part of their height: small print stays apart when it is resized."""
 _HELD_OUT_PARTS = 8
+_ALIKE = frozenset("0O")
 
 Box = tuple[str, float, float, float, float]
 """A character and the box of its ink: left, top, right, bottom in pixels of the picture."""
@@ -82,11 +83,14 @@ def held_out_text(text: str) -> bool:
 
 
 def random_text(rng: random.Random, *, held_out: bool) -> str:
-    """One to five random characters, longer texts more often; all from one side of ``held_out_text``."""
+    """One to five random characters, longer texts more often; all from one side of ``held_out_text``.
+
+    Never only "0" and "O": nobody can tell one from the other without another character beside it.
+    """
     length = rng.choices(list(_LENGTHS), list(_LENGTHS.values()))[0]
     while True:
         text = "".join(rng.choices(CHARACTERS, k=length))
-        if held_out_text(text) == held_out:
+        if held_out_text(text) == held_out and not set(text) <= _ALIKE:
             return text
 
 

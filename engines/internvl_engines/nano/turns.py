@@ -60,10 +60,13 @@ def _with_few_zeros(view: View, counts: list[Fact]) -> list[Fact]:
 
 def _of_that_colour(view: View) -> list[Dialogue]:
     """A colour or a coloured shape is named, and the next question counts the shapes of that colour."""
-    return [
-        (first, facts.count(len(view.scene.of_colour(first.answer.split()[0])), "that colour", {}, task=TASK))
-        for first in [*facts.colours(view), *facts.positions(view)]
-    ]
+    found: list[Dialogue] = []
+    for first in [*facts.colours(view), *facts.positions(view)]:
+        colour = first.answer.split()[0]
+        if colour not in view.scene.print_colours:
+            number = len(view.scene.of_colour(colour))
+            found.append((first, facts.count(number, "that colour", {}, task=TASK)))
+    return found
 
 
 def _of_the_only_one(view: View) -> list[Dialogue]:

@@ -165,7 +165,7 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     "that colour": (
         "How many shapes have that colour?",
         "How many shapes are of that colour?",
-        "How many shapes have the same colour?",
+        "How many are there of that colour?",
     ),
     "that shape": (
         "What shape is it?",
@@ -221,7 +221,7 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     ),
 }
 ONE_PICTURE, SEVERAL_PICTURES = "Look at the picture.", "Look at the pictures."
-_A_BEFORE_VOWEL = re.compile(r"\b(a) (?=[aeiou])")
+_A_BEFORE_VOWEL = re.compile(r"\ba (?=[aeiou])")
 
 
 def worded(rng: random.Random, family: str, slots: Mapping[str, str], *, prefix: str = "") -> str:
@@ -248,8 +248,13 @@ def worded(rng: random.Random, family: str, slots: Mapping[str, str], *, prefix:
     words = dict(slots)
     if "direction" in words:
         words["direction"] = rng.choice(DIRECTIONS[words["direction"]])
-    text = _A_BEFORE_VOWEL.sub(r"\1n ", template.format(**words))
+    text = filled(template, words)
     return text[0].upper() + text[1:] if begins_with_slot and roll >= 0.12 else text
+
+
+def filled(template: str, words: Mapping[str, str]) -> str:
+    """The template with its slots filled, and "an" before a vowel."""
+    return _A_BEFORE_VOWEL.sub("an ", template.format(**words))
 
 
 def in_american(template: str) -> str:

@@ -76,9 +76,11 @@ def _comparisons(view: View) -> list[Fact]:
 
 
 def _texts(view: View) -> list[Fact]:
-    there = view.scene.print_colours
+    there = sorted(view.scene.print_colours)
     found = [said(bool(there), "is there text", {})]
-    present = {shape.colour for shape in view.scene.shapes} - there
-    candidates = sorted(present) or [colour for colour in COLOURS if colour not in there]
-    found.append(said(False, "is there text in", {"colour": view.rng.choice(candidates)}))
-    return found + [said(True, "is there text in", {"colour": colour}) for colour in sorted(there)]
+    if there:
+        shown = {shape.colour for shape in view.scene.shapes}
+        others = [colour for colour in COLOURS if colour not in there]
+        denied = view.rng.choice([colour for colour in others if colour in shown] or others)
+        found.append(said(False, "is there text in", {"colour": denied}))
+    return found + [said(True, "is there text in", {"colour": colour}) for colour in there]
