@@ -56,8 +56,12 @@ def main() -> int:
 
 
 def _scene(seed: str, *, grid: tuple[int, int] = _GRID) -> Scene:
-    [scene] = compose_for("print", random.Random(seed), grid=grid)
-    return scene
+    """The first scene of a seed with print and at least two shapes."""
+    rng = random.Random(seed)
+    while True:
+        [scene] = compose_for("print", rng, grid=grid)
+        if len(scene.shapes) > 1:
+            return scene
 
 
 def _cut(scene: Scene, kept: int) -> Image.Image:
