@@ -127,14 +127,17 @@ bench: setup ## All benchmarks: a table, and build/bench/*.json
 
 ##@ internvl-nano
 
+CARDS := engines/internvl_engines/models/internvl-nano/README.md docs/vir.md docs/benchmarks.md
+
 nano: setup-dev ## Train it and export its artifacts (seeded, resumable)
 	@$(DEV)/python -m internvl_engines.nano train $(ARGS)
 
 nano-eval: setup-dev ## Measure its answers and its router on held-out pictures: tables, and build/bench/nano-eval.json
 	@$(DEV)/python -m internvl_engines.nano evaluate $(ARGS)
 
-nano-card: setup-dev ## Fill the model card and docs/vir.md with what nano-eval measured
-	@$(DEV)/python -m internvl_engines.nano card engines/internvl_engines/models/internvl-nano/README.md docs/vir.md
+nano-card: setup-dev ## Write what nano-eval measured into the model card and docs/, and draw the pictures of docs/vir.md
+	@$(DEV)/python -m internvl_engines.nano card $(CARDS)
+	@$(DEV)/python -m e2e.demo.document docs/pictures
 
 nano-variants: setup-dev ## Checkpoints of other forms for tests, in build/nano/variants: ARGS="dense hf tower reward"
 	@$(DEV)/python -m internvl_engines.nano variants $(ARGS)

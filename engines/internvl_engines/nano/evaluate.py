@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from internvl_engines.contract.checkpoint import checkpoint_digest
+from internvl_engines.contract.checkpoint import checkpoint_digest, read_checkpoint_config
 from internvl_engines.nano.answering import Answerer, Routes, Seen
 from internvl_engines.nano.held_out import Asked, ask_held_out, ask_held_out_text
 from internvl_engines.nano.judging import (
@@ -73,7 +73,7 @@ def evaluate(checkpoint: Path, file: Path, *, questions_per_task: int, seed: int
     blocks = blocks_of(questions_per_task, seed=seed)
     outcomes = _answer_all(checkpoint, blocks, processes)
     judgement = judge(outcomes, seed=seed)
-    verdict = goals(judgement, TASKS, router=Answerer(checkpoint).has_router)
+    verdict = goals(judgement, TASKS, router=read_checkpoint_config(checkpoint).flash is not None)
     seconds = time.monotonic() - began
     _print_tables(judgement)
     for goal in verdict:

@@ -7,8 +7,8 @@ from typing import Literal
 from internvl_engines.nano.answering import Cut
 from internvl_engines.nano.pictures import Scene
 
-TileContent = Literal["print", "shapes", "background", "thumbnail", "only tile"]
-TILE_CONTENTS: tuple[TileContent, ...] = ("print", "shapes", "background", "thumbnail", "only tile")
+TileContent = Literal["print", "shapes", "background", "thumbnail", "picture of one tile"]
+TILE_CONTENTS: tuple[TileContent, ...] = ("print", "shapes", "background", "thumbnail", "picture of one tile")
 """With print (and perhaps shapes), shapes only, plain background, the whole in small, the one tile of a picture."""
 
 _SHOWING = 0.85
@@ -18,7 +18,7 @@ _SHOWING = 0.85
 def tile_contents(scene: Scene, cut: Cut) -> tuple[TileContent, ...]:
     """The content of each tile, row-major, the thumbnail last."""
     if cut.tiles == 1:
-        return ("only tile",)
+        return ("picture of one tile",)
     wide, high = scene.width / cut.grid.columns, scene.height / cut.grid.rows
     contents: list[TileContent] = []
     for row in range(cut.grid.rows):

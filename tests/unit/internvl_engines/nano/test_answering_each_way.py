@@ -109,7 +109,7 @@ def test_the_content_of_each_tile_is_known_from_the_scene() -> None:
         "background", "print", "shapes", "shapes",
         "shapes", "background", "background", "background", "thumbnail",
     )  # fmt: skip
-    assert tile_contents(scene, Cut(Grid(1, 1), has_thumbnail=False)) == ("only tile",)
+    assert tile_contents(scene, Cut(Grid(1, 1), has_thumbnail=False)) == ("picture of one tile",)
 
 
 def test_a_corner_of_a_few_pixels_leaves_a_tile_plain() -> None:

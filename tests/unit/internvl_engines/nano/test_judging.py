@@ -30,7 +30,10 @@ def outcome(*answers: str, task: str = "colour", **changes: object) -> Outcome:
 
 
 def test_an_answer_counts_in_its_task_its_size_and_overall() -> None:
-    outcomes = [outcome("red", "red", "blue", "blue"), outcome("red", tiles=(("only tile", False),))]
+    outcomes = [
+        outcome("red", "red", "blue", "blue"),
+        outcome("red", tiles=(("picture of one tile", False),)),
+    ]
     groups = judge(outcomes, seed=0).groups
     assert {name: group.asked for name, group in groups.items()} == {
         "colour": 2, "1 tile": 1, "2-6 tiles": 1, SEVERAL: 1, "other seeds": 2, OVERALL: 2,
@@ -51,7 +54,7 @@ def test_saved_tokens_are_of_all_pictures_together() -> None:
 
 
 def test_routes_are_counted_by_what_lies_on_the_tile_where_there_is_a_choice() -> None:
-    one_tile = outcome("red", tiles=(("only tile", False),))
+    one_tile = outcome("red", tiles=(("picture of one tile", False),))
     compressed = judge([outcome("red"), outcome("red"), one_tile], seed=0).compressed
     assert compressed == {"print": (0, 2), "background": (2, 2), "thumbnail": (0, 2)}
 
