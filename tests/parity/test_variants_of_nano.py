@@ -53,7 +53,7 @@ def test_the_dense_one_has_the_rows_of_kept_tiles_and_no_router(variants, shippe
     with torch.no_grad():
         rows, kept = dense.features(pixels), shipped.keep(shipped.patches(pixels))
     assert len(rows) == len(kept) == 3
-    assert torch.allclose(torch.stack(rows), kept, atol=1e-5)
+    assert torch.allclose(torch.stack(rows), kept, atol=1e-4, rtol=1e-4)
 
 
 def test_the_hf_one_is_what_transformers_loads_and_computes_the_same(variants, shipped, pixels):
