@@ -2,8 +2,8 @@
 
 ``dense``: without Flash, as most published models are. ``hf``: the dense one in the layout of the ``-HF`` releases.
 ``tower``: the tower of the 6B family (RMSNorm, qk-norm, no qkv bias), its weights random. ``reward``: VisualPRM's
-form, taught in minutes to score the steps of a solution. None of them is shipped. The readers here take all but ``hf``, which
-they refuse with a sentence.
+form, taught in minutes to score the steps of a solution. None of them is shipped. The readers here take all but
+``hf``, which they refuse with a sentence.
 """
 
 from __future__ import annotations
