@@ -146,7 +146,8 @@ def goals(judgement: Judgement, tasks: Iterable[str], *, router: bool) -> list[G
         router: whether the model has one; else its goals are left out.
     """
     groups = judgement.groups
-    overall, several = groups[OVERALL], groups[SEVERAL]
+    overall = groups[OVERALL]
+    several = groups.get(SEVERAL, overall)  # a handful of questions may have none
     worst = min(tasks, key=lambda task: groups[task].percent("kept"))
     found = [
         _at_least("exact answers, every tile kept, percent", overall.percent("kept"), 95),
