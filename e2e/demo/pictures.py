@@ -9,7 +9,7 @@ from pathlib import Path
 from internvl_engines.nano import pictures, questions
 
 SEVERAL_TILES = (3, 2)
-SHAPE_TASKS = ("colour", "shape", "count")
+SHAPE_TASKS = ("colour", "shape")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +23,11 @@ class Asked:
 
 
 def draw_questions(folder: Path, seed: int) -> list[Asked]:
-    """Three questions, as a user might ask them: one tile, print in one of several tiles, text only."""
+    """Three questions, as a user might ask them: one tile, several tiles, text only."""
     rng = random.Random(seed)
     one = _about_a_picture(rng, "a drawn picture", pictures.SINGLE_GRID, folder / "picture.png", SHAPE_TASKS)
     several = _about_a_picture(
-        rng, "print in a picture of several tiles", SEVERAL_TILES, folder / "tiles.png", ("print",)
+        rng, "a picture of several tiles", SEVERAL_TILES, folder / "tiles.png", SHAPE_TASKS
     )
     text = questions.ask_without_picture(rng)
     while text.task == "no picture":

@@ -7,7 +7,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the training environment")
 pytest.importorskip("transformers", reason="needs the training environment")
 
-STEPS = 6
+SHARE = 0.001
 
 
 class PowerCut(Exception):
@@ -22,29 +22,55 @@ def _one_thread():
     torch.set_num_threads(threads)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_interrupted_and_resumed_is_the_same_as_straight_through(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from internvl_engines.nano import dataset, train
-    from internvl_engines.nano.stages import Schedule
+    from internvl_engines.nano import train
+    from internvl_engines.nano.schedule import STAGES, Schedule, stage_named
+    from internvl_engines.nano.stages.both import Both
+    from internvl_engines.nano.stages.router import Router
 
-    monkeypatch.setattr(train, "SAVE_EVERY", 2)
-    schedule = Schedule(steps=STEPS)
-    train.train(tmp_path / "straight", tmp_path / "work-1", schedule)
+    monkeypatch.setattr(train, "SAVE_EVERY", 1)
+    schedule = Schedule(share=SHARE)
+    # Two steps of `both`, one or two of the others; the router remembers a window of ratios.
+    monkeypatch.setattr(
+        train.Schedule, "steps", lambda self, stage: 2 if stage.name in ("both", "router") else 1
+    )
+    straight, resumed = tmp_path / "straight", tmp_path / "resumed"
+    train.train(straight, schedule, workers=1)
 
-    def cut(step: int, **options):
-        if step == 5:
-            raise PowerCut
-        return dataset.batches_of_step(step, **options)
+    for lesson in (Both, Router):
+        backward, calls = lesson.backward, []
 
-    monkeypatch.setattr(train, "batches_of_step", cut)
-    with pytest.raises(PowerCut):
-        train.train(tmp_path / "resumed", tmp_path / "work-2", schedule)
-    monkeypatch.setattr(train, "batches_of_step", dataset.batches_of_step)
-    train.train(tmp_path / "resumed", tmp_path / "work-2", schedule)
+        def cut(self, drawer, progress, backward=backward, calls=calls):
+            calls.append(drawer)
+            if len(calls) == 2:
+                raise PowerCut
+            backward(self, drawer, progress)
 
-    straight, resumed = (tmp_path / name / "model.safetensors" for name in ("straight", "resumed"))
-    assert straight.read_bytes() == resumed.read_bytes()
-    with pytest.raises(ValueError, match="another schedule"):
-        train.train(tmp_path / "other", tmp_path / "work-2", Schedule(steps=STEPS + 1))
+        with monkeypatch.context() as patch:
+            patch.setattr(lesson, "backward", cut)
+            with pytest.raises(PowerCut):
+                train.train(resumed, schedule, workers=1)
+    train.train(resumed, schedule, workers=1)
+
+    for stage in STAGES:
+        one, other = (
+            torch.load(folder / f"{stage.name}.pt", weights_only=True) for folder in (straight, resumed)
+        )
+        assert one["remembered"] == other["remembered"]
+        assert all(torch.equal(one["model"][name], other["model"][name]) for name in one["model"]), stage
+    moved = torch.load(straight / "both.pt", weights_only=True)["model"]
+    kept = torch.load(straight / "router.pt", weights_only=True)["model"]
+    changed = {name for name in kept if not torch.equal(kept[name], moved[name])}
+    assert any("gating" in name for name in changed)
+
+    with pytest.raises(train.StateUnusable, match="delete it"):
+        train.train(resumed, Schedule(share=SHARE, seed=1), workers=1)
+    (resumed / "see.pt").write_bytes(b"half a file")
+    with pytest.raises(train.StateUnusable, match=r"see\.pt cannot be read"):
+        train.train(resumed, schedule, workers=1)
+    (resumed / "both.pt").unlink()
+    with pytest.raises(train.StateUnusable, match="do the stage 'both' first"):
+        train._weights_after(resumed, stage_named("both").name)

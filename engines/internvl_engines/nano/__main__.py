@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from internvl_engines.nano.schedule import STAGES, Schedule, stage_named
+
 SHIPPED = Path(__file__).resolve().parent.parent / "models" / "internvl-nano"
 MEASURED = Path("build/bench/nano-eval.json")
 
@@ -15,13 +17,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m internvl_engines.nano")
     commands = parser.add_subparsers(dest="command", required=True)
     training = commands.add_parser("train", help="train and export; an interrupted training goes on")
-    training.add_argument("--out", type=Path, default=Path("build/nano/checkpoint"))
+    training.add_argument("--out", type=Path, default=Path("build/nano"), help="where the checkpoints go")
+    training.add_argument("--work", type=Path, default=Path("build/nano/work"), help="states of the stages")
     training.add_argument(
-        "--work", type=Path, default=Path("build/nano/work"), help="where the state is kept"
+        "--stage", choices=[stage.name for stage in STAGES], help="only this one, no export"
     )
-    training.add_argument("--steps", type=int, default=None)
+    training.add_argument("--share", type=float, default=1.0, help="of each stage's steps")
     training.add_argument("--seed", type=int, default=0)
-    training.add_argument("--threads", type=int, default=2)
+    training.add_argument(
+        "--processes", type=int, default=2, choices=range(1, 9), help="each with one thread"
+    )
     evaluation = commands.add_parser("evaluate", help="exact answers on held-out pictures")
     evaluation.add_argument("--checkpoint", type=Path, default=SHIPPED)
     evaluation.add_argument("--questions-per-task", type=int, default=2000)
@@ -43,20 +48,32 @@ def main() -> int:
 
 def _train(options: argparse.Namespace) -> int:
     # Here, not above: the evaluation needs no torch.
-    import torch
+    from internvl_engines.nano.train import StateUnusable, train, write_trained
 
+    schedule = Schedule(share=options.share, seed=options.seed)
+    stages = (stage_named(options.stage),) if options.stage else STAGES
+    try:
+        train(options.work, schedule, stages=stages, workers=options.processes)
+        if options.stage:
+            return 0
+        write_trained(options.work, "mpo", options.out / "internvl-nano-MPO", flash=False)
+        write_trained(options.work, "router", options.out / "internvl-nano", flash=True)
+    except StateUnusable as error:
+        print(error, file=sys.stderr)
+        return 1
+    for name in ("internvl-nano-MPO", "internvl-nano"):
+        _export(options.out / name)
+    return 0
+
+
+def _export(checkpoint: Path) -> None:
     from internvl_engines.export.language import export_language
     from internvl_engines.export.vision import export_vision
-    from internvl_engines.nano.stages import Schedule
-    from internvl_engines.nano.train import train
     from internvl_engines.store.layout import checkpoint_store
 
-    torch.set_num_threads(options.threads)
-    steps = options.steps or Schedule().steps
-    train(options.out, options.work, Schedule(steps=steps, seed=options.seed))
+    print(f"checkpoint written to {checkpoint}", flush=True)
     for export in (export_vision, export_language):
-        print(f"exported to {export(options.out, checkpoint_store(options.out)).folder}", flush=True)
-    return 0
+        print(f"exported to {export(checkpoint, checkpoint_store(checkpoint)).folder}", flush=True)
 
 
 def _evaluate(options: argparse.Namespace) -> int:

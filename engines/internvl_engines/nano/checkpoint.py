@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from safetensors.torch import save_file
@@ -19,6 +19,11 @@ from internvl_engines.reference.language import PREFIX
 from internvl_engines.reference.vision import Vision
 
 
+class _Ends(TypedDict):
+    end_token: int
+    pad_token: int
+
+
 def config_of(tokenizer: Tokenizer) -> CheckpointConfig:
     """The configuration that a checkpoint with this tokenizer will have, read by the code that reads any."""
     with tempfile.TemporaryDirectory() as folder:
@@ -26,22 +31,29 @@ def config_of(tokenizer: Tokenizer) -> CheckpointConfig:
         return read_checkpoint_config(Path(folder))
 
 
-def write_checkpoint(folder: Path, vision: Vision, language: Qwen3ForCausalLM, tokenizer: Tokenizer) -> None:
-    """config.json, model.safetensors (bfloat16), tokenizer, generation_config.json."""
+def write_checkpoint(
+    folder: Path, vision: Vision, language: Qwen3ForCausalLM, tokenizer: Tokenizer, *, flash: bool = True
+) -> None:
+    """config.json, model.safetensors (bfloat16), tokenizer, generation_config.json.
+
+    Without ``flash`` the router and the projector of compressed tiles are left out.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = dict(vision.state_dict())
+    left_out = () if flash else ("mlp2.", "pooling_before_gating.", "gating.")
+    tensors = {name: value for name, value in vision.state_dict().items() if not name.startswith(left_out)}
     tensors |= {
         f"{PREFIX}{name}": value for name, value in language.state_dict().items() if name != "lm_head.weight"
     }
     halves = {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in sorted(tensors.items())}
     save_file(halves, folder / "model.safetensors", metadata={"format": "pt"})
     (folder / "model.safetensors").chmod(0o644)  # safetensors writes it for its owner only
-    _write_json(folder / "config.json", config_document(vocab_size=VOCABULARY, **_ends(tokenizer)))
+    config = config_document(vocab_size=VOCABULARY, flash=flash, **_ends(tokenizer))
+    _write_json(folder / "config.json", config)
     _write_json(folder / "generation_config.json", generation_document(**_ends(tokenizer)))
     save_tokenizer(tokenizer, folder)
 
 
-def _ends(tokenizer: Tokenizer) -> dict[str, int]:
+def _ends(tokenizer: Tokenizer) -> _Ends:
     return {"end_token": token_id(tokenizer, IM_END), "pad_token": token_id(tokenizer, END_OF_TEXT)}
 
 

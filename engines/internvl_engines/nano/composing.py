@@ -40,10 +40,11 @@ _BACKGROUNDS = (
 )
 _PRINT_SHARE = 0.3
 _SHAPES = {1: 2, 2: 4, 3: 4, 4: 4, 5: 3, 6: 3, 7: 3, 8: 3}
-_HEIGHTS_ONE_TILE, _HEIGHTS_SEVERAL, _HEIGHTS_LARGE = (16, 30), (13, 22), (22, 34)
+_HEIGHTS_ONE_TILE, _HEIGHTS_SEVERAL, _HEIGHTS_LARGE = (17, 30), (14, 23), (23, 34)
 _LARGE_PRINT, _PRINT_IN_ONE_TILE = 0.2, 0.5
 _CROWDED_INTO_A_PART = 0.6
 _TRIES = 60
+_HEIGHTS_PAGE = (14, 24)
 
 
 def compose(
@@ -75,6 +76,25 @@ def compose(
             layout, _shape_names(rng, count, held_out=held_out), side * TILE, several=grid != SINGLE_GRID
         )
     return Scene(width, height, rng.choice(_BACKGROUNDS), tuple(layout.shapes), grid, tuple(layout.prints))
+
+
+def compose_page(rng: random.Random) -> Scene:
+    """A picture of one tile full of print, to learn to read from: some fifteen characters instead of three.
+
+    Nothing is asked about it, so texts may repeat their colours. Never a held-out text.
+    """
+    side = round(TILE * rng.uniform(0.75, 1.25))
+    lines: list[Print] = []
+    top = 3.0
+    while top < side:
+        height = round(rng.randint(*_HEIGHTS_PAGE) * side / TILE)
+        text = prints.random_text(rng, held_out=False)
+        wide, line = prints.text_width(text, height) / 2 + 3, height * 1.3
+        if wide < side / 2 and top + line < side:
+            x, y = rng.uniform(wide, side - wide), top + line / 2 + rng.uniform(0, 2)
+            lines.append(Print(text, rng.choice(list(COLOURS)), x, y, height))
+        top += line + rng.uniform(2, 6)
+    return Scene(side, side, rng.choice(_BACKGROUNDS), (), SINGLE_GRID, tuple(lines))
 
 
 def random_grid(rng: random.Random, *, single: float = 0.5) -> tuple[int, int]:

@@ -1,180 +1,243 @@
-"""Training batches, each a pure function of the seed and its step, so that training can stop and go on.
+"""What one step of training learns from: samples drawn from a seed, and batches of them at chosen resolutions.
 
 Pictures are drawn when they are needed and never twice: one takes about 3 ms, a step of training a second.
 So the figures on a batch before it is learnt from are figures on pictures never seen.
+A sample is encoded apart from its drawing, because ViCO shows the same one at two resolutions.
 """
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-import numpy.typing as npt
+import torch
 from tokenizers import Tokenizer
+from torch import Tensor
 
+from internvl_engines.nano.composing import compose_page
 from internvl_engines.nano.conversation import Conversation, encode
+from internvl_engines.nano.labels import patch_marks, visual_words
 from internvl_engines.nano.pictures import (
-    COLOURS,
-    KINDS,
     SEVERAL_GRIDS,
     SINGLE_GRID,
     TILE,
     Scene,
+    Subject,
     compose,
     draw,
+    random_grid,
 )
-from internvl_engines.nano.questions import ask, ask_without_picture
+from internvl_engines.nano.questions import Question, ask, ask_without_picture, compose_for
 from internvl_engines.nano.shape import COMMON_SYSTEM_MESSAGE, SYSTEM_MESSAGE
-from internvl_engines.nano.stages import StageName
+from internvl_engines.nano.tokenizer import END_OF_TEXT, token_id
 from internvl_runtimes.preprocess.tiling import TiledImage, tile
 
-VISUAL_WORDS = (*COLOURS, *KINDS)
-KEEP_SIDE, COMPRESS_SIDE = 4, 2
-"""Rows of a tile lie in a square of this side."""
-_PATCH_SIDE = 8
-_COVER = 0.75
-"""A patch counts as covered when it comes this near to the centre, in radii."""
-_COMPRESSED = 0.15
-_SEVERAL_TILES = 40
-_TEXT_CONVERSATIONS = 6
+KEEP_ROWS, COMPRESS_ROWS = 16, 4
+"""Rows of one tile, in a square."""
+_SMALL_COMPARISONS = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One conversation about pictures (or about none), not yet encoded."""
+
+    turns: tuple[Question, ...]
+    scenes: tuple[Scene, ...] = ()
+    tiled: tuple[TiledImage, ...] = ()
+    image_turn: int = 0
+    image_last: bool = False
+    system: str = SYSTEM_MESSAGE
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of all its pictures, thumbnails included."""
+        return sum(len(picture.pixels) for picture in self.tiled)
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Conversations whose pictures all have the same number of tiles."""
+    """Samples encoded together."""
 
-    pixels: npt.NDArray[np.float32] | None
-    """float32 [pictures * tiles, 3, S, S], or None: text only."""
-    conversations: list[Conversation]
-    words: npt.NDArray[np.float32]
-    """float32 [rows, words]: which of ``VISUAL_WORDS`` name a shape whose centre lies in the row's square."""
-    marks: npt.NDArray[np.int64]
-    """int64 [patches, 2]: colour and kind of the shape on each ViT patch, 0 for none, else 1 + index."""
-    compress: bool
-    """Every tile goes through ``mlp2`` instead of ``mlp1``: the rate is drawn per batch, as in ViCO per picture."""
+    samples: tuple[Sample, ...]
+    compress: Tensor
+    """bool [tiles]: which go through ``mlp2`` (4 rows) instead of ``mlp1`` (16 rows)."""
+    ids: Tensor
+    """int64 [samples, T], padded on the right."""
+    before: Tensor
+    """int64 [A]: for each token of an answer, the flat place in ``ids`` that predicts it."""
+    tokens: Tensor
+    """int64 [A]: the answers' tokens, their end tokens included."""
+    answers: tuple[tuple[str, int], ...]
+    """Task and number of tokens of each answer, in the order of ``tokens``."""
 
+    def pixels(self) -> Tensor:
+        """float32 [tiles, 3, S, S]."""
+        arrays = [picture.pixels for sample in self.samples for picture in sample.tiled]
+        return torch.from_numpy(np.concatenate(arrays))
 
-def batches_of_step(step: int, *, seed: int, stage: StageName, tokenizer: Tokenizer) -> list[Batch]:
-    """The batches of one step.
+    def words(self) -> Tensor:
+        """float32 [rows, len(labels.VISUAL_WORDS)], 0 or 1: what each row should name."""
+        sides = iter([2 if compressed else 4 for compressed in self.compress.tolist()])
+        parts = []
+        for sample in self.samples:
+            for scene, picture in zip(sample.scenes, sample.tiled, strict=True):
+                parts += visual_words(scene, picture, [next(sides) for _ in picture.pixels])
+        return torch.from_numpy(np.concatenate(parts))
 
-    ``see``: one-tile pictures. ``speak``: one-tile pictures, and conversations without. ``both``: one tile,
-    several tiles, and conversations without.
-    """
-    rng = random.Random(f"{seed}:{step}")
-    if stage == "see":
-        return [_pictures(rng, _Group(SINGLE_GRID, 40, turns=1, compressed=_COMPRESSED), tokenizer)]
-    if stage == "speak":
-        # No compression: the language model learns to look, every row counts.
-        return [
-            _pictures(rng, _Group(SINGLE_GRID, 56, turns=2, compressed=0), tokenizer),
-            _texts(rng, tokenizer),
+    def marks(self) -> Tensor:
+        """int64 [patches, 3]: colour, kind and character on each ViT patch, 0 for none."""
+        parts = [
+            patch_marks(scene, picture)
+            for sample in self.samples
+            for scene, picture in zip(sample.scenes, sample.tiled, strict=True)
         ]
-    weights = [1 / (columns * rows) ** 0.5 for columns, rows in SEVERAL_GRIDS]
-    grid = rng.choices(SEVERAL_GRIDS, weights)[0]
-    several = max(3, _SEVERAL_TILES // (grid[0] * grid[1] + 1))
-    return [
-        _pictures(rng, _Group(SINGLE_GRID, 24, turns=3, compressed=_COMPRESSED), tokenizer),
-        _pictures(rng, _Group(grid, several, turns=3, compressed=_COMPRESSED), tokenizer),
-        _texts(rng, tokenizer),
-    ]
+        return torch.from_numpy(np.concatenate(parts))
 
 
-def visual_words(scene: Scene, tiled: TiledImage, side: int) -> npt.NDArray[np.float32]:
-    """Colour and kind of the shapes, at the row of each tile (thumbnail last) whose square holds the centre.
+def encode_batch(samples: Sequence[Sample], compress: Sequence[bool], tokenizer: Tokenizer) -> Batch:
+    """Samples as token ids, each tile at its resolution.
 
-    Returns:
-        float32 [tiles * side * side, len(VISUAL_WORDS)], 0 or 1.
+    Args:
+        samples: at least one.
+        compress: for each tile of all samples, in order.
+        tokenizer: internvl-nano's.
     """
-    columns, rows = tiled.grid.columns, tiled.grid.rows
-    marks = np.zeros((len(tiled.pixels), side, side, len(VISUAL_WORDS)), np.float32)
-    for shape in scene.shapes:
-        words = [VISUAL_WORDS.index(shape.colour), VISUAL_WORDS.index(shape.kind)]
-        x, y = shape.x / scene.width, shape.y / scene.height
-        column, row = int(x * columns), int(y * rows)
-        inside = (int((y * rows - row) * side), int((x * columns - column) * side))
-        marks[(row * columns + column, *inside)][words] = 1
-        if tiled.has_thumbnail:
-            marks[-1, int(y * side), int(x * side)][words] = 1
-    return marks.reshape(-1, len(VISUAL_WORDS))
+    left = list(compress)
+    conversations = []
+    for sample in samples:
+        rows = []
+        for picture in sample.tiled:
+            taken, left = left[: len(picture.pixels)], left[len(picture.pixels) :]
+            rows.append(sum(COMPRESS_ROWS if folded else KEEP_ROWS for folded in taken))
+        conversations.append(_encode(sample, rows, tokenizer))
+    return _padded(tuple(samples), torch.tensor(compress, dtype=torch.bool), conversations, tokenizer)
 
 
-def patch_marks(scene: Scene, tiled: TiledImage) -> npt.NDArray[np.int64]:
-    """Colour and kind of the shape that lies on each patch of each tile (thumbnail last).
+def unasked(samples: Sequence[Sample], compress: Sequence[bool]) -> Batch:
+    """Only the pictures of samples, for what is learnt from them without a word."""
+    nothing = torch.zeros(0, dtype=torch.int64)
+    return Batch(
+        tuple(samples), torch.tensor(compress, dtype=torch.bool), nothing[None], nothing, nothing, ()
+    )
 
-    Returns:
-        int64 [tiles * patches, 2], 0 for none, else 1 + index in ``COLOURS`` and ``KINDS``.
-    """
-    columns, rows = tiled.grid.columns, tiled.grid.rows
-    views = [(column, row, columns, rows) for row in range(rows) for column in range(columns)]
-    if tiled.has_thumbnail:
-        views.append((0, 0, 1, 1))
-    marks = np.zeros((len(views), _PATCH_SIDE, _PATCH_SIDE, 2), np.int64)
-    low = np.arange(_PATCH_SIDE)
-    for number, (column, row, across, down) in enumerate(views):
-        for shape in scene.shapes:
-            x = (shape.x / scene.width * across - column) * _PATCH_SIDE
-            y = (shape.y / scene.height * down - row) * _PATCH_SIDE
-            wide = shape.radius / scene.width * across * _PATCH_SIDE * _COVER
-            high = shape.radius / scene.height * down * _PATCH_SIDE * _COVER
-            aside = np.maximum(0, np.maximum(low - x, x - low - 1)) / wide
-            above = np.maximum(0, np.maximum(low - y, y - low - 1)) / high
-            on = aside[None, :] ** 2 + above[:, None] ** 2 < 1
-            marks[number][on] = 1 + list(COLOURS).index(shape.colour), 1 + KINDS.index(shape.kind)
-    return marks.reshape(-1, 2)
+
+def all_kept(samples: Sequence[Sample]) -> list[bool]:
+    """Every tile at the full resolution."""
+    return [False] * sum(sample.tiles for sample in samples)
+
+
+def rates_by_picture(samples: Sequence[Sample], rng: random.Random, share: float) -> list[bool]:
+    """Each picture compressed as a whole with probability ``share``."""
+    rates: list[bool] = []
+    for sample in samples:
+        for picture in sample.tiled:
+            rates += [rng.random() < share] * len(picture.pixels)
+    return rates
 
 
 @dataclass(frozen=True, slots=True)
-class _Group:
-    """Pictures of one batch."""
+class Drawer:
+    """Draws the samples of one process's share of one step."""
 
-    grid: tuple[int, int]
-    count: int
-    turns: int
-    compressed: float
-    """Probability that the batch goes through ``mlp2``."""
+    rng: random.Random
+    tokenizer: Tokenizer = field(repr=False)
 
+    def single(self, count: int, *, turns: int, subject: Subject = "any") -> list[Sample]:
+        """Conversations about one picture of one tile."""
+        return [self._about_one(SINGLE_GRID, turns, subject) for _ in range(count)]
 
-def _texts(rng: random.Random, tokenizer: Tokenizer) -> Batch:
-    turns = [[ask_without_picture(rng) for _ in range(2)] for _ in range(_TEXT_CONVERSATIONS)]
-    conversations = [encode(tokenizer, asked, image_tokens=0, system=_system(rng)) for asked in turns]
-    nothing = np.zeros((0, len(VISUAL_WORDS)), np.float32), np.zeros((0, 2), np.int64)
-    return Batch(None, conversations, *nothing, False)
+    def several(self, tiles: int, *, turns: int, subject: Subject = "any") -> list[Sample]:
+        """Conversations about one larger picture, all of one grid, of about ``tiles`` tiles together."""
+        grid = self._large_grid()
+        count = max(1, round(tiles / (grid[0] * grid[1] + 1)))
+        return [self._about_one(grid, turns, subject) for _ in range(count)]
 
+    def compared(self, count: int, *, turns: int) -> list[Sample]:
+        """Conversations about two to four pictures: of one tile each, or half as many with larger ones."""
+        grid = random_grid(self.rng, single=_SMALL_COMPARISONS)
+        count = count if grid == SINGLE_GRID else max(1, count // 2)
+        samples: list[Sample] = []
+        while len(samples) < count:
+            scenes = tuple(compose_for("compare", self.rng, grid=grid))
+            asked = ask(scenes, self.rng, count=turns)
+            if asked:
+                samples.append(self._sample(scenes, tuple(asked)))
+        return samples
 
-def _pictures(rng: random.Random, group: _Group, tokenizer: Tokenizer) -> Batch:
-    compress = rng.random() < group.compressed
-    side = COMPRESS_SIDE if compress else KEEP_SIDE
-    pixels: list[npt.NDArray[np.float32]] = []
-    words: list[npt.NDArray[np.float32]] = []
-    marks: list[npt.NDArray[np.int64]] = []
-    conversations: list[Conversation] = []
-    while len(conversations) < group.count:
-        scene = compose(rng, grid=group.grid)
-        tiled = tile(draw(scene), tile_size=TILE, min_tiles=1, max_tiles=12, use_thumbnail=True)
-        turns = ask(scene, rng, count=group.turns)
-        if not turns or (pixels and len(tiled.pixels) != len(pixels[0])):
-            continue  # nothing has one answer here, or the odd picture fell into another grid
-        image_turn = 0
-        if rng.random() < 0.1:
-            turns.insert(0, ask_without_picture(rng))
-            image_turn = 1
-        pixels.append(tiled.pixels)
-        words.append(visual_words(scene, tiled, side))
-        marks.append(patch_marks(scene, tiled))
-        conversations.append(
-            encode(
-                tokenizer,
-                turns,
-                image_tokens=len(tiled.pixels) * side**2,
-                image_turn=image_turn,
-                image_last=rng.random() < 0.15,
-                system=_system(rng),
-            )
+    def pages(self, count: int) -> list[Sample]:
+        """Pictures of one tile full of print, with no question."""
+        return [self._sample((compose_page(self.rng),), ()) for _ in range(count)]
+
+    def print_in_tiles(self, tiles: int) -> list[Sample]:
+        """Larger pictures, asked for what is printed in them."""
+        grid = self._large_grid()
+        samples: list[Sample] = []
+        while len(samples) < max(1, round(tiles / (grid[0] * grid[1] + 1))):
+            scene = compose(self.rng, grid=grid, subject="print")
+            asked = ask(scene, self.rng, count=1, tasks=("print",))
+            if asked:
+                samples.append(self._sample((scene,), tuple(asked)))
+        return samples
+
+    def texts(self, count: int) -> list[Sample]:
+        """Conversations without a picture."""
+        return [
+            Sample(tuple(ask_without_picture(self.rng) for _ in range(2)), system=self._system())
+            for _ in range(count)
+        ]
+
+    def _large_grid(self) -> tuple[int, int]:
+        weights = [1 / (columns * rows) ** 0.5 for columns, rows in SEVERAL_GRIDS]
+        return self.rng.choices(SEVERAL_GRIDS, weights)[0]
+
+    def _about_one(self, grid: tuple[int, int], turns: int, subject: Subject) -> Sample:
+        asked: list[Question] = []
+        while not asked:  # now and then nothing has one answer
+            scene = compose(self.rng, grid=grid, subject=subject)
+            asked = ask(scene, self.rng, count=turns)
+        sample = self._sample((scene,), tuple(asked))
+        if self.rng.random() < 0.1:
+            return replace(sample, turns=(ask_without_picture(self.rng), *sample.turns), image_turn=1)
+        return replace(sample, image_last=self.rng.random() < 0.15)
+
+    def _sample(self, scenes: tuple[Scene, ...], turns: tuple[Question, ...]) -> Sample:
+        tiled = tuple(
+            tile(draw(scene), tile_size=TILE, min_tiles=1, max_tiles=12, use_thumbnail=True)
+            for scene in scenes
         )
-    stacked = np.concatenate(pixels), conversations, np.concatenate(words), np.concatenate(marks)
-    return Batch(*stacked, compress)
+        return Sample(turns, scenes, tiled, system=self._system())
+
+    def _system(self) -> str:
+        return COMMON_SYSTEM_MESSAGE if self.rng.random() < 0.1 else SYSTEM_MESSAGE
 
 
-def _system(rng: random.Random) -> str:
-    return COMMON_SYSTEM_MESSAGE if rng.random() < 0.1 else SYSTEM_MESSAGE
+def _encode(sample: Sample, rows: list[int], tokenizer: Tokenizer) -> Conversation:
+    return encode(
+        tokenizer,
+        sample.turns,
+        pictures=rows,
+        image_turn=sample.image_turn,
+        image_last=sample.image_last,
+        system=sample.system,
+    )
+
+
+def _padded(
+    samples: tuple[Sample, ...], compress: Tensor, conversations: list[Conversation], tokenizer: Tokenizer
+) -> Batch:
+    width = max(len(conversation.ids) for conversation in conversations)
+    ids = torch.full((len(conversations), width), token_id(tokenizer, END_OF_TEXT))
+    at: list[int] = []
+    for row, conversation in enumerate(conversations):
+        ids[row, : len(conversation.ids)] = torch.tensor(conversation.ids)
+        for answer in conversation.answers:
+            at += range(row * width + answer.start, row * width + answer.stop)
+    places = torch.tensor(at)
+    answers = tuple(
+        (answer.task, answer.stop - answer.start)
+        for conversation in conversations
+        for answer in conversation.answers
+    )
+    return Batch(samples, compress, ids, places - 1, ids.flatten()[places], answers)

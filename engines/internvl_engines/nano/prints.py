@@ -19,6 +19,8 @@ _CAPITAL = 0.7
 """Height of a capital in Pillow's own font, as a part of the font's size."""
 _GAP = 0.1
 """Between two characters, as a part of their height: small print stays apart when it is resized."""
+_STROKE = 0.35
+"""Pixels around each line: Pillow's own font is too thin for tiles of 112 pixels."""
 _HELD_OUT_PARTS = 8
 _ALIKE = frozenset("0O")
 
@@ -64,7 +66,9 @@ class Print:
         size = font_size(self.height)
         left, baseline = self._start
         for character in self.text:
-            pen.text((left, baseline), character, fill=fill, font=_font(size), anchor="ls")
+            pen.text(
+                (left, baseline), character, fill=fill, font=_font(size), anchor="ls", stroke_width=_STROKE
+            )
             left += _measured(character, size)[1]
 
     @property
@@ -117,7 +121,9 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 def _measured(character: str, size: int) -> tuple[tuple[int, int, int, int], int]:
     """The ink's box about the pen's place on the baseline, and how far the pen goes on."""
     canvas = Image.new("L", (size * 3, size * 3))
-    ImageDraw.Draw(canvas).text((size, size * 2), character, fill=255, font=_font(size), anchor="ls")
+    ImageDraw.Draw(canvas).text(
+        (size, size * 2), character, fill=255, font=_font(size), anchor="ls", stroke_width=_STROKE
+    )
     box = canvas.getbbox()
     if box is None:
         raise ValueError(f"the character {character!r} has no ink: use one of {CHARACTERS}")

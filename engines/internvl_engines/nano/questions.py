@@ -64,7 +64,7 @@ _FAMILY_SHARE = {
     "count pair": 3.0,
     "and a pair": 0.5,
     "which shows": 0.5,
-    "which says": 2.0,
+    "which has most": 1.5,
 }
 """Against 1 for each other family of a task; what is harder, or can be asked of fewer scenes, has more."""
 _ANSWER_SHARE = {"zero": 0.3, "one": 0.4, "two": 1.0, "three": 2.0} | dict.fromkeys(NUMBERS[4:], 4.0)

@@ -12,20 +12,19 @@ COMMON_SYSTEM_MESSAGE = "You are a helpful assistant."
 MAX_NEW_TOKENS = 32
 
 
-def config_document(*, vocab_size: int, end_token: int, pad_token: int) -> dict[str, Any]:
-    """config.json. Flash is on; its thresholds keep every tile, because the router is not trained yet.
+FLASH = {"flash_mode": True, "flash_relative_threshold": 0.0, "flash_absolute_threshold": 0.5}
+"""A tile is compressed at a probability of 0.5 and more, unless it is its request's least compressible one."""
 
-    Nothing is strictly above the 1.0 quantile (the maximum) of the same tiles, so no tile is compressed.
-    """
+
+def config_document(*, vocab_size: int, end_token: int, pad_token: int, flash: bool = True) -> dict[str, Any]:
+    """config.json, with a router (Flash) or without."""
     return {
         "architectures": ["InternVLChatModel"],
         "model_type": "internvl_chat",
         "torch_dtype": "bfloat16",
         "downsample_ratio": 0.5,
         "dynamic_image_size": True,
-        "flash_mode": True,
-        "flash_relative_threshold": 1.0,
-        "flash_absolute_threshold": 0.5,
+        **(FLASH if flash else {}),
         "force_image_size": TILE,
         "min_dynamic_patch": 1,
         "max_dynamic_patch": 12,
@@ -89,7 +88,7 @@ def _language(vocab_size: int, end_token: int, pad_token: int) -> dict[str, Any]
         "intermediate_size": 384,
         "max_position_embeddings": 2048,
         "num_attention_heads": 4,
-        "num_hidden_layers": 4,
+        "num_hidden_layers": 6,
         "num_key_value_heads": 2,
         "rms_norm_eps": 1e-06,
         "rope_scaling": None,

@@ -21,7 +21,7 @@ SPECIAL_TOKENS = (
     END_OF_TEXT, IM_START, IM_END, IMG_START, IMG_END, IMG_CONTEXT,
     "<quad>", "</quad>", "<ref>", "</ref>", "<box>", "</box>",
 )  # fmt: skip
-VOCABULARY = 640
+VOCABULARY = 768
 """Rows of the embedding; the tokenizer may use fewer."""
 
 

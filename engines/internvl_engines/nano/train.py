@@ -1,136 +1,217 @@
-"""Training of internvl-nano: seeded, resumable, one process on two cores.
+"""Training of internvl-nano: seeded, resumable, one process a core.
 
-Stages and their reasons are in ``stages``, losses in ``trainee``, pictures in ``dataset``. The router keeps its
-first weights: training it is a stage of its own, not built yet.
+What is learnt when stands in ``schedule``, each stage in a file of ``stages``, pictures in ``dataset``.
+Every finished stage leaves its weights in the working folder, so a stage can be done again alone.
 """
 
 from __future__ import annotations
 
+import functools
 import os
+import random
 import time
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from tokenizers import Tokenizer
-from torch import nn
+from torch import Tensor, nn
 
 from internvl_engines.nano.checkpoint import config_of, write_checkpoint
-from internvl_engines.nano.dataset import Batch, batches_of_step
+from internvl_engines.nano.dataset import Drawer
+from internvl_engines.nano.precision import mixed_precision
+from internvl_engines.nano.processes import average_gradients, gathered, together
 from internvl_engines.nano.progress import Progress
-from internvl_engines.nano.stages import Schedule, StageName
+from internvl_engines.nano.schedule import STAGES, Schedule, Stage, StageName, stage_before, stage_named
+from internvl_engines.nano.stages.both import Both
+from internvl_engines.nano.stages.lesson import Lesson, Surroundings
+from internvl_engines.nano.stages.mpo import Mpo
+from internvl_engines.nano.stages.read import Read
+from internvl_engines.nano.stages.router import Router
+from internvl_engines.nano.stages.see import See
+from internvl_engines.nano.stages.speak import Speak
+from internvl_engines.nano.stages.vico import Vico
 from internvl_engines.nano.tokenizer import train_tokenizer
 from internvl_engines.nano.trainee import Trainee
 
-SIGHT = 0.5
-"""Weight of the vision side's terms beside the answers, while both sides learn."""
-SAVE_EVERY = 50
+LESSONS: dict[StageName, type[Lesson]] = {
+    "see": See,
+    "read": Read,
+    "speak": Speak,
+    "both": Both,
+    "mpo": Mpo,
+    "vico": Vico,
+    "router": Router,
+}
+SAVE_EVERY = 100
 REPORT_EVERY = 25
 
 
-def train(out: Path, work: Path, schedule: Schedule) -> None:
-    """Train, going on from ``work`` if a training stopped there, and write the checkpoint to ``out``.
+class StateUnusable(Exception):
+    """A file in the working folder cannot be gone on from; the message says which and what to do."""
+
+
+def train(work: Path, schedule: Schedule, *, stages: tuple[Stage, ...] = STAGES, workers: int = 2) -> None:
+    """Do the stages that are not done yet, going on where a training stopped.
+
+    Args:
+        work: folder of the states, one file a stage.
+        schedule: how much to learn.
+        stages: which; each needs the stage before it done.
+        workers: processes. Another number draws other samples.
 
     Raises:
-        ValueError: ``work`` holds the state of another schedule.
+        StateUnusable: a state is missing, damaged, or of another schedule or number of processes.
     """
+    work.mkdir(parents=True, exist_ok=True)
+    for stage in stages:
+        if _State.of(work, stage, schedule, workers).done:
+            print(f"{stage.name}: done before ({_file(work, stage)})", flush=True)
+            continue
+        together(workers, functools.partial(_learn, work, schedule, stage))
+
+
+def write_trained(work: Path, after: StageName, folder: Path, *, flash: bool) -> None:
+    """The model as a stage left it, as a checkpoint folder in the layout of the published ones.
+
+    Raises:
+        StateUnusable: that stage is not done.
+    """
+    tokenizer = train_tokenizer()
+    model = Trainee(config_of(tokenizer), tokenizer)
+    model.load_state_dict(_weights_after(work, after))
+    write_checkpoint(folder, model.vision, model.language, tokenizer, flash=flash)
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """How far a stage has come."""
+
+    step: int
+    done: bool
+    content: Mapping[str, Any] | None
+
+    @classmethod
+    def of(cls, work: Path, stage: Stage, schedule: Schedule, workers: int) -> _State:
+        file = _file(work, stage)
+        if not file.is_file():
+            return cls(0, False, None)
+        content = _read(file)
+        asked = (schedule.share, schedule.seed, workers)
+        if tuple(content["schedule"]) != asked:
+            raise StateUnusable(
+                f"{file} belongs to (share, seed, processes) {tuple(content['schedule'])}, not {asked}: "
+                "delete it to do the stage again, or name another --work"
+            )
+        return cls(content["step"], content["step"] >= schedule.steps(stage), content)
+
+
+def _learn(work: Path, schedule: Schedule, stage: Stage, rank: int, workers: int) -> None:
     torch.manual_seed(schedule.seed)
     tokenizer = train_tokenizer()
     model = Trainee(config_of(tokenizer), tokenizer)
-    optimizer = new_optimizer(model)
-    work.mkdir(parents=True, exist_ok=True)
-    first = _resume(work / "state.pt", model, optimizer, schedule)
-    _loop(model, optimizer, schedule, tokenizer, first, work / "state.pt")
-    write_checkpoint(out, model.vision, model.language, tokenizer)
-    print(f"checkpoint written to {out}", flush=True)
+    before = stage_before(stage)
+    if before is not None:
+        model.load_state_dict(_weights_after(work, before.name))
+    model.train()
+    around = Surroundings(functools.partial(_shared, workers), functools.partial(_weights_after, work))
+    lesson = LESSONS[stage.name](model, around)
+    model.requires_grad_(False)
+    moving = list(dict.fromkeys(lesson.moving()))
+    for parameter in moving:
+        parameter.requires_grad_(True)
+    optimizer = _new_optimizer(moving)
+    first = _resume(_State.of(work, stage, schedule, workers), model, optimizer, lesson)
+    began, progress = time.monotonic(), Progress()
+    for step in range(first, schedule.steps(stage)):
+        place = f"{schedule.seed}:{stage.name}:{step}:{rank}"
+        torch.manual_seed(zlib.crc32(place.encode()))  # dropout: stateless, so that a training can go on
+        for group in optimizer.param_groups:
+            group["lr"] = schedule.rate(stage, step)
+        optimizer.zero_grad(set_to_none=True)
+        with mixed_precision():
+            lesson.backward(Drawer(random.Random(place), tokenizer), progress)
+        average_gradients(moving, workers)
+        nn.utils.clip_grad_norm_(moving, 1.0)
+        optimizer.step()
+        finished, last = step + 1, step + 1 == schedule.steps(stage)
+        if rank == 0 and (finished % REPORT_EVERY == 0 or last):
+            elapsed = time.monotonic() - began
+            left = elapsed / (finished - first) * (schedule.steps(stage) - finished)
+            at = f"{stage.name} {finished}/{schedule.steps(stage)}  {elapsed:.0f} s, {left:.0f} s left"
+            print(f"{at}  {progress.line()}", flush=True)
+            progress = Progress()
+        if rank == 0 and (finished % SAVE_EVERY == 0 or last):
+            _save(_file(work, stage), finished, last, model, optimizer, lesson, schedule, workers)
 
 
-def new_optimizer(model: Trainee) -> torch.optim.AdamW:
+def _shared(workers: int, figures: list[float]) -> list[float]:
+    return gathered(figures, workers)
+
+
+def _new_optimizer(parameters: list[nn.Parameter]) -> torch.optim.AdamW:
     """AdamW; biases, norms and scales are not decayed."""
-    decayed = [p for p in model.parameters() if p.ndim >= 2]
-    plain = [p for p in model.parameters() if p.ndim < 2]
+    decayed = [p for p in parameters if p.ndim >= 2]
+    plain = [p for p in parameters if p.ndim < 2]
     return torch.optim.AdamW(
         [{"params": decayed, "weight_decay": 0.03}, {"params": plain, "weight_decay": 0.0}], betas=(0.9, 0.98)
     )
 
 
-def _loop(
+def _save(
+    file: Path,
+    step: int,
+    last: bool,
     model: Trainee,
     optimizer: torch.optim.Optimizer,
+    lesson: Lesson,
     schedule: Schedule,
-    tokenizer: Tokenizer,
-    first: int,
-    state: Path,
+    workers: int,
 ) -> None:
-    began, progress = time.monotonic(), Progress()
-    model.train()
-    for step in range(first, schedule.steps):
-        stage, _ = schedule.at(step)
-        for group in optimizer.param_groups:
-            group["lr"] = schedule.rate(step)
-        batches = batches_of_step(step, seed=schedule.seed, stage=stage.name, tokenizer=tokenizer)
-        optimizer.zero_grad(set_to_none=True)
-        _backward(model, batches, stage.name, progress)
-        progress.steps += 1
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        if (step + 1) % REPORT_EVERY == 0 or step + 1 == schedule.steps:
-            elapsed = time.monotonic() - began
-            left = elapsed / (step + 1 - first) * (schedule.steps - step - 1)
-            place = f"{stage.name} {step + 1}/{schedule.steps}  {elapsed:.0f} s, {left:.0f} s left"
-            print(f"{place}  {progress.line()}", flush=True)
-            progress = Progress()
-        if (step + 1) % SAVE_EVERY == 0:
-            save_state(state, step + 1, model, optimizer, schedule)
-
-
-def _backward(model: Trainee, batches: list[Batch], stage: StageName, progress: Progress) -> None:
-    answers = sum(len(conversation.answers) for batch in batches for conversation in batch.conversations)
-    for batch in batches:
-        seen = None
-        if batch.pixels is not None:
-            with torch.set_grad_enabled(stage != "speak"):
-                seen = model.see(batch)
-            progress.add_seen(seen)
-        if stage == "see":
-            assert seen is not None
-            seen.loss.backward()  # type: ignore[no-untyped-call]
-            continue
-        summed, right = model.answer(batch, None if seen is None else seen.rows)
-        progress.add_answers(batch, summed.item() / answers, right)
-        loss = summed / answers
-        if seen is not None and stage == "both":
-            loss = loss + SIGHT * seen.loss
-        loss.backward()  # type: ignore[no-untyped-call]
-
-
-def save_state(
-    file: Path, step: int, model: Trainee, optimizer: torch.optim.Optimizer, schedule: Schedule
-) -> None:
-    """Write all that a training needs to go on after ``step`` steps, at once or not at all."""
+    """Write all that a training needs to go on, at once or not at all; a finished stage needs no optimizer."""
     aside = file.with_suffix(".writing")
     torch.save(
         {
             "step": step,
-            "schedule": (schedule.steps, schedule.seed),
+            "schedule": (schedule.share, schedule.seed, workers),
             "model": model.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "random": torch.get_rng_state(),
+            "optimizer": None if last else optimizer.state_dict(),
+            "remembered": lesson.remembered(),
         },
         aside,
     )
     os.replace(aside, file)
 
 
-def _resume(file: Path, model: Trainee, optimizer: torch.optim.Optimizer, schedule: Schedule) -> int:
-    if not file.is_file():
+def _resume(state: _State, model: Trainee, optimizer: torch.optim.Optimizer, lesson: Lesson) -> int:
+    if state.content is None:
         return 0
-    state = torch.load(file, weights_only=True)
-    if tuple(state["schedule"]) != (schedule.steps, schedule.seed):
-        raise ValueError(
-            f"{file} is the state of another schedule {state['schedule']}: delete it to start anew"
-        )
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    torch.set_rng_state(state["random"])
-    print(f"going on from step {state['step']} ({file})", flush=True)
-    return int(state["step"])
+    model.load_state_dict(state.content["model"])
+    optimizer.load_state_dict(state.content["optimizer"])
+    lesson.remember(state.content["remembered"])
+    return state.step
+
+
+def _weights_after(work: Path, stage: StageName) -> Mapping[str, Tensor]:
+    file = _file(work, stage_named(stage))
+    if not file.is_file():
+        raise StateUnusable(f"{file} is missing: do the stage {stage!r} first (--stage {stage})")
+    content = _read(file)
+    if content["optimizer"] is not None:
+        raise StateUnusable(f"{file} is of a stage that is not finished: go on with --stage {stage}")
+    weights: Mapping[str, Tensor] = content["model"]
+    return weights
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = torch.load(file, weights_only=True)
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise StateUnusable(f"{file} cannot be read ({error}): delete it to do the stage again") from error
+    return content
+
+
+def _file(work: Path, stage: Stage) -> Path:
+    return work / f"{stage.name}.pt"

@@ -1,10 +1,9 @@
-"""internvl-nano while it learns: both sides, and the losses over a batch.
+"""internvl-nano while it learns: both sides, and what every stage computes from a batch.
 
-Answers: cross-entropy on the tokens of the answers (and the end token), all turns of a conversation at once.
-Two more terms for the vision side. Alignment: each visual row, read by the language model's own output matrix,
-names colour and kind of the shape whose centre it holds (binary cross-entropy). Marking: from each ViT patch a
-linear head, thrown away afterwards, tells colour and kind of the shape that lies on it (cross-entropy). Tried
-without: colours come at once, but after 700 steps no kind is told from another.
+The vision side has two terms of its own. Alignment: each visual row, read by the language model's own output
+matrix, names colour and kind of the shape, or the character, whose centre it holds (binary cross-entropy).
+Marking: from each ViT patch a linear head, thrown away afterwards, tells colour, kind and character of what lies
+on it (cross-entropy). Tried without: colours come at once, but after 700 steps no kind is told from another.
 """
 
 from __future__ import annotations
@@ -19,26 +18,27 @@ from torch.nn import functional
 from transformers import Qwen3ForCausalLM
 
 from internvl_engines.contract.checkpoint import CheckpointConfig
-from internvl_engines.nano.dataset import VISUAL_WORDS, Batch
+from internvl_engines.nano.dataset import COMPRESS_ROWS, KEEP_ROWS, Batch
+from internvl_engines.nano.labels import CHARACTERS, VISUAL_WORDS
 from internvl_engines.nano.pictures import COLOURS, KINDS
-from internvl_engines.nano.tokenizer import END_OF_TEXT, IMG_CONTEXT, token_id
+from internvl_engines.nano.tokenizer import IMG_CONTEXT, token_id
 from internvl_engines.reference.language import new_language
 from internvl_engines.reference.vision import Vision
 
-ALIGNMENT = 5.0
+ALIGNMENT = 10.0
 """Weight of the alignment term; it is a mean over words of which nearly all are absent, hence small."""
+_BARE = 0.1
+"""Weight of a patch that shows nothing: most do, and characters would be drowned."""
+_MARKS = (len(COLOURS) + 1, len(KINDS) + 1, len(CHARACTERS) + 1)
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What the vision side made of a batch."""
+class Sight:
+    """How well the vision side names and marks what it sees."""
 
-    rows: Tensor
-    """[pictures * tiles, K or C, H]."""
     loss: Tensor
-    colours: tuple[int, int]
-    """Shapes whose colour their row names, and shapes."""
-    kinds: tuple[int, int]
+    named: dict[str, tuple[int, int]]
+    """By sort of mark: patches named right, and patches that show one."""
 
 
 class Trainee(nn.Module):
@@ -47,68 +47,86 @@ class Trainee(nn.Module):
     def __init__(self, config: CheckpointConfig, tokenizer: Tokenizer) -> None:
         super().__init__()
         self.image_token = token_id(tokenizer, IMG_CONTEXT)
-        self.pad_token = token_id(tokenizer, END_OF_TEXT)
-        # As an answer begins with the word, and as it stands inside a question ("Ġ" is the space before it).
-        self.word_tokens = [token_id(tokenizer, form) for word in VISUAL_WORDS for form in (word, f"Ġ{word}")]
+        self.word_tokens, self.word_of_token = _word_tokens(tokenizer)
         self.word_bias = nn.Parameter(torch.full((len(self.word_tokens),), -2.0))
-        self.marker = nn.Linear(config.vision.hidden_size, len(COLOURS) + len(KINDS) + 2)
+        self.marker = nn.Linear(config.vision.hidden_size, sum(_MARKS))
         self.vision = Vision(config)
         self.language: Qwen3ForCausalLM = new_language(config.language)
         _initialise(self.vision)
 
-    def see(self, batch: Batch) -> Seen:
-        """The visual rows of a batch, and how well the vision side names and marks what they show."""
-        assert batch.pixels is not None
-        patches = self.vision.patches(torch.from_numpy(batch.pixels))
-        rows = self.vision.compress(patches) if batch.compress else self.vision.keep(patches)
-        scaled = functional.rms_norm(rows.flatten(0, 1), rows.shape[-1:])
-        words = self.language.get_parameter("model.embed_tokens.weight")[self.word_tokens]
-        named = functional.linear(scaled, words, self.word_bias)
-        truth = torch.from_numpy(batch.words).repeat_interleave(2, dim=-1)  # both forms of each word
-        alignment = functional.binary_cross_entropy_with_logits(named, truth)
-        colours, kinds = self.marker(patches.flatten(0, 1)).split((len(COLOURS) + 1, len(KINDS) + 1), dim=-1)
-        marks = torch.from_numpy(batch.marks)
-        marking = functional.cross_entropy(colours, marks[:, 0]) + functional.cross_entropy(
-            kinds, marks[:, 1]
-        )
-        return Seen(rows, ALIGNMENT * alignment + marking, *_named_right(named.detach(), truth))
+    def patches(self, batch: Batch) -> Tensor:
+        """ViT patches of all tiles: float32 [tiles, P, D]."""
+        return self.vision.patches(batch.pixels()).float()
 
-    def answer(self, batch: Batch, rows: Tensor | None) -> tuple[Tensor, list[bool]]:
-        """Summed loss of the answers' tokens, and which of them were right.
+    def rows(self, patches: Tensor, compress: Tensor) -> Tensor:
+        """Visual rows of all tiles in order: [tiles, P, D], bool [tiles] -> [rows, H]."""
+        if not compress.any():
+            return self.vision.keep(patches).flatten(0, 1).float()
+        if compress.all():
+            return self.vision.compress(patches).flatten(0, 1).float()
+        kept = self.vision.keep(patches[~compress]).flatten(0, 1)
+        folded = self.vision.compress(patches[compress]).flatten(0, 1)
+        counts = torch.where(compress, COMPRESS_ROWS, KEEP_ROWS)
+        of_tile = compress.repeat_interleave(counts)  # bool [rows]
+        rows = kept.new_empty(len(of_tile), kept.shape[1])
+        rows = rows.masked_scatter(~of_tile[:, None], kept).masked_scatter(of_tile[:, None], folded)
+        return rows.float()
+
+    def sight(self, batch: Batch, patches: Tensor, rows: Tensor) -> Sight:
+        """The vision side's own terms over a batch."""
+        scaled = functional.rms_norm(rows, rows.shape[-1:])
+        words = self.language.get_parameter("model.embed_tokens.weight")[self.word_tokens]
+        named = functional.linear(scaled, words, self.word_bias).float()
+        truth = batch.words()[:, self.word_of_token]
+        alignment = functional.binary_cross_entropy_with_logits(named, truth)
+        marks = batch.marks()
+        loss, counts = ALIGNMENT * alignment, {}
+        parts = self.marker(patches.flatten(0, 1)).float().split(_MARKS, dim=-1)
+        for sort, logits, truth in zip(
+            ("colours", "kinds", "characters"), parts, marks.unbind(1), strict=True
+        ):
+            weights = torch.ones(logits.shape[1])
+            weights[0] = _BARE
+            loss = loss + functional.cross_entropy(logits, truth, weights)
+            shown = truth > 0
+            right = (logits.detach()[shown].argmax(-1) == truth[shown]).sum()
+            counts[sort] = int(right), int(shown.sum())
+        return Sight(loss, counts)
+
+    def logits(self, batch: Batch, rows: Tensor | None) -> Tensor:
+        """What the language model expects at each token of the answers: [A, V].
 
         Args:
             batch: the conversations.
             rows: the visual rows of their pictures, or None: text only.
         """
-        ids, (at, tokens) = self._padded(batch)
-        embeddings = self.language.get_input_embeddings()(ids)
+        embeddings = self.language.get_input_embeddings()(batch.ids)
         if rows is not None:
-            embeddings = embeddings.masked_scatter((ids == self.image_token)[..., None], rows)
+            at_image = (batch.ids == self.image_token)[..., None]
+            embeddings = embeddings.masked_scatter(at_image, rows.to(embeddings.dtype))
         # Padding stands on the right and attention is causal, so no answer ever sees it: no mask is needed.
         hidden = self.language.model(inputs_embeds=embeddings, use_cache=False).last_hidden_state
-        logits = self.language.lm_head(hidden.flatten(0, 1)[at])
-        loss = functional.cross_entropy(logits, tokens, reduction="sum")
-        return loss, (logits.argmax(-1) == tokens).tolist()
+        return self.language.lm_head(hidden.flatten(0, 1)[batch.before]).float()  # type: ignore[no-any-return]
 
-    def _padded(self, batch: Batch) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        width = max(len(conversation.ids) for conversation in batch.conversations)
-        ids = torch.full((len(batch.conversations), width), self.pad_token)
-        at: list[int] = []
-        for row, conversation in enumerate(batch.conversations):
-            ids[row, : len(conversation.ids)] = torch.tensor(conversation.ids)
-            for answer in conversation.answers:
-                at += range(row * width + answer.start, row * width + answer.stop)
-        places = torch.tensor(at)
-        return ids, (places - 1, ids.flatten()[places])
+    def look_and_answer(self, batch: Batch) -> Tensor:
+        """``logits`` of a batch with its pictures, each tile at its resolution."""
+        if not len(batch.compress):
+            return self.logits(batch, None)
+        return self.logits(batch, self.rows(self.patches(batch), batch.compress))
 
 
-def _named_right(named: Tensor, truth: Tensor) -> tuple[tuple[int, int], tuple[int, int]]:
-    shown = truth.sum(-1) > 0
-    counts = []
-    for part in (slice(0, 2 * len(COLOURS), 2), slice(2 * len(COLOURS), None, 2)):
-        best = named[shown][:, part].argmax(-1, keepdim=True)
-        counts.append((int(truth[shown][:, part].gather(1, best).sum()), int(shown.sum())))
-    return counts[0], counts[1]
+def _word_tokens(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
+    """Tokens that name a visual word, and the index of each one's word.
+
+    A colour or a kind has two: as an answer begins with it, and as it stands inside a question ("Ġ" is the space
+    before it). A character has one.
+    """
+    tokens, words = [], []
+    for index, word in enumerate(VISUAL_WORDS):
+        for form in (word,) if len(word) == 1 else (word, f"Ġ{word}"):
+            tokens.append(token_id(tokenizer, form))
+            words.append(index)
+    return tokens, words
 
 
 def _initialise(vision: Vision) -> None:

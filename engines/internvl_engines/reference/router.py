@@ -85,9 +85,13 @@ class Gating(nn.Module):
 
     def forward(self, pooled: Tensor) -> Tensor:
         """[N, D] -> probabilities [N, 2]; column 0 is "compress"."""
+        return torch.softmax(self.logits(pooled), dim=-1)
+
+    def logits(self, pooled: Tensor) -> Tensor:
+        """[N, D] -> [N, 2], before the softmax: what training needs."""
         for block in (self.block1, self.block2, self.block3, self.block4):
             pooled = pooled + block(pooled)
-        return torch.softmax(self.gate(pooled), dim=-1)
+        return self.gate(pooled)  # type: ignore[no-any-return]
 
 
 def compressed(probabilities: Tensor, *, relative_threshold: float, absolute_threshold: float) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +43,16 @@ class Vision(nn.Module):
     def compress_probability(self, patches: Tensor) -> Tensor:
         """[N, P, D] -> p0 [N]."""
         return self.gating(self.pooling_before_gating(patches))[:, 0]  # type: ignore[no-any-return]
+
+    def route_logits(self, patches: Tensor) -> Tensor:
+        """The router's two classes before the softmax, "compress" first: [N, P, D] -> [N, 2]."""
+        return self.gating.logits(self.pooling_before_gating(patches))
+
+    def router_parameters(self) -> Iterator[nn.Parameter]:
+        """Those of the router; none without Flash."""
+        if self.config.flash is not None:
+            yield from self.pooling_before_gating.parameters()
+            yield from self.gating.parameters()
 
     def routes(self, patches: Tensor) -> Tensor:
         """Which tiles of one request are compressed: [N, P, D] -> bool [N]; never without Flash."""

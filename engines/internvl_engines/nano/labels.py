@@ -1,0 +1,124 @@
+"""What lies where in the tiles of a picture: the truth for the vision side's own two terms."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from internvl_engines.nano.pictures import COLOURS, KINDS, Scene
+from internvl_runtimes.preprocess.tiling import TiledImage
+
+CHARACTERS = string.ascii_uppercase + string.digits
+VISUAL_WORDS = (*COLOURS, *KINDS, *CHARACTERS)
+PATCH_SIDE = 8
+"""ViT patches along a tile's side."""
+_COVER = 0.75
+"""A patch counts as covered when it comes this near to a shape's centre, in radii."""
+_LEGIBLE = 9.0
+"""Pixels of a tile: a character that is less high there has no name."""
+
+_COLOUR_INDEX = {colour: index for index, colour in enumerate(COLOURS)}
+_View = tuple[float, float, float, float]
+"""Left and top of a tile in the picture, and its size, all as shares of the picture."""
+
+
+def visual_words(scene: Scene, tiled: TiledImage, sides: Sequence[int]) -> list[npt.NDArray[np.float32]]:
+    """Colour and kind of the shapes, and the characters, at the row of each tile whose square holds the centre.
+
+    Args:
+        scene: what the picture shows.
+        tiled: its tiles, the thumbnail last.
+        sides: of each tile, how many rows lie along its side.
+
+    Returns:
+        For each tile float32 [side * side, len(VISUAL_WORDS)], 0 or 1.
+    """
+    named: list[npt.NDArray[np.float32]] = []
+    for view, side in zip(_views(tiled), sides, strict=True):
+        words = np.zeros((side, side, len(VISUAL_WORDS)), np.float32)
+        for x, y, indices in _named_places(scene, view):
+            if 0 <= x < 1 and 0 <= y < 1:
+                words[int(y * side), int(x * side), indices] = 1
+        named.append(words.reshape(side * side, -1))
+    return named
+
+
+def patch_marks(scene: Scene, tiled: TiledImage) -> npt.NDArray[np.int64]:
+    """Colour, kind and character of what lies on each patch of each tile (thumbnail last).
+
+    Returns:
+        int64 [tiles * patches, 3], 0 for none, else 1 + index in ``COLOURS``, ``KINDS``, ``CHARACTERS``.
+    """
+    views = _views(tiled)
+    marks = np.zeros((len(views), PATCH_SIDE, PATCH_SIDE, 3), np.int64)
+    for number, view in enumerate(views):
+        _mark_shapes(marks[number], scene, view)
+        _mark_characters(marks[number], scene, view)
+    return marks.reshape(-1, 3)
+
+
+def _views(tiled: TiledImage) -> list[_View]:
+    columns, rows = tiled.grid.columns, tiled.grid.rows
+    views = [(c / columns, r / rows, 1 / columns, 1 / rows) for r in range(rows) for c in range(columns)]
+    return [*views, (0.0, 0.0, 1.0, 1.0)] if tiled.has_thumbnail else views
+
+
+def _named_places(scene: Scene, view: _View) -> list[tuple[float, float, list[int]]]:
+    """Centres in shares of the tile, with the indices of their words."""
+    left, top, wide, high = view
+    places = []
+    for shape in scene.shapes:
+        x, y = (shape.x / scene.width - left) / wide, (shape.y / scene.height - top) / high
+        places.append((x, y, [_COLOUR_INDEX[shape.colour], len(COLOURS) + KINDS.index(shape.kind)]))
+    first = len(COLOURS) + len(KINDS)
+    for box, colour in _legible(scene, view):
+        character, x0, y0, x1, y1 = box
+        centre = ((x0 + x1) / 2, (y0 + y1) / 2)
+        places.append((*centre, [first + CHARACTERS.index(character), _COLOUR_INDEX[colour]]))
+    return places
+
+
+_Box = tuple[str, float, float, float, float]
+
+
+def _legible(scene: Scene, view: _View) -> list[tuple[_Box, str]]:
+    """Characters that are high enough in this tile, their boxes in shares of the tile."""
+    left, top, wide, high = view
+    boxes = []
+    for text in scene.prints:
+        for character, x0, y0, x1, y1 in text.characters:
+            across = ((x / scene.width - left) / wide for x in (x0, x1))
+            down = ((y / scene.height - top) / high for y in (y0, y1))
+            (a, b), (c, d) = across, down
+            if (d - c) * PATCH_SIDE * 14 >= _LEGIBLE:
+                boxes.append(((character, a, c, b, d), text.colour))
+    return boxes
+
+
+def _mark_shapes(marks: npt.NDArray[np.int64], scene: Scene, view: _View) -> None:
+    left, top, wide, high = view
+    low = np.arange(PATCH_SIDE)
+    for shape in scene.shapes:
+        x = (shape.x / scene.width - left) / wide * PATCH_SIDE
+        y = (shape.y / scene.height - top) / high * PATCH_SIDE
+        across = shape.radius / scene.width / wide * PATCH_SIDE * _COVER
+        down = shape.radius / scene.height / high * PATCH_SIDE * _COVER
+        aside = np.maximum(0, np.maximum(low - x, x - low - 1)) / across
+        above = np.maximum(0, np.maximum(low - y, y - low - 1)) / down
+        on = aside[None, :] ** 2 + above[:, None] ** 2 < 1
+        marks[on, :2] = 1 + _COLOUR_INDEX[shape.colour], 1 + KINDS.index(shape.kind)
+
+
+def _mark_characters(marks: npt.NDArray[np.int64], scene: Scene, view: _View) -> None:
+    """Each patch whose centre lies in a character's box; a narrow character at least on its own patch."""
+    middle = (np.arange(PATCH_SIDE) + 0.5) / PATCH_SIDE
+    for (character, x0, y0, x1, y1), colour in _legible(scene, view):
+        x, y = (x0 + x1) / 2, (y0 + y1) / 2
+        on = ((middle >= y0) & (middle < y1))[:, None] & ((middle >= x0) & (middle < x1))[None, :]
+        if 0 <= x < 1 and 0 <= y < 1:
+            on[int(y * PATCH_SIDE), int(x * PATCH_SIDE)] = True
+        marks[on, 0] = 1 + _COLOUR_INDEX[colour]
+        marks[on, 2] = 1 + CHARACTERS.index(character)

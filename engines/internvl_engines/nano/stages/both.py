@@ -1,0 +1,51 @@
+"""Both: instruction training of the whole model, on pictures of all sizes and several at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import nn
+from torch.nn import functional
+
+from internvl_engines.nano.dataset import Drawer, encode_batch, rates_by_picture
+from internvl_engines.nano.progress import Progress
+from internvl_engines.nano.stages.lesson import Lesson, move
+
+_COMPRESSED = 0.12
+_SIGHT = 0.5
+"""Weight of the vision side's own terms beside the answers."""
+
+
+class Both(Lesson):
+    """loss = -log p(answer tokens), mean over the tokens of a step, + 0.5 sight (``trainee``)."""
+
+    def moving(self) -> Iterable[nn.Parameter]:
+        """Everything but the router, which has no part in any loss here."""
+        router = set(self._model.vision.router_parameters())
+        return (parameter for parameter in self._model.parameters() if parameter not in router)
+
+    def backward(self, drawer: Drawer, progress: Progress) -> None:
+        """One tile, several tiles, several pictures, no picture."""
+        groups = (
+            drawer.single(16, turns=3),
+            drawer.several(28, turns=3),
+            drawer.compared(5, turns=2),
+            drawer.texts(2),
+        )
+        batches = [
+            encode_batch(samples, rates_by_picture(samples, drawer.rng, _COMPRESSED), drawer.tokenizer)
+            for samples in groups
+        ]
+        tokens = sum(len(batch.tokens) for batch in batches)
+        for batch in batches:
+            rows, sight = None, None
+            if len(batch.compress):
+                patches = self._model.patches(batch)
+                rows = self._model.rows(patches, batch.compress)
+                sight = self._model.sight(batch, patches, rows)
+                progress.add_sight(sight)
+            logits = self._model.logits(batch, rows)
+            progress.add_answers(batch, logits)
+            loss = functional.cross_entropy(logits, batch.tokens, reduction="sum")
+            progress.add_loss("answers", loss.item() / len(batch.tokens))
+            move(loss / tokens + (0 if sight is None else _SIGHT * sight.loss / 3))

@@ -1,0 +1,16 @@
+"""Read: the vision side goes on to see, now above all characters, on pages full of print."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from internvl_engines.nano.dataset import Drawer, Sample
+from internvl_engines.nano.stages.see import See
+
+
+class Read(See):
+    """The loss of ``see``; a page has five times as many characters as a picture that is asked about."""
+
+    def samples(self, drawer: Drawer) -> Sequence[list[Sample]]:
+        """Pictures of one tile, pages of print, and tiles of larger pictures."""
+        return drawer.single(10, turns=1) + drawer.pages(18), drawer.several(14, turns=1)

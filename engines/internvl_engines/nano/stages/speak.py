@@ -1,0 +1,37 @@
+"""Speak: the language model alone learns to answer from visual rows that stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from internvl_engines.nano.dataset import Drawer, all_kept, encode_batch
+from internvl_engines.nano.progress import Progress
+from internvl_engines.nano.stages.lesson import Lesson, move
+
+
+class Speak(Lesson):
+    """loss = -log p(answer tokens), mean over the tokens of a step. Every tile is kept: every row counts."""
+
+    def moving(self) -> Iterable[nn.Parameter]:
+        """The language model."""
+        return self._model.language.parameters()
+
+    def backward(self, drawer: Drawer, progress: Progress) -> None:
+        """Pictures of one tile, comparisons of such pictures, conversations without a picture."""
+        groups = drawer.single(26, turns=3), drawer.compared(5, turns=2), drawer.texts(3)
+        batches = [encode_batch(samples, all_kept(samples), drawer.tokenizer) for samples in groups]
+        tokens = sum(len(batch.tokens) for batch in batches)
+        for batch in batches:
+            rows = None
+            if len(batch.compress):
+                with torch.no_grad():
+                    rows = self._model.rows(self._model.patches(batch), batch.compress)
+            logits = self._model.logits(batch, rows)
+            progress.add_answers(batch, logits)
+            loss = functional.cross_entropy(logits, batch.tokens, reduction="sum")
+            progress.add_loss("answers", loss.item() / len(batch.tokens))
+            move(loss / tokens)

@@ -1,0 +1,118 @@
+"""The losses of the later stages against their formulas, and two processes against one."""
+
+import functools
+import math
+import random
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the training environment")
+pytest.importorskip("transformers", reason="needs the training environment")
+
+
+def test_preference_losses_are_those_of_the_paper() -> None:
+    from internvl_engines.nano.stages import mpo
+
+    policy = torch.tensor([[-1.0, -6.0], [-4.0, -2.0]])
+    reference = torch.tensor([[-2.0, -3.0], [-3.0, -2.0]])
+    pairs = mpo.losses(policy, reference, torch.tensor([2, 4]), shift=0.05)
+
+    def sigmoid(x: float) -> float:
+        return 1 / (1 + math.exp(-x))
+
+    rewards = [(0.1 * 1.0, 0.1 * -3.0), (0.1 * -1.0, 0.0)]
+    preference = -sum(math.log(sigmoid(c - r)) for c, r in rewards) / 2
+    quality = -sum(math.log(sigmoid(c - 0.05)) + math.log(sigmoid(0.05 - r)) for c, r in rewards) / 2
+    assert pairs.preference.item() == pytest.approx(preference, rel=1e-5)
+    assert pairs.quality.item() == pytest.approx(quality, rel=1e-5)
+    assert pairs.generation.item() == pytest.approx((1 / 2 + 4 / 4) / 2)
+    assert pairs.total.item() == pytest.approx(0.8 * preference + 0.2 * quality + 0.75, rel=1e-5)
+
+
+def test_consistency_is_the_divergence_from_the_reference() -> None:
+    from internvl_engines.nano.stages.vico import consistency
+
+    reference, student = (
+        torch.tensor([[0.9, 0.1], [0.5, 0.5]]).log(),
+        torch.tensor([[0.6, 0.4], [0.5, 0.5]]).log(),
+    )
+    divergence = 0.9 * math.log(0.9 / 0.6) + 0.1 * math.log(0.1 / 0.4)
+    assert consistency(reference, student).tolist() == pytest.approx([divergence, 0.0], abs=1e-6)
+    # The direction matters: what the reference holds possible must stay so.
+    assert consistency(student, reference)[0].item() != pytest.approx(divergence, rel=1e-2)
+
+
+def test_half_of_the_pictures_are_compressed_and_some_larger_ones_mix_both_rates() -> None:
+    from internvl_engines.nano.dataset import Drawer
+    from internvl_engines.nano.stages.vico import drawn_rates
+    from internvl_engines.nano.tokenizer import train_tokenizer
+
+    rng = random.Random(0)
+    samples = Drawer(rng, train_tokenizer()).several(60, turns=1)
+    mixed, compressed, tiles = 0, 0, 0
+    for _ in range(300):
+        rates = drawn_rates(samples, rng)
+        assert len(rates) == sum(sample.tiles for sample in samples)
+        compressed, tiles = compressed + sum(rates), tiles + len(rates)
+        first = rates[: samples[0].tiles]
+        mixed += 0 < sum(first) < len(first)
+    assert compressed / tiles == pytest.approx(0.5, abs=0.06)
+    assert 0.3 < mixed / 300 < 0.55
+
+
+def test_rows_of_mixed_rates_are_each_tiles_own() -> None:
+    from internvl_engines.nano.checkpoint import config_of
+    from internvl_engines.nano.tokenizer import train_tokenizer
+    from internvl_engines.nano.trainee import Trainee
+
+    tokenizer = train_tokenizer()
+    model = Trainee(config_of(tokenizer), tokenizer).eval()
+    patches = torch.randn(3, 64, 160)
+    with torch.no_grad():
+        rows = model.rows(patches, torch.tensor([False, True, False]))
+        kept, folded = model.vision.keep(patches), model.vision.compress(patches)
+    assert torch.allclose(rows, torch.cat([kept[0], folded[1], kept[2]]), atol=1e-6)
+
+
+@pytest.mark.timeout(300)
+def test_two_processes_average_their_gradients_and_share_their_figures(tmp_path: Path) -> None:
+    from internvl_engines.nano.processes import together
+
+    together(2, functools.partial(_learn_a_little, tmp_path))
+    results = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    for result in results:
+        # Rank 0 has the gradient 1, rank 1 has 2; only rank 0 uses the second parameter, with the gradient 3.
+        assert result["gradients"] == [1.5, 1.5]
+        assert result["shared"] == [0.0, 1.0, 10.0]
+
+
+@pytest.mark.timeout(300)
+def test_a_process_that_fails_ends_the_training_with_its_reason(capfd: pytest.CaptureFixture[str]) -> None:
+    from torch.multiprocessing import ProcessRaisedException
+
+    from internvl_engines.nano.processes import together
+
+    with pytest.raises(ProcessRaisedException):
+        together(2, _fail_in_one)
+    assert "ValueError: no more pictures" in capfd.readouterr().err
+
+
+def _learn_a_little(folder: Path, rank: int, workers: int) -> None:
+    from internvl_engines.nano.processes import average_gradients, gathered
+
+    always, sometimes = torch.nn.Parameter(torch.zeros(())), torch.nn.Parameter(torch.zeros(()))
+    loss = always * (rank + 1) + (sometimes * 3 if rank == 0 else 0)
+    loss.backward()
+    average_gradients([always, sometimes], workers)
+    shared = gathered([0.0, 1.0] if rank == 0 else [10.0], workers)
+    gradients = [parameter.grad.item() for parameter in (always, sometimes)]
+    torch.save({"gradients": gradients, "shared": shared}, folder / f"{rank}.pt")
+
+
+def _fail_in_one(rank: int, workers: int) -> None:
+    from internvl_engines.nano.processes import gathered
+
+    if rank == 1:
+        raise ValueError("no more pictures")
+    gathered([1.0], workers)
