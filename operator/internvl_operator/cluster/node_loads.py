@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 from internvl_operator.cluster.exposition import Sample, parse_page
 from internvl_operator.cluster.http import HttpFault, HttpTransport
 from internvl_operator.cluster.load_readings import COUNTERS, GAUGES, PRESENCE, Readings, Series
-from internvl_operator.cluster.ray import RayFault
 from internvl_operator.cluster.replica_counters import ReplicaCounters
 from internvl_runtimes.contract.metrics import (
     APPLICATION_LABEL,
