@@ -18,6 +18,8 @@ def test_every_setting_can_be_set():
         "ray_address": "http://r:1",
         "serve_http_port": "8000",
         "moves_at_once": "3",
+        "prometheus_url": "https://p/team",
+        "prometheus_matchers": 'cluster="a", job!~"x|y"',
         "artifact_stores": "file:///a, file:///b,",
     }
     env = {
