@@ -92,15 +92,6 @@ class Observation:
     """GPUs of a side that somebody else owns: they count in the budget."""
 
 
-class Mode(StrEnum):
-    """Who acts on a decision."""
-
-    AUTO = "Auto"
-    """The operator writes the numbers."""
-    RECOMMEND = "Recommend"
-    """The operator only says them."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SideSettings:
     """The bounds of one side, and where learning begins."""
