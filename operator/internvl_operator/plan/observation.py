@@ -11,7 +11,7 @@ from typing import Any
 
 from internvl_operator.api.conditions import Reason
 from internvl_operator.api.keys import ServiceKey
-from internvl_operator.api.names import House
+from internvl_operator.api.names import House, Role
 from internvl_operator.api.pods import PodSettings
 from internvl_operator.api.spec import InternVLServiceSpec
 from internvl_operator.api.status import Status

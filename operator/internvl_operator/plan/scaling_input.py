@@ -112,11 +112,11 @@ def _side(role: Role, spec: InternVLServiceSpec, gpus: int, now: datetime) -> Si
 
 def _floors(role: Role, spec: InternVLServiceSpec, now: datetime) -> list[tuple[int, str]]:
     """What each schedule that is open wants of the role."""
-    wanted = (
-        (item.vision if role is Role.VISION else item.language, item) for item in spec.scaling.schedule
-    )
+    wanted = ((item.vision if role is Role.VISION else item.language, item) for item in spec.scaling.schedule)
     return [
-        (count, f"the schedule {item.cron!r}") for count, item in wanted if count is not None and item.is_open(now)
+        (count, f"the schedule {item.cron!r}")
+        for count, item in wanted
+        if count is not None and item.is_open(now)
     ]
 
 

@@ -45,10 +45,8 @@ def reported(plan: Plan, observation: Observation) -> Plan:
     for role in Role:
         told = _role(role, observation, old.roles.of(role)) if role in roles else _UNSCALED
         statuses[role] = statuses[role].model_copy(update=told)
-    events = tuple(
-        note for role in roles if (note := _event(old.roles.of(role), statuses[role])) is not None
-    )
-    said = _said(spec, seen)
+    events = tuple(note for role in roles if (note := _event(old.roles.of(role), statuses[role])) is not None)
+    said = {} if seen is None else sayings(spec, seen)
     status = plan.status.model_copy(
         update={
             "roles": plan.status.roles.model_copy(
@@ -65,6 +63,17 @@ def reported(plan: Plan, observation: Observation) -> Plan:
 
 
 _UNSCALED = {"owner": None, "target": None, "why": None, "capacity": None, "last_scaling": None}
+
+
+def says_the_same(status: Status | None, spec: InternVLServiceSpec, seen: ScalingSeen) -> bool:
+    """Whether a stored status has these targets, and conditions for these reasons."""
+    if status is None:
+        return False
+    targets = {role: status.roles.of(role).target for role in seen.sides}
+    known = {kind: status.condition(kind) for kind in KINDS}
+    reasons = {kind: None if item is None else (item.status, item.reason) for kind, item in known.items()}
+    said = {kind: (item.status, item.reason) for kind, item in sayings(spec, seen).items()}
+    return targets == {role: side.target for role, side in seen.sides.items()} and reasons == said
 
 
 def _without(status: Status) -> Status:
@@ -126,10 +135,8 @@ def _event(old: RoleStatus, new: RoleStatus) -> EventNote | None:
     return EventNote(kind=EventKind.NORMAL, reason=reason, message=newest.why)
 
 
-def _said(spec: InternVLServiceSpec, seen: ScalingSeen | None) -> dict[ConditionType, Said]:
-    """Both conditions; nothing new while this process has not looked yet."""
-    if seen is None:
-        return {}
+def sayings(spec: InternVLServiceSpec, seen: ScalingSeen) -> dict[ConditionType, Said]:
+    """Both conditions."""
     return {
         ConditionType.SCALING_ACTIVE: _scaling_active(spec, seen),
         ConditionType.METRICS_AVAILABLE: _metrics_available(seen),

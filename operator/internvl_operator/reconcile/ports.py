@@ -89,9 +89,7 @@ class LoadSource(Protocol):
 class ScalingRecorder(Protocol):
     """Keeps book of decisions, for whoever watches the operator."""
 
-    def decided(
-        self, key: ServiceKey, sides: Mapping[Role, SideDecision], ready: Mapping[Role, int]
-    ) -> None:
+    def decided(self, key: ServiceKey, sides: Mapping[Role, SideDecision], ready: Mapping[Role, int]) -> None:
         """One service's decision, and replicas that run."""
         ...
 

@@ -12,17 +12,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from time import perf_counter
 
+from internvl_operator.api.conditions import ConditionType
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.names import Role
 from internvl_operator.api.pods import PodSettings
+from internvl_operator.api.spec import InternVLServiceSpec
 from internvl_operator.plan.backend import RayHome
 from internvl_operator.plan.observation import LoadSeen, RaySeen, ScalingSeen, ServiceSeen
 from internvl_operator.plan.replicas import scaled_roles
 from internvl_operator.plan.scaling_input import gpus_of, scaling_observation, scaling_settings
+from internvl_operator.plan.scaling_status import sayings, says_the_same
 from internvl_operator.reconcile.ports import LoadSource, RayFleet, ScalingRecorder
-from internvl_operator.scaling.decide import Decision, decide
+from internvl_operator.scaling.decide import decide
 from internvl_operator.scaling.history import History, from_json, to_json
-from internvl_operator.scaling.model import Limit, SideDecision
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +34,6 @@ SHOW_AGAIN_S = 600.0
 """Sentences that say something else are shown after so long, though no number changed."""
 AT_ONCE = 50
 """Decisions in a row; then others have their turn."""
-_TOLD = (Limit.UNKNOWN, Limit.SILENT, Limit.MAXIMUM, Limit.BUDGET)
-"""Limits that a condition tells of."""
 
 
 @dataclass(slots=True)
@@ -44,7 +44,6 @@ class _Followed:
     home: RayHome
     history: History
     shown: ScalingSeen | None = None
-    shown_at: float = 0.0
     differs_since: float | None = None
     """Since when what was decided says something else than what is shown."""
 
@@ -134,34 +133,42 @@ class Scaler:
         if self._recorder is not None:
             ready = {role: side.ready for role, side in observation.sides.items()}
             self._recorder.decided(service.key, decision.sides, ready)
-        if self._is_news(followed, decision, load, now.timestamp()):
-            followed.shown = ScalingSeen(
-                at=now,
-                sides=decision.sides,
-                metrics=load.reason,
-                unknown=load.unknown,
-                memory=to_json(decision.history),
-            )
-            followed.shown_at, followed.differs_since = now.timestamp(), None
+        seen = ScalingSeen(
+            at=now,
+            sides=decision.sides,
+            metrics=load.reason,
+            unknown=load.unknown,
+            memory=to_json(decision.history),
+        )
+        stand = {role: side.target for role, side in observation.sides.items()}
+        if _is_news(followed, seen, stand, service.spec):
+            followed.shown, followed.differs_since = seen, None
             self._wake(service.key)
 
-    def _is_news(self, followed: _Followed, decision: Decision, load: LoadSeen, now: float) -> bool:
-        shown = followed.shown
-        if shown is None or decision.targets != {role: side.target for role, side in shown.sides.items()}:
-            return True
-        says_other = (_limits(decision.sides), load.reason) != (_limits(shown.sides), shown.metrics)
-        if not says_other:
-            followed.differs_since = None
-        elif followed.differs_since is None or followed.differs_since > now:
-            followed.differs_since = now
-        has_lasted = followed.differs_since is not None and now - followed.differs_since >= SETTLE_S
-        is_old = not 0 <= now - followed.shown_at < SHOW_AGAIN_S
-        return has_lasted or (is_old and _texts(decision.sides) != _texts(shown.sides))
+
+def _is_news(
+    followed: _Followed, seen: ScalingSeen, stand: Mapping[Role, int], spec: InternVLServiceSpec
+) -> bool:
+    """Whether people, or Ray Serve, are to be told. `stand`: numbers in Serve's configuration."""
+    shown, now = followed.shown, seen.at.timestamp()
+    targets = {role: side.target for role, side in seen.sides.items()}
+    if shown is None:
+        # A process that was started anew, at rest, has nothing to tell.
+        return targets != stand or not says_the_same(followed.service.status, spec, seen)
+    if targets != {role: side.target for role, side in shown.sides.items()}:
+        return True
+    if _reasons(spec, seen) == _reasons(spec, shown):
+        followed.differs_since = None
+    elif followed.differs_since is None or followed.differs_since > now:
+        followed.differs_since = now
+    has_lasted = followed.differs_since is not None and now - followed.differs_since >= SETTLE_S
+    is_old = not 0 <= now - shown.at.timestamp() < SHOW_AGAIN_S
+    return has_lasted or (is_old and _texts(seen) != _texts(shown))
 
 
-def _limits(sides: Mapping[Role, SideDecision]) -> dict[Role, Limit | None]:
-    return {role: side.limited_by if side.limited_by in _TOLD else None for role, side in sides.items()}
+def _reasons(spec: InternVLServiceSpec, seen: ScalingSeen) -> dict[ConditionType, tuple[str, str]]:
+    return {kind: (said.status, said.reason) for kind, said in sayings(spec, seen).items()}
 
 
-def _texts(sides: Mapping[Role, SideDecision]) -> list[str]:
-    return [side.why for side in sides.values()]
+def _texts(seen: ScalingSeen) -> list[str]:
+    return [side.why for side in seen.sides.values()]
