@@ -33,6 +33,8 @@ OWN_REPORT_S, REPORT_S = 1.0, 10.0
 PAGES_PER_S = 100.0
 """Pages of nodes that are read at most; with more nodes a round is later."""
 
+NOT_YET = "its gateway has not told yet what arrives"
+
 Places = Mapping[ServiceKey, tuple[RayHome, RaySeen]]
 
 
@@ -63,6 +65,7 @@ class LoadWatch:
         self._scope = Scope(window_s=settings.prometheus_window_s, matchers=settings.prometheus_matchers)
         self._nodes: dict[RayHome, NodeLoads] = {}
         self._meters: dict[ServiceKey, LoadMeter] = {}
+        self._said = ""
 
     @property
     def interval_s(self) -> float:
@@ -79,6 +82,12 @@ class LoadWatch:
             return await self._ask(self._prometheus, places)
         return await self._look(places)
 
+    def _say(self, trouble: str) -> None:
+        """Once, and not each round."""
+        if trouble and trouble != self._said:
+            log.warning("%s", trouble)
+        self._said = trouble
+
     def _forget(self, places: Places) -> None:
         homes = {home for home, _ in places.values()}
         self._nodes = {home: nodes for home, nodes in self._nodes.items() if home in homes}
@@ -88,16 +97,14 @@ class LoadWatch:
         try:
             readings = await read_prometheus(prometheus, self._scope)
         except PrometheusFault as fault:
-            log.warning("no load is known: %s", fault)
+            self._say(f"no load is known: {fault}")
             return {key: LoadSeen(reason=Reason.PROMETHEUS_UNAVAILABLE, unknown=str(fault)) for key in places}
+        self._say("")
         advice = (
             f"Prometheus at {prometheus.url} has no two samples of the last {self._scope.window_s:g} s of its gateway; "
             f"let it scrape the Ray nodes, or raise {ENV_PREFIX}PROMETHEUS_WINDOW_S to four times the scrape interval"
         )
-        return {
-            key: self._measured(key, readings, ray, advice="" if _is_told(key, readings) else advice)
-            for key, (_, ray) in places.items()
-        }
+        return {key: self._measured(key, readings, ray, advice=advice) for key, (_, ray) in places.items()}
 
     async def _look(self, places: Places) -> Mapping[ServiceKey, LoadSeen]:
         by_home: dict[RayHome, list[ServiceKey]] = {}
@@ -118,7 +125,9 @@ class LoadWatch:
         silent = nodes.silent[0] if nodes.silent else ""
         if not nodes.pages:
             silent = f"Ray at {home.address} names no metrics exporter of the nodes that the replicas run on"
-        return {key: self._measured(key, readings, places[key][1], advice=silent) for key in keys}
+        return {
+            key: self._measured(key, readings, places[key][1], advice=silent, silent=silent) for key in keys
+        }
 
     def _nodes_of(self, home: RayHome) -> NodeLoads:
         if home not in self._nodes:
@@ -127,12 +136,18 @@ class LoadWatch:
         return self._nodes[home]
 
     def _measured(
-        self, key: ServiceKey, readings: Mapping[str, Readings], ray: RaySeen, *, advice: str
+        self,
+        key: ServiceKey,
+        readings: Mapping[str, Readings],
+        ray: RaySeen,
+        *,
+        advice: str,
+        silent: str = "",
     ) -> LoadSeen:
-        meter = self._meters.setdefault(key, LoadMeter(key))
-        loads = meter.loads(readings, _running(key, ray), advice)
-        if isinstance(loads, str):
-            return LoadSeen(reason=Reason.METRICS_MISSING, unknown=loads)
+        """The load of one service, or `advice` where there is none."""
+        loads = self._meters.setdefault(key, LoadMeter(key)).loads(readings, _running(key, ray), silent)
+        if loads is None:
+            return LoadSeen(reason=Reason.METRICS_MISSING, unknown=advice or NOT_YET)
         is_whole = all(load.answered_replicas >= load.expected_replicas for load in loads.values())
         reason = Reason.METRICS_SEEN if is_whole else Reason.METRICS_INCOMPLETE
         return LoadSeen(reason=reason, loads=loads)
@@ -158,11 +173,6 @@ def _token(path: str | None) -> str | None:
     except (OSError, ValueError):
         log.warning("the token of Prometheus cannot be read from %s", path)
         return None
-
-
-def _is_told(key: ServiceKey, readings: Mapping[str, Readings]) -> bool:
-    main = readings.get(names.main_application(key))
-    return main is not None and bool(main.rates)
 
 
 def _hosts(key: ServiceKey, ray: RaySeen) -> set[str]:

@@ -25,7 +25,7 @@ from internvl_runtimes.contract.metrics import (
 PATH = "/metrics"
 TIMEOUT_S = 2.0
 MAX_BYTES = 8 * 1024 * 1024
-"""Of one page; a node with eight replicas has some 300 kB."""
+"""Of one page."""
 FIND_EVERY_S = 10.0
 """Pause between two looks at where the exporters are; Ray writes its own list every five seconds."""
 KEPT_S = 15.0
@@ -169,29 +169,22 @@ class NodeLoads:
         by_application: dict[str, list[Replica]] = {}
         for replica in self._replicas:
             by_application.setdefault(replica[0], []).append(replica)
-        return {
-            name: found
-            for name, replicas in by_application.items()
-            if (found := self._sum(replicas)) is not None
-        }
+        return {name: self._sum(replicas) for name, replicas in by_application.items()}
 
-    def _sum(self, replicas: list[Replica]) -> Readings | None:
-        """Of the replicas of one application. None while no two samples of any are there."""
+    def _sum(self, replicas: list[Replica]) -> Readings:
+        """Of the replicas of one application. Of one that was seen once there is no rate yet."""
         rates: dict[Series, float] = {}
         gauges: dict[Series, float] = {}
         told: dict[str, int] = {}
-        measured = [self._replicas[replica] for replica in replicas if self._replicas[replica].window_s > 0]
-        for found in measured:
-            _add(rates, found.rates())
-            _add(gauges, found.gauges)
         for replica in replicas:
+            _add(rates, self._replicas[replica].rates())
+            _add(gauges, self._replicas[replica].gauges)
             if replica in self._told:
                 told[replica[1]] = told.get(replica[1], 0) + 1
-        if not measured:
-            return None
+        found = [self._replicas[replica] for replica in replicas]
         return Readings(
-            at=max(found.looked_at for found in measured),
-            window_s=max(found.window_s for found in measured),
+            at=max(one.looked_at for one in found),
+            window_s=max(one.window_s for one in found),
             rates=rates,
             gauges=gauges,
             replicas=told,

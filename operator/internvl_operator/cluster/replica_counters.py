@@ -45,21 +45,13 @@ class ReplicaCounters:
         if not self.samples:
             self.samples.append((now, counters))
         elif counters != self.samples[-1][1]:
-            self._take_change(now, counters)
+            self.samples.append((now, counters))
+            if self.changed_at is not None:
+                self.spacings.append(now - self.changed_at)
+            self.changed_at = now
         elif now - self.samples[-1][0] > LATE * self._interval_s:
             self.samples.append((now, counters))
         self.looked_at = now
-
-    def _take_change(self, now: float, counters: Values) -> None:
-        last_at, last = self.samples[-1]
-        # What is new came after the report before this one, and not evenly over a rest that preceded it.
-        since = max(last_at, min(now - self._interval_s, self.looked_at))
-        if since > last_at:
-            self.samples.append((since, last))
-        self.samples.append((now, counters))
-        if self.changed_at is not None:
-            self.spacings.append(now - self.changed_at)
-        self.changed_at = now
 
     @property
     def _interval_s(self) -> float:

@@ -23,6 +23,9 @@ MEMORY_S = 120.0
 LEAST_SHARE = 0.02
 """Of the visual tokens at admission that a tile becomes at least."""
 
+_ARRIVING = (metrics.TILES_ADMITTED.name, "")
+"""Every gateway tells this from its first moment."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Means:
@@ -94,8 +97,8 @@ class LoadMeter:
 
     def loads(
         self, readings: Mapping[str, Readings], expected: Mapping[Role, int], silent: str
-    ) -> Mapping[Role, SideLoad] | str:
-        """Both sides' loads, or why there are none.
+    ) -> Mapping[Role, SideLoad] | None:
+        """Both sides' loads. None while no gateway tells what arrives.
 
         Args:
             readings: by the name of the application.
@@ -103,8 +106,8 @@ class LoadMeter:
             silent: who did not answer, for the sentence.
         """
         main = readings.get(names.main_application(self.key))
-        if main is None or not main.replicas.get(DEPLOYMENTS[Role.GATEWAY]):
-            return silent or "the gateway has not told yet what arrives"
+        if main is None or _ARRIVING not in main.rates or not main.replicas.get(DEPLOYMENTS[Role.GATEWAY]):
+            return None
         vision = readings.get(names.vision_application(self.key))
         self.means = self.means.after(main, vision)
         tells_full = self.full_at is None or not 0 <= main.at - self.full_at < main.window_s
