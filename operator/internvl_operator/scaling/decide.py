@@ -12,7 +12,8 @@ from internvl_operator.scaling import budget, sentences
 from internvl_operator.scaling.budget import Claim
 from internvl_operator.scaling.history import History
 from internvl_operator.scaling.model import SIDES, Limit, Observation, Settings, SideDecision
-from internvl_operator.scaling.wish import Number, Round, Wish, wish_of
+from internvl_operator.scaling.numbers import Number
+from internvl_operator.scaling.wish import Round, Wish, wish_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
