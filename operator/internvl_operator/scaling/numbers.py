@@ -10,6 +10,9 @@ from internvl_operator.scaling.quiet import Quiet
 
 TOLERANCE = 0.02
 """Replicas that a need may be above a whole number without another replica."""
+NEARLY = 0.1
+"""A replica that stands is kept while it is short of being needed by no more than this, so that a noisy load near a
+whole number does not start and stop one again and again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,13 +61,18 @@ def not_lower(asked: Number, standing: int, load: SideLoad) -> Number:
     )
 
 
+def nearly(need: Need, asked: Number, standing: int) -> int:
+    """The number that the quiet window remembers: of what stands, also what is nearly needed."""
+    return max(asked.number, min(standing, math.ceil(need.total + NEARLY)))
+
+
 def calmed(asked: Number, quiet: Quiet, bounds: SideSettings, *, clock: float, window_s: float) -> Number:
     """Not below what was needed within the quiet window."""
     highest = min(quiet.highest, bounds.maximum)
     if highest <= asked.number:
         return asked
     left_s = quiet.left_s(clock=clock, window_s=window_s)
-    note = f"{highest} were needed within the last {sentences.minutes(window_s)}"
+    note = f"{highest} were needed, or nearly, within the last {sentences.minutes(window_s)}"
     return Number(number=highest, limit=Limit.QUIET, note=note, until_s=left_s)
 
 

@@ -1,6 +1,5 @@
 """What one side asks for by itself, and what it remembers of the round."""
 
-import math
 from dataclasses import dataclass, replace
 
 from internvl_operator.api.names import Role
@@ -13,6 +12,8 @@ from internvl_operator.scaling.quiet import Quiet
 
 OLDEST_S = 60.0
 """A load that was seen longer ago is unknown."""
+LARGEST = 1e12
+"""A larger figure is no measurement; a time in seconds since 1970 is far below."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +70,7 @@ def _unusable(load: SideLoad, now: float) -> str:
     figures = [load.at, load.window_s, load.running, load.requests or 0.0]
     for work in load.work.values():
         figures += [work.arriving, work.waiting, work.done_while_full, work.seconds_while_full]
-    if not all(math.isfinite(figure) and figure >= 0 for figure in figures):
+    if not all(0 <= figure <= LARGEST for figure in figures):  # so NaN and infinity are none either
         return "a sample of it is no number"
     if now - load.at > OLDEST_S:
         return f"its newest sample is {sentences.minutes(now - load.at)} old"
@@ -112,8 +113,8 @@ def _known(
         asked = numbers.bounded(need, bounds)
     if not is_whole:
         asked = numbers.not_lower(asked, min(standing, bounds.maximum), load)
-    quiet = Quiet() if asked.number == 0 else side.quiet
-    quiet = quiet.after(asked.number, clock=this.clock, window_s=this.settings.quiet_s)
+    kept = numbers.nearly(need, asked, standing) if asked.number else 0
+    quiet = (side.quiet if kept else Quiet()).after(kept, clock=this.clock, window_s=this.settings.quiet_s)
     return Wish(
         asked=numbers.calmed(asked, quiet, bounds, clock=this.clock, window_s=this.settings.quiet_s),
         standing=standing,
