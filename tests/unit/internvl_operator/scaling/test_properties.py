@@ -133,7 +133,7 @@ LOADS = st.floats(0, 30)
 SEEDS = st.integers(0, 10_000)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 @settings(deadline=None, max_examples=150)
 @given(seed=SEEDS, rounds=st.integers(0, 6))
 def test_deciding_twice_about_the_same_changes_nothing(seed, rounds):
@@ -147,7 +147,7 @@ def test_deciding_twice_about_the_same_changes_nothing(seed, rounds):
     assert decide(observation, second.history, wild.settings, wild.now) == second
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 @settings(deadline=None, max_examples=150)
 @given(seed=SEEDS, rounds=st.integers(0, 6), one=LOADS, other=LOADS)
 def test_more_load_never_gets_fewer_replicas(seed, rounds, one, other):
@@ -167,7 +167,7 @@ def test_more_load_never_gets_fewer_replicas(seed, rounds, one, other):
     assert target(min(one, other)) <= target(max(one, other))
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 @settings(deadline=None, max_examples=60, suppress_health_check=[MADE_AGAIN])
 @given(jump=st.sampled_from([-86400.0, -600.0, -1.0, 61.0, 3600.0, 864_000.0]), load=LOADS)
 def test_a_clock_that_jumps_takes_nothing_away(made, jump, load):
@@ -181,7 +181,7 @@ def test_a_clock_that_jumps_takes_nothing_away(made, jump, load):
         assert all(decision.targets[role] >= before[role] for role in SIDES)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 @settings(deadline=None, max_examples=10, suppress_health_check=[MADE_AGAIN])
 @given(vision=LOADS, language=st.floats(0, 18))
 def test_a_constant_load_never_raises_the_number_again(made, vision, language):
@@ -192,7 +192,7 @@ def test_a_constant_load_never_raises_the_number_again(made, vision, language):
         assert numbers == sorted(numbers, reverse=True)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("load", [0.5, 4.0, 11.0])
 def test_a_noisy_load_moves_the_number_seldom(made, seed, load):
@@ -208,7 +208,7 @@ def test_a_noisy_load_moves_the_number_seldom(made, seed, load):
     assert max(numbers) - min(numbers) <= 2
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 @settings(deadline=None, max_examples=100)
 @given(seed=SEEDS, rounds=st.integers(1, 6))
 def test_what_was_written_down_decides_the_same(seed, rounds):
@@ -224,7 +224,7 @@ def test_what_was_written_down_decides_the_same(seed, rounds):
         assert again.targets == decide(observation, from_json(text), wild.settings, wild.now).targets
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 @settings(deadline=None, max_examples=200)
 @given(seed=SEEDS, cut=st.integers(0, 2000), junk=st.text(max_size=5))
 def test_a_damaged_memory_is_no_obstacle(seed, cut, junk):
@@ -236,7 +236,7 @@ def test_a_damaged_memory_is_no_obstacle(seed, cut, junk):
         decide(wild.observation(), from_json(damaged), wild.settings, wild.now)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 @settings(deadline=None, max_examples=100)
 @given(seed=SEEDS, rounds=st.integers(0, 6))
 def test_an_unknown_load_holds_whatever_was_before(seed, rounds):
