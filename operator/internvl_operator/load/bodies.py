@@ -4,8 +4,8 @@ import json
 import random
 from dataclasses import dataclass
 
-from internvl_operator.load.pictures import Pictures
-from internvl_operator.load.shapes import Shape
+from internvl_operator.load.pictures import VARIANTS, Pictures
+from internvl_operator.load.shapes import Mix, Shape
 
 _WORDS = (
     "the",
@@ -44,6 +44,12 @@ class Bodies:
         self._chance = random.Random(seed)  # noqa: S311 - words, no secrets
         self._pictures = Pictures()
         self._made = 0
+
+    def draw(self, mix: Mix) -> None:
+        """Draw all pictures of a mix now, and not when the first requests are due."""
+        for size in {size for sizes, share in mix.shares for size in sizes if share}:
+            for number in range(VARIANTS):
+                self._pictures.data_url(size, number)
 
     def make(self, shape: Shape) -> bytes:
         """The body of the next request, as JSON."""

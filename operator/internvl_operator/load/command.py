@@ -17,7 +17,7 @@ from internvl_operator.load.plans import Planned, Rate, plan_rate
 from internvl_operator.load.plot import encode_svg
 from internvl_operator.load.report import Run, encode_json, encode_table
 from internvl_operator.load.sending import Sender
-from internvl_operator.load.shapes import parse_mix, parse_pictures
+from internvl_operator.load.shapes import Mix, parse_mix, parse_pictures
 from internvl_operator.load.tally import Objectives, Tally
 from internvl_operator.load.traces import Replay, replay
 
@@ -43,6 +43,8 @@ async def _load(options: argparse.Namespace, say: Callable[[str], None]) -> int:
     ) as client:
         run = Run(options.url, options.model or await client.model(), _in_words(options))
         bodies = Bodies(Asked(model=run.model, ignore_eos=options.ignore_eos), seed=options.seed)
+        if options.trace is None:
+            bodies.draw(_mix(options))
         sender = Sender(bodies.make, client.send, most_in_flight=options.most_in_flight, clock=time.monotonic)
         objectives = Objectives(options.first_token, options.between_tokens)
         tally = Tally(objectives, started=time.monotonic())
@@ -64,7 +66,7 @@ def _plan(options: argparse.Namespace) -> Iterator[Planned]:
             Rate(
                 per_s=options.rate or RATE,
                 duration_s=options.duration or DURATION_S,
-                mix=parse_mix(options.mix or MIX),
+                mix=_mix(options),
                 prompt_tokens=options.prompt_tokens or PROMPT_TOKENS,
                 output_tokens=options.max_tokens or OUTPUT_TOKENS,
                 arrivals=options.arrivals,
@@ -83,6 +85,10 @@ def _plan(options: argparse.Namespace) -> Iterator[Planned]:
     )
 
 
+def _mix(options: argparse.Namespace) -> Mix:
+    return parse_mix(options.mix or MIX)
+
+
 def _check(options: argparse.Namespace) -> None:
     """Refuse what would be noticed only after the load."""
     address = urlsplit(options.url)
@@ -92,8 +98,8 @@ def _check(options: argparse.Namespace) -> None:
         for name in ("rate", "mix"):
             if getattr(options, name) is not None:
                 raise Rejected(f"a trace says when and what is sent; leave --{name} out", field=f"--{name}")
-    elif options.mix:
-        parse_mix(options.mix)
+    else:
+        _mix(options)
     if options.plot and options.plot.suffix != ".svg":
         raise Rejected(f"{options.plot} does not end in .svg, the only kind that is drawn", field="--plot")
     for name in ("json", "plot"):
