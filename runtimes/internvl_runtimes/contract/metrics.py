@@ -170,14 +170,12 @@ AWAITED = Metric(
     (Role.GATEWAY,),
     _INPUT,
 )
-AWAITED_WORK = Metric(
-    "internvl_awaited_work",
+AWAITED_TILES = Metric(
+    "internvl_awaited_tiles",
     MetricKind.GAUGE,
-    Unit.WORK,
-    "Work of admitted requests whose first token has not come, as admitted: tiles, prompt tokens, output tokens. Some of "
-    "it may be done already.",
+    Unit.TILES,
+    "Tiles of admitted requests whose first token has not come. Some of them may be encoded already.",
     (Role.GATEWAY,),
-    _STAGE,
 )
 
 # What the caller sees, at the gateway.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from internvl_runtimes.contract import metrics
-from internvl_runtimes.contract.metrics import Input, Stage
+from internvl_runtimes.contract.metrics import Input
 from internvl_runtimes.deployments.admission import Admitted
 from internvl_runtimes.deployments.metrics import Recorder
 from internvl_runtimes.protocol.handover import Chunk
@@ -37,7 +37,7 @@ class Arrivals:
         self._recorder = recorder
         self.clock = clock
         self._awaited = dict.fromkeys(Input, 0)
-        self._awaited_work = dict.fromkeys(Stage, 0)
+        self._awaited_tiles = 0
 
     def admitted(self, admitted: Admitted) -> None:
         """Count a request that will be sent on."""
@@ -73,14 +73,11 @@ class Arrivals:
         """Set the gauges: what waits for its first token."""
         for kind, requests in self._awaited.items():
             self._recorder.record(metrics.AWAITED, requests, input=kind)
-        for stage, work in self._awaited_work.items():
-            self._recorder.record(metrics.AWAITED_WORK, work, stage=stage)
+        self._recorder.record(metrics.AWAITED_TILES, self._awaited_tiles)
 
     def _await(self, admitted: Admitted, sign: int) -> None:
         self._awaited[_input(admitted)] += sign
-        self._awaited_work[Stage.VISION] += sign * admitted.tiles
-        self._awaited_work[Stage.PREFILL] += sign * admitted.prompt_tokens_bound
-        self._awaited_work[Stage.DECODE] += sign * admitted.sampling.max_tokens
+        self._awaited_tiles += sign * admitted.tiles
 
 
 def _input(admitted: Admitted) -> Input:

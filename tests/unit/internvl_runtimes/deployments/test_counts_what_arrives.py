@@ -13,7 +13,6 @@ from internvl_runtimes.deployments.gateway import Gateway
 from internvl_runtimes.deployments.handles import Lost
 from internvl_runtimes.protocol.problems import RequestInvalid, RoleUnavailable
 from tests.unit.internvl_runtimes.deployments.fakes import (
-    KEPT,
     TILE,
     Clock,
     FakeSides,
@@ -108,12 +107,10 @@ async def test_a_request_is_awaited_until_its_first_token(admission: Admission) 
     await reached.wait()
     assert setting.gauge(metrics.AWAITED, input="pictures") == 1
     assert setting.gauge(metrics.AWAITED, input="text") == 0
-    assert setting.gauge(metrics.AWAITED_WORK, stage="vision") == 1
-    assert setting.gauge(metrics.AWAITED_WORK, stage="prefill") > KEPT
-    assert setting.gauge(metrics.AWAITED_WORK, stage="decode") == 5
+    assert setting.gauge(metrics.AWAITED_TILES) == 1
     go_on.set()
     assert await asked == "red"
-    assert setting.gauge(metrics.AWAITED) == setting.gauge(metrics.AWAITED_WORK) == 0
+    assert setting.gauge(metrics.AWAITED) == setting.gauge(metrics.AWAITED_TILES) == 0
 
 
 @pytest.mark.parametrize("failing", [True, False])
@@ -130,7 +127,7 @@ async def test_a_request_that_never_gets_a_token_is_not_awaited_for_ever(
             await asyncio.sleep(0)
         asked.cancel()
         await asyncio.wait([asked])
-    assert setting.gauge(metrics.AWAITED) == setting.gauge(metrics.AWAITED_WORK) == 0
+    assert setting.gauge(metrics.AWAITED) == setting.gauge(metrics.AWAITED_TILES) == 0
 
 
 async def test_the_time_to_the_first_token_holds_lost_attempts_and_that_between_tokens_is_for_one(
