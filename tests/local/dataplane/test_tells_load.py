@@ -88,9 +88,7 @@ def test_what_arrives_and_what_is_done_is_what_callers_were_told(service: Servic
         visual,
         5,
     ]
-    eventually(
-        "the counters", lambda: counted.gained() == wanted or print(counted.gained(), wanted), timeout_s=20
-    )
+    eventually(f"the counters to gain {wanted}", lambda: counted.gained() == wanted)
 
 
 def test_a_load_of_text_makes_language_full_and_leaves_vision_alone(service: Service, tmp_path: Path) -> None:
@@ -115,7 +113,6 @@ def test_a_load_of_text_makes_language_full_and_leaves_vision_alone(service: Ser
 def test_a_load_of_pictures_makes_vision_full_and_tells_what_it_manages(
     service: Service, tmp_path: Path
 ) -> None:
-    service.apply(vision={"max_batch_tiles": 1, "generation": "v7"})
     counted = Counted(
         service,
         (metrics.SATURATED_SECONDS, {"stage": "vision"}),
@@ -126,7 +123,7 @@ def test_a_load_of_pictures_makes_vision_full_and_tells_what_it_manages(
     ask_all(service, [question(picture(n, (448, 336)), max_tokens=1) for n in range(40)])
     took_s = time.monotonic() - began
     seconds, full, work = eventually(
-        "all tiles", lambda: (gained := counted.gained()) and gained[2] == 40 * 13 and gained, timeout_s=20
+        "all tiles", lambda: (gained := counted.gained()) and gained[2] == 40 * 13 and gained
     )
     assert 0 < seconds <= took_s + 1
     assert full > 0.8 * work, "but for the last picture, others waited"
@@ -145,7 +142,6 @@ def test_what_waits_is_seen_while_nobody_serves_it(service: Service) -> None:
                 eventually,
                 "four pictures to be awaited",
                 lambda: total(service, metrics.AWAITED, input="pictures") == 4,
-                timeout_s=20,
             )
             os.kill(pid, signal.SIGCONT)
             assert [reply.status_code for reply in await asyncio.gather(*asked)] == [200] * 4
@@ -154,7 +150,7 @@ def test_what_waits_is_seen_while_nobody_serves_it(service: Service) -> None:
         asyncio.run(ask_and_look())
     finally:
         os.kill(pid, signal.SIGCONT)
-    eventually("nothing to be awaited", lambda: total(service, metrics.AWAITED) == 0, timeout_s=20)
+    eventually("nothing to be awaited", lambda: total(service, metrics.AWAITED) == 0)
 
 
 def test_a_new_replica_has_series_of_its_own_that_begin_at_zero(service: Service) -> None:
