@@ -22,7 +22,8 @@ def settle(world: World) -> None:
 
 def is_lossless(figures: dict) -> bool:
     print(figures)
-    return figures["failed"] == 0 and figures["answered"] > 0
+    requests = figures["requests"]
+    return requests["failed"] == 0 and requests["answered"] == requests["due"] > 0
 
 
 def test_pictures_make_vision_more_and_nothing_else(world: World) -> None:
