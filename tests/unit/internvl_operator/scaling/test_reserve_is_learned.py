@@ -4,6 +4,8 @@ from internvl_operator.api.names import Role
 from internvl_operator.scaling.needs import FIRST_SHARE
 from internvl_operator.scaling.rises import MISSED_S, Rises
 
+pytestmark = pytest.mark.timeout(180)  # hours of rounds: seconds, and more on a busy machine
+
 HORIZON_S = 30.0
 
 
