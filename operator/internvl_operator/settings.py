@@ -4,10 +4,11 @@
 `Settings.from_env` takes a mapping (`os.environ` at the edge), so that nothing here reads the environment.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
-from internvl_operator.addresses import parse_ray_address
+from internvl_operator.addresses import parse_prometheus_url, parse_ray_address
 from internvl_operator.errors import Rejected
 
 ENV_PREFIX = "INTERNVL_OPERATOR_"
@@ -56,6 +57,21 @@ class Settings:
     deletion_deadline_s: float = 60.0
     """From the deletion timestamp; after it the finalizer goes, whatever Ray says."""
 
+    scale_down_after_s: float = 300.0
+    """Replicas that follow the load become fewer when fewer were needed for so long."""
+    prometheus_url: str | None = None
+    """Prometheus (`http://prometheus.monitoring.svc:9090`) that scrapes the Ray nodes. Without it the operator reads them."""
+    prometheus_token_file: str | None = None
+    """File with a bearer token for it; read for each query, so that a rotated one is taken up."""
+    prometheus_matchers: str = ""
+    """More label matchers of each query, where one Prometheus holds several clusters: `cluster="eu-1"`."""
+    prometheus_window_s: float = 30.0
+    """Window of the rates asked of it. At least two samples must fall into it: better four times the scrape interval."""
+    prometheus_timeout_s: float = 5.0
+    """Longest wait for the answer of one query."""
+    load_interval_s: float = 2.0
+    """Time from one look at the load to the next, of services that scale; longer with over 200 Ray nodes."""
+
     serve_http_host: str | None = None
     """Where Serve's HTTP proxies listen if our write is the one that starts Serve; unset: Serve's default."""
     serve_http_port: int | None = None
@@ -81,14 +97,21 @@ class Settings:
         return cls(**values)  # type: ignore[arg-type]
 
 
+_ADDRESSES = {"ray_address": parse_ray_address, "prometheus_url": parse_prometheus_url}
+_MATCHER = r'[a-zA-Z_]\w*(=|!=|=~|!~)"[^"\\{}]*"'
+_MATCHERS = re.compile(rf"{_MATCHER}(,\s*{_MATCHER})*")
+
+
 def _parse(variable: str, name: str, text: str) -> object:
     if name in ("artifact_stores", "namespaces"):
         return tuple(part.strip() for part in text.split(",") if part.strip())
-    if name == "ray_address":
+    if name in _ADDRESSES:
         try:
-            return parse_ray_address(text)
+            return _ADDRESSES[name](text)
         except Rejected as fault:
             raise Rejected(fault.message, field=variable) from fault
+    if name == "prometheus_matchers" and not _MATCHERS.fullmatch(text):
+        raise Rejected('must be PromQL label matchers without braces, like cluster="eu-1"', field=variable)
     try:
         if name in ("serve_http_port", "moves_at_once"):
             return int(_positive(int(text)))

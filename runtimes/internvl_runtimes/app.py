@@ -26,8 +26,9 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
-from internvl_runtimes.contract import CONTRACT_VERSION, metrics, pods
+from internvl_runtimes.contract import CONTRACT_VERSION, pods
 from internvl_runtimes.contract.failures import FailureCode, ReplicaFailed
+from internvl_runtimes.contract.metrics import Role
 from internvl_runtimes.contract.serve_args import (
     GATEWAY_DEPLOYMENT,
     LANGUAGE_DEPLOYMENT,
@@ -57,7 +58,8 @@ class VisionReplica:
         from internvl_runtimes.deployments.metrics import RayRecorder
         from internvl_runtimes.deployments.vision_encoder import VisionEncoder
 
-        self._encoder = VisionEncoder(RayRecorder(metrics.ALL))
+        self._recorder = RayRecorder(Role.VISION)
+        self._encoder = VisionEncoder(self._recorder)
         self._reports: asyncio.Task[None] | None = None
         self._readiness: asyncio.Task[None] | None = None
 
@@ -67,7 +69,7 @@ class VisionReplica:
 
         await self._encoder.reconfigure(parse_config(VisionConfig, user_config))
         self._readiness = self._readiness or _serve_readiness(_passes(self._encoder.check_health))
-        self._reports = self._reports or _report(self._encoder.record_load)
+        self._reports = self._reports or _report(self._encoder.record_load, self._recorder.record_start)
 
     async def encode(self, request: EncodeRequest) -> Features:
         """Encode one request's pictures."""
@@ -85,7 +87,8 @@ class LanguageReplica:
         from internvl_runtimes.deployments.language_model import LanguageModel
         from internvl_runtimes.deployments.metrics import RayRecorder
 
-        self._model = LanguageModel(RayRecorder(metrics.ALL))
+        self._recorder = RayRecorder(Role.LANGUAGE)
+        self._model = LanguageModel(self._recorder)
         self._reports: asyncio.Task[None] | None = None
         self._readiness: asyncio.Task[None] | None = None
 
@@ -95,7 +98,7 @@ class LanguageReplica:
 
         await self._model.reconfigure(parse_config(LanguageConfig, user_config))
         self._readiness = self._readiness or _serve_readiness(_passes(self._model.check_health))
-        self._reports = self._reports or _report(self._model.record_load)
+        self._reports = self._reports or _report(self._model.record_load, self._recorder.record_start)
 
     async def generate(
         self, request: GenerateRequest, features: Features | None
@@ -122,7 +125,7 @@ class GatewayReplica:
         from internvl_runtimes.deployments.ray_handles import RayLanguage, RayLanguageOf, RayVision
         from internvl_runtimes.deployments.readiness import ProxyCheck
 
-        self._recorder = RayRecorder(metrics.ALL)
+        self._recorder = RayRecorder(Role.GATEWAY)
         application = serve.get_replica_context().app_name
         self._stands_in = application.endswith(STAND_IN_SUFFIX)
         other_language = RayLanguageOf(f"{application}{STAND_IN_SUFFIX}")
@@ -133,6 +136,7 @@ class GatewayReplica:
             recorder=self._recorder,
         )
         self._proxy = ProxyCheck("127.0.0.1", pods.HTTP_PORT)
+        self._reports: asyncio.Task[None] | None = None
         self._readiness: asyncio.Task[None] | None = None
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
@@ -140,6 +144,7 @@ class GatewayReplica:
         from internvl_runtimes.deployments.loading import parse_config
 
         await self._gateway.reconfigure(parse_config(GatewayConfig, user_config))
+        self._reports = self._reports or _report(self._gateway.record_load, self._recorder.record_start)
         if not self._stands_in:  # then it has no pod of its own to speak for
             self._readiness = self._readiness or _serve_readiness(self._is_ready)
 
@@ -174,12 +179,13 @@ def build_service(args: dict[str, Any]) -> Application:
     return deploy_gateway(serve.ingress()(GatewayReplica)).bind(language)
 
 
-def _report(record: Callable[[], None]) -> asyncio.Task[None]:
+def _report(*records: Callable[[], None]) -> asyncio.Task[None]:
     """Record the load every second, for the life of the replica."""
 
     async def forever() -> None:
         while True:
-            record()
+            for record in records:
+                record()
             await asyncio.sleep(_REPORT_S)
 
     return asyncio.get_running_loop().create_task(forever())

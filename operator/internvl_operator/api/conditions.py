@@ -32,6 +32,15 @@ class ConditionType(StrEnum):
         "Two small pictures went through both sides, gave different features, and the wanted generations "
         "answered.",
     )
+    SCALING_ACTIVE = (
+        "ScalingActive",
+        "The load decides how many replicas a side has. Absent where no side has a `maxReplicas` above its "
+        "`minReplicas`.",
+    )
+    METRICS_AVAILABLE = (
+        "MetricsAvailable",
+        "The load of both sides is known. Absent where nothing is scaled.",
+    )
 
 
 class ConditionStatus(StrEnum):
@@ -81,6 +90,50 @@ class Reason(StrEnum):
         "The new pods, model or Ray cluster did not start within `spec.rollout.deadline`: they were stopped, the old "
         "ones answer.",
         "See the message for what was wrong, correct it and edit the spec: that begins anew.",
+    )
+
+    # scaling
+    SCALED_BY_LOAD = (
+        "ScaledByLoad",
+        "Replicas follow the load; `status.roles` says why there are as many.",
+        "Nothing.",
+    )
+    SCALING_LIMITED = (
+        "ScalingLimited",
+        "More replicas are wanted than `maxReplicas` or `scaling.maxGPUs` allow.",
+        "Raise what the message names, or let requests wait.",
+    )
+    SCALING_HELD = (
+        "ScalingHeld",
+        "The load is not known well enough to decide, so that numbers stay as they are.",
+        "See the message, and `MetricsAvailable`.",
+    )
+    RECOMMENDED_ONLY = (
+        "RecommendedOnly",
+        "`scaling.mode` is Recommend: numbers are decided and shown, and not written.",
+        "Set `scaling.mode` to Auto to have them written.",
+    )
+    SCALED_UP = "ScaledUp", "A side got more replicas, because its load asks for them.", "Nothing."
+    SCALED_DOWN = (
+        "ScaledDown",
+        "A side got fewer replicas, because its load has been lower for a while.",
+        "Nothing.",
+    )
+    METRICS_SEEN = "MetricsSeen", "All replicas tell their load.", "Nothing."
+    METRICS_INCOMPLETE = (
+        "MetricsIncomplete",
+        "Some replicas do not tell their load: numbers may rise, and are not lowered.",
+        "Wait; if it lasts, see that the operator or Prometheus reaches every Ray node's metrics port.",
+    )
+    METRICS_MISSING = (
+        "MetricsMissing",
+        "Nothing tells the load, or what tells it is old. That is never taken for no load: numbers stay as they are.",
+        "See the message for the node or the setting.",
+    )
+    PROMETHEUS_UNAVAILABLE = (
+        "PrometheusUnavailable",
+        "Prometheus gives no good answer, so that the load is not known and numbers stay as they are.",
+        "See the message; start Prometheus, or correct INTERNVL_OPERATOR_PROMETHEUS_URL or its token.",
     )
 
     # what the user wrote

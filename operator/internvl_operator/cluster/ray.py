@@ -21,9 +21,10 @@ from internvl_operator.cluster.http import (
 
 APPLICATIONS_PATH = "/api/serve/applications/"
 NODES_PATH = "/api/v0/nodes?detail=true&limit=1000"
+EXPORTERS_PATH = "/api/prometheus/sd"
 
 POOLS_TIMEOUT_S = 5.0
-"""Shorter than that of the applications, which are asked next: a hang must be seen within 15 s."""
+"""Shorter than that of the applications, which are asked next: a hang must be seen within 15 s. Exporters: likewise."""
 WRITE_TIMEOUT_S = 30.0
 """A first PUT starts Serve, which takes seconds."""
 MAX_BYTES = 16 * 1024 * 1024
@@ -72,6 +73,10 @@ class ServeApi(Protocol):
         """Values that live nodes have for `label`, or raise a `RayFault`."""
         ...
 
+    async def fetch_exporters(self) -> tuple[str, ...]:
+        """`host:port` of the metrics exporters of live nodes, and of others, or raise a `RayFault`."""
+        ...
+
 
 class RayClient:
     """The real `ServeApi`, over a shared transport. Holds no connection of its own."""
@@ -111,6 +116,16 @@ class RayClient:
         except (KeyError, TypeError, AttributeError) as fault:
             raise RayFault(
                 Reason.NOT_RAY, f"{self.address} does not list its nodes as Ray 2.60 does"
+            ) from fault
+
+    async def fetch_exporters(self) -> tuple[str, ...]:
+        """Read what Ray tells a Prometheus: one list of addresses, nodes first."""
+        reply = await self._send("GET", EXPORTERS_PATH, timeout_s=min(self._timeout_s, POOLS_TIMEOUT_S))
+        try:
+            return tuple(str(target) for group in json.loads(reply.body) for target in group["targets"])
+        except (ValueError, RecursionError, KeyError, TypeError) as fault:
+            raise RayFault(
+                Reason.NOT_RAY, f"{self.address} does not list its exporters as Ray 2.60 does"
             ) from fault
 
     async def _send(

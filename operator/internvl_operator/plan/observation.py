@@ -11,11 +11,12 @@ from typing import Any
 
 from internvl_operator.api.conditions import Reason
 from internvl_operator.api.keys import ServiceKey
-from internvl_operator.api.names import House
+from internvl_operator.api.names import House, Role
 from internvl_operator.api.pods import PodSettings
 from internvl_operator.api.spec import InternVLServiceSpec
 from internvl_operator.api.status import Status
 from internvl_operator.render.cluster_objects import Manifest, ObjectId
+from internvl_operator.scaling.model import SideDecision, SideLoad
 from internvl_runtimes.contract.probes import ProbeAnswer
 
 
@@ -219,6 +220,34 @@ class WriteSeen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LoadSeen:
+    """What one round of looking found out about the load of a service."""
+
+    reason: Reason
+    """One of Reason.METRICS_* or PROMETHEUS_UNAVAILABLE."""
+    loads: Mapping[Role, SideLoad] = field(default_factory=dict)
+    """Of both sides; empty where they are unknown."""
+    unknown: str = ""
+    """Why they are unknown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScalingSeen:
+    """What was decided about a service's replicas from its load. It changes only when there is something to say."""
+
+    at: datetime
+    """When it was decided."""
+    sides: Mapping[Role, SideDecision]
+    """The sides that are scaled."""
+    metrics: Reason
+    """How well the load is known: the reason of `LoadSeen`."""
+    unknown: str = ""
+    """Why it is not."""
+    memory: str
+    """The history, for the next process."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RaySide:
     """What is known of one Ray that a service has; each field as in `Observation`."""
 
@@ -247,6 +276,8 @@ class Observation:
     """The other one."""
     others_move: bool = False
     """As many other services as may go over to another head at once do so (`reconcile.turns`)."""
+    scaling: ScalingSeen | None = None
+    """None: no side is scaled by load, or this process has not looked yet."""
     is_beside: bool = False
     """`plan.moving` looks at the other one by itself: clients are not sent to it."""
     now: datetime

@@ -8,7 +8,16 @@ from collections.abc import Sequence
 
 from internvl_operator.api.names import House
 from internvl_operator.api.status import RolloutStage
-from internvl_operator.plan import checks, cluster_checks, houses, moving, optional_objects, placing
+from internvl_operator.plan import (
+    checks,
+    cluster_checks,
+    houses,
+    moving,
+    optional_objects,
+    placing,
+    replicas,
+    scaling_status,
+)
 from internvl_operator.plan.assessment import Assessment, assess
 from internvl_operator.plan.decision import (
     EventKind,
@@ -43,8 +52,10 @@ def plan(observation: Observation, settings: Settings) -> Plan:
     service = observation.service
     if service.deleting_since is not None:
         return plan_deletion(observation, service.deleting_since, settings)
-    move = moving.decide(observation, lambda seen: _plan_one(seen, settings, Move()))
-    return moving.joined(_plan_one(houses.narrowed(observation), settings, move), move)
+    sized = replicas.sized(observation)
+    move = moving.decide(sized, lambda seen: _plan_one(seen, settings, Move()))
+    decided = moving.joined(_plan_one(houses.narrowed(sized), settings, move), move)
+    return scaling_status.reported(decided, observation)
 
 
 def _plan_one(observation: Observation, settings: Settings, move: Move) -> Plan:

@@ -4,24 +4,27 @@ Implemented by `cluster.service_store.KubeServiceStore`, `standalone.file_store.
 `cluster.fleet.Fleet`; tests have their own.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from internvl_operator.api.keys import ServiceKey
-from internvl_operator.api.names import House
+from internvl_operator.api.names import House, Role
 from internvl_operator.api.status import Status
 from internvl_operator.plan.backend import RayHome
 from internvl_operator.plan.decision import EventNote, FinalizerChange, ProbeRequest
 from internvl_operator.plan.observation import (
     ClusterSeen,
+    LoadSeen,
     ProbeSeen,
     RaySeen,
     RayUnavailable,
+    ScalingSeen,
     ServiceSeen,
     WriteSeen,
 )
 from internvl_operator.render.cluster_objects import Manifest, ObjectId
 from internvl_operator.render.serve_schema import ServeApplication
+from internvl_operator.scaling.model import SideDecision
 
 
 class ServiceStore(Protocol):
@@ -68,11 +71,58 @@ class ObjectStore(Protocol):
         ...
 
 
+class LoadSource(Protocol):
+    """Tells the load of services."""
+
+    @property
+    def interval_s(self) -> float:
+        """From one look to the next."""
+        ...
+
+    async def read(
+        self, places: Mapping[ServiceKey, tuple[RayHome, RaySeen]]
+    ) -> Mapping[ServiceKey, LoadSeen]:
+        """Look once at these services, each where it lives and as it stands there. Never raises for what is unknown."""
+        ...
+
+
+class ScalingRecorder(Protocol):
+    """Keeps book of decisions, for whoever watches the operator."""
+
+    def decided(self, key: ServiceKey, sides: Mapping[Role, SideDecision], ready: Mapping[Role, int]) -> None:
+        """One service's decision, and replicas that run."""
+        ...
+
+    def round_took(self, seconds: float) -> None:
+        """Deciding about all services took so long."""
+        ...
+
+    def forget(self, key: ServiceKey) -> None:
+        """The service is gone, or its numbers are fixed."""
+        ...
+
+
+class ReplicaScaler(Protocol):
+    """Decides about the replicas of services that scale."""
+
+    def follow(self, service: ServiceSeen, home: RayHome) -> ScalingSeen | None:
+        """What was decided last; the service is woken when that changes. None: nothing, or it does not scale."""
+        ...
+
+    def forget(self, key: ServiceKey) -> None:
+        """The service is gone."""
+        ...
+
+
 class RayFleet(Protocol):
     """The Ray side. Nothing here waits for Ray: what takes long wakes the service when it is done."""
 
     def snapshot(self, key: ServiceKey, home: RayHome) -> RaySeen | RayUnavailable | None:
         """The last answer; None while the address was never asked (the first answer wakes the service)."""
+        ...
+
+    def known(self, key: ServiceKey, home: RayHome) -> RaySeen | RayUnavailable | None:
+        """The same, without asking; None also where the service does not live."""
         ...
 
     def stay(self, key: ServiceKey, homes: Collection[RayHome]) -> None:

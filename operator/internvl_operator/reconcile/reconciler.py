@@ -21,7 +21,7 @@ from internvl_operator.plan.decision import Errand, FinalizerChange, Plan
 from internvl_operator.plan.houses import current_house, house_seen
 from internvl_operator.plan.observation import ClusterSeen, Observation, RaySeen, RaySide, ServiceSeen
 from internvl_operator.plan.plan import plan
-from internvl_operator.reconcile.ports import ObjectStore, RayFleet, ServiceStore
+from internvl_operator.reconcile.ports import ObjectStore, RayFleet, ReplicaScaler, ServiceStore
 from internvl_operator.reconcile.turns import Turns
 from internvl_operator.render.cluster_objects import ObjectId
 from internvl_operator.settings import Settings
@@ -47,6 +47,7 @@ class Reconciler:
         now: Callable[[], datetime],
         objects: ObjectStore | None = None,
         offer: PodSettings | None = None,
+        scaler: ReplicaScaler | None = None,
         fence: Callable[[], None] = lambda: None,  # raises NotYet when this process may not write
     ) -> None:
         self._store = store
@@ -55,6 +56,7 @@ class Reconciler:
         self._now = now
         self._objects = objects
         self._offer = offer
+        self._scaler = scaler
         self._fence = fence
         self._turns = Turns(settings.moves_at_once, now=now)
         self._said: dict[ServiceKey, tuple[str, ...]] = {}
@@ -110,7 +112,7 @@ class Reconciler:
         seen = RaySide() if home is None else self._ask(service.key, home)
         if home is not None and seen.ray is None:
             return None
-        return self._observation(service, seen)
+        return self._observation(service, seen, home)
 
     def _ask_houses(self, service: ServiceSeen, cluster: ClusterSeen) -> Observation | None:
         """The same where the service has a Ray cluster of its own, or two while its head changes."""
@@ -126,7 +128,7 @@ class Reconciler:
         seen = {one: self._ask(service.key, home) for one, home in homes.items()}
         if any(asked[one].has_ready_head and found.ray is None for one, found in seen.items()):
             return None
-        observation = self._observation(service, seen[house])
+        observation = self._observation(service, seen[house], homes[house])
         return replace(observation, cluster=cluster, house=house, beside=seen.get(house.other, RaySide()))
 
     def _ask(self, key: ServiceKey, home: RayHome) -> RaySide:
@@ -137,7 +139,10 @@ class Reconciler:
             write=self._fleet.write_seen(key, home),
         )
 
-    def _observation(self, service: ServiceSeen, seen: RaySide) -> Observation:
+    def _observation(self, service: ServiceSeen, seen: RaySide, home: RayHome | None) -> Observation:
+        scaling = None
+        if self._scaler is not None and home is not None:
+            scaling = self._scaler.follow(service, home)
         return Observation(
             service=service,
             ray=seen.ray,
@@ -145,6 +150,7 @@ class Reconciler:
             write=seen.write,
             offer=self._offer,
             others_move=self._turns.are_taken(service.key),
+            scaling=scaling,
             now=self._now(),
         )
 
@@ -238,6 +244,8 @@ class Reconciler:
         self._said.pop(key, None)
         self._told.pop(key, None)
         self._turns.forget(key)
+        if self._scaler is not None:
+            self._scaler.forget(key)
         self._fleet.release(key)
         if self._objects is not None:
             self._objects.forget(key)

@@ -42,6 +42,8 @@ class Admitted:
     """`ModelSource.identity` of the model that `prompt` was made for."""
     prompt_tokens_bound: int
     """Prompt tokens if no tile is compressed."""
+    visual_tokens_bound: int
+    """Those of them that stand for tiles."""
     sampling: Sampling
 
 
@@ -94,7 +96,8 @@ class Admission:
             prompt = self.prompter.prompt(_messages(chat))
         except PromptInvalid as error:
             raise RequestInvalid(f"messages: {error}.", param="messages") from None
-        bound = prompt.length(count * self.checkpoint.tokens_per_tile for count in tiles)
+        visual = [count * self.checkpoint.tokens_per_tile for count in tiles]
+        bound = prompt.length(visual)
         return Admitted(
             chat=chat,
             images=tuple(images),
@@ -103,6 +106,7 @@ class Admission:
             tiles=sum(tiles),
             model=self.config.model.identity,
             prompt_tokens_bound=bound,
+            visual_tokens_bound=sum(visual),
             sampling=self._sampling(chat, bound),
         )
 

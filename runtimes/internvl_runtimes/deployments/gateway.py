@@ -19,6 +19,7 @@ from internvl_runtimes.contract.failures import FailureCode
 from internvl_runtimes.contract.probes import ProbeAnswer
 from internvl_runtimes.contract.serve_args import GatewayConfig
 from internvl_runtimes.deployments.admission import Admission, Admitted
+from internvl_runtimes.deployments.arrivals import Arrivals
 from internvl_runtimes.deployments.handles import (
     LanguageHandle,
     Lost,
@@ -121,6 +122,7 @@ class Gateway:
         self._clock = clock
         self._pause = pause
         self._ready: _Ready | None = None
+        self._arrivals = Arrivals(recorder, clock)
 
     async def reconfigure(self, config: GatewayConfig) -> None:
         """Apply a configuration. Requests in flight keep the one they began with. Raises `ReplicaFailed`."""
@@ -152,9 +154,12 @@ class Gateway:
             admitted = await asyncio.to_thread(admission.admit, body)
         else:
             admitted = admission.admit(body)
-        self._recorder.record(metrics.TILES_ADMITTED, admitted.tiles)
-        self._recorder.record(metrics.PROMPT_TOKENS_ADMITTED, admitted.prompt_tokens_bound)
+        self._arrivals.admitted(admitted)
         return admitted
+
+    def record_load(self) -> None:
+        """Set the gauges: what waits for its first token."""
+        self._arrivals.record_load()
 
     async def answer(self, admitted: Admitted, request_id: str) -> AsyncGenerator[Chunk, None]:
         """The answer's chunks; the last has `finished`, with `transfer` and `total` among its seconds.
@@ -166,6 +171,13 @@ class Gateway:
             FeaturesInvalid: the features failed their checks twice.
             RequestInvalid, PromptTooLong, Overloaded, DeadlinePassed: as the sides say.
         """
+        with self._arrivals.answering(admitted) as answering:
+            async with aclosing(self._answer(admitted, request_id)) as chunks:
+                async for chunk in chunks:
+                    answering.piece(chunk)
+                    yield chunk
+
+    async def _answer(self, admitted: Admitted, request_id: str) -> AsyncGenerator[Chunk, None]:
         started = self._clock()
         deadline = started + DEADLINE_S
         lost = invalid = 0

@@ -4,10 +4,11 @@ Names, kinds and tags come from `internvl_runtimes.contract.metrics`; a metric t
 cannot be recorded.
 """
 
-from collections.abc import Sequence
+import time
 from typing import Any, Protocol
 
-from internvl_runtimes.contract.metrics import Metric, MetricKind
+from internvl_runtimes.contract import metrics
+from internvl_runtimes.contract.metrics import Metric, MetricKind, Role
 
 
 class Recorder(Protocol):
@@ -27,17 +28,27 @@ class Discard:
 class RayRecorder:
     """Records by `ray.serve.metrics`: exported by the node, with the replica's own tags added by Serve."""
 
-    def __init__(self, metrics: Sequence[Metric]) -> None:
+    def __init__(self, role: Role) -> None:
+        """Make all metrics of a role, and let its counters be seen before they count.
+
+        Args:
+            role: of the replica in whose process this is.
+        """
         # Ray is imported here and not above: the classes that take a Recorder are tested without it.
         from ray.serve import metrics as ray_metrics
 
         self._by_name: dict[str, Any] = {}
-        for metric in metrics:
+        self._started_at = time.time()
+        for metric in metrics.ALL:
+            if role not in metric.roles:
+                continue
             # Ray's annotation says a tuple of one tag; it takes any number.
             tags: Any = metric.tags
             match metric.kind:
                 case MetricKind.COUNTER:
                     made: Any = ray_metrics.Counter(metric.name, metric.description, tags)
+                    for series in metric.series(role):
+                        made.inc(metrics.NOTHING, tags=series)
                 case MetricKind.GAUGE:
                     made = ray_metrics.Gauge(metric.name, metric.description, tags)
                 case MetricKind.HISTOGRAM:
@@ -57,3 +68,7 @@ class RayRecorder:
                 made.set(value, tags=tags)
             case MetricKind.HISTOGRAM:
                 made.observe(value, tags=tags)
+
+    def record_start(self) -> None:
+        """Set the gauge that says since when the counters count."""
+        self.record(metrics.REPLICA_START, self._started_at)

@@ -1,0 +1,74 @@
+"""PromQL over the data plane's metrics: for the operator's rounds, and for whoever draws or watches the same.
+
+Two scrape jobs of one exporter give every series twice: so the largest of a replica counts, and replicas are summed.
+The sums are by Serve application, of which a service has two (`api.names`); a query answers for all services at once.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from internvl_operator.cluster.load_readings import COUNTERS, GAUGES, PRESENCE
+from internvl_runtimes.contract.metrics import (
+    APPLICATION_LABEL,
+    DEPLOYMENT_LABEL,
+    REPLICA_LABEL,
+    Metric,
+)
+
+REPLICAS, NEWEST = "replicas", "newest"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Which series are meant, and over which time."""
+
+    window_s: float
+    """Of rates; at least two samples must fall into it."""
+    matchers: str = ""
+    """More label matchers, where one Prometheus holds several clusters: `cluster="eu-1"`."""
+
+    def select(self, metric: Metric) -> str:
+        """A selector of all series of a metric."""
+        return f"{metric.exported}{{{self.matchers}}}" if self.matchers else metric.exported
+
+    @property
+    def range(self) -> str:
+        """The window as PromQL writes it."""
+        return f"[{round(self.window_s * 1000)}ms]"
+
+
+def per_second(metric: Metric, scope: Scope) -> str:
+    """Rate of a counter, by application and its own label."""
+    return _summed(f"rate({scope.select(metric)}{scope.range})", metric)
+
+
+def at_present(metric: Metric, scope: Scope) -> str:
+    """Value of a gauge, by application and its own label."""
+    return _summed(scope.select(metric), metric)
+
+
+def replicas(scope: Scope) -> str:
+    """How many replicas tell something, by application and deployment."""
+    by = f"{APPLICATION_LABEL}, {DEPLOYMENT_LABEL}"
+    return f"count by ({by}) (max by ({by}, {REPLICA_LABEL}) ({scope.select(PRESENCE)}))"
+
+
+def newest(scope: Scope) -> str:
+    """Time of the newest sample, in seconds since 1970, by application."""
+    return f"max by ({APPLICATION_LABEL}) (timestamp({scope.select(PRESENCE)}))"
+
+
+def of_load(scope: Scope) -> Mapping[str, str]:
+    """All queries of one round: by the name of each metric that the load is made from, `REPLICAS` and `NEWEST`."""
+    return {
+        **{metric.name: per_second(metric, scope) for metric in COUNTERS},
+        **{metric.name: at_present(metric, scope) for metric in GAUGES},
+        REPLICAS: replicas(scope),
+        NEWEST: newest(scope),
+    }
+
+
+def _summed(expression: str, metric: Metric) -> str:
+    by = ", ".join((APPLICATION_LABEL, *metric.tags))
+    one = ", ".join((APPLICATION_LABEL, REPLICA_LABEL, *metric.tags))
+    return f"sum by ({by}) (max by ({one}) ({expression}))"

@@ -1,0 +1,192 @@
+"""What was read of a service's applications, as the load of its two sides. Pure; called by `cluster.load_watch`.
+
+What arrives is counted at the gateway, which also runs while a side has no replica. Two things are not known there:
+how long an answer becomes, and how many visual tokens a tile becomes when some are compressed. Both are means over
+what was done in the last minutes: of answers that were begun and tiles that were encoded, not of those that arrived,
+or a rush would look like short answers.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from internvl_operator.api import names
+from internvl_operator.api.keys import ServiceKey
+from internvl_operator.api.names import DEPLOYMENTS, Role
+from internvl_operator.cluster.load_readings import Readings
+from internvl_operator.scaling.model import SideLoad, Work, WorkKind
+from internvl_runtimes.contract import metrics
+from internvl_runtimes.contract.metrics import Input, Stage
+
+MEMORY_S = 120.0
+"""Time constant of the means."""
+TYPICAL_ANSWER = 100.0
+"""Tokens of an answer while none was begun: what callers allow at most is often many times what they get."""
+LEAST_SHARE = 0.02
+"""Of the visual tokens at admission that a tile becomes at least."""
+
+_ARRIVING = (metrics.TILES_ADMITTED.name, "")
+"""Every gateway tells this from its first moment."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """Sums that fade: of what was admitted and what was done, in units."""
+
+    at: float | None = None
+    requests: float = 0.0
+    tiles: float = 0.0
+    prompt_tokens: float = 0.0
+    visual_tokens: float = 0.0
+    encoded_tiles: float = 0.0
+    arrived_visual_tokens: float = 0.0
+    begun: float = 0.0
+    decoded_tokens: float = 0.0
+
+    def after(self, main: Readings, vision: Readings | None) -> "Means":
+        """With the rates of one more round."""
+        past_s = main.window_s if self.at is None else main.at - self.at
+        if past_s <= 0:
+            return self if past_s == 0 else replace(self, at=main.at)
+        past_s = min(past_s, MEMORY_S)
+        kept = math.exp(-past_s / MEMORY_S)
+        new = {
+            "requests": main.rate(metrics.REQUESTS_ADMITTED),
+            "tiles": main.rate(metrics.TILES_ADMITTED),
+            "prompt_tokens": main.rate(metrics.PROMPT_TOKENS_ADMITTED, "prompt"),
+            "visual_tokens": main.rate(metrics.PROMPT_TOKENS_ADMITTED, "visual"),
+            "encoded_tiles": 0.0 if vision is None else vision.rate(metrics.WORK, Stage.VISION),
+            "arrived_visual_tokens": main.rate(metrics.PROMPT_TOKENS_ARRIVED, "visual"),
+            "begun": main.rate(metrics.SEQUENCES_BEGUN),
+            "decoded_tokens": main.rate(metrics.WORK, Stage.DECODE),
+        }
+        return Means(
+            at=main.at, **{name: getattr(self, name) * kept + rate * past_s for name, rate in new.items()}
+        )
+
+    @property
+    def answer_tokens(self) -> float:
+        """Tokens of one answer."""
+        is_known = self.begun >= 1 and self.decoded_tokens > 0
+        return self.decoded_tokens / self.begun if is_known else TYPICAL_ANSWER
+
+    @property
+    def visual_share(self) -> float:
+        """Visual tokens that a tile becomes, as a share of those that it was admitted with."""
+        seen = (self.tiles, self.visual_tokens, self.encoded_tiles, self.arrived_visual_tokens)
+        if min(seen) < 1:
+            return 1.0
+        encoded, admitted = (
+            self.arrived_visual_tokens / self.encoded_tiles,
+            self.visual_tokens / self.tiles,
+        )
+        return min(1.0, max(LEAST_SHARE, encoded / admitted))
+
+    @property
+    def request_tokens(self) -> float:
+        """Prompt and visual tokens of one request; 0 while none was admitted."""
+        tokens = self.prompt_tokens + self.visual_tokens * self.visual_share
+        return tokens / self.requests if self.requests > 0 else 0.0
+
+
+@dataclass(slots=True)
+class LoadMeter:
+    """Turns one service's readings into loads, round by round."""
+
+    key: ServiceKey
+    means: Means = field(default_factory=Means)
+    full_at: float | None = None
+    """When the work of full replicas was told last: windows overlap, and each is to be told once."""
+
+    def loads(
+        self, readings: Mapping[str, Readings], expected: Mapping[Role, int], silent: str
+    ) -> Mapping[Role, SideLoad] | None:
+        """Both sides' loads. None while no gateway tells what arrives.
+
+        Args:
+            readings: by the name of the application.
+            expected: replicas that run, by role.
+            silent: who did not answer, for the sentence.
+        """
+        main = readings.get(names.main_application(self.key))
+        if main is None or _ARRIVING not in main.rates or not main.replicas.get(DEPLOYMENTS[Role.GATEWAY]):
+            return None
+        vision = readings.get(names.vision_application(self.key))
+        self.means = self.means.after(main, vision)
+        tells_full = self.full_at is None or not 0 <= main.at - self.full_at < main.window_s
+        self.full_at = main.at if tells_full else self.full_at
+        found = {Role.VISION: _vision(main, vision), Role.LANGUAGE: _language(main, self.means)}
+        return {
+            role: replace(
+                load,
+                work=load.work if tells_full else _untold(load.work),
+                answered_replicas=_answered(role, main, vision),
+                expected_replicas=expected.get(role, 0) + expected.get(Role.GATEWAY, 0),
+                silent=silent,
+            )
+            for role, load in found.items()
+        }
+
+
+def _answered(role: Role, main: Readings, vision: Readings | None) -> int:
+    """Replicas of the side and gateways: without either of them a part of its load is not known."""
+    side = vision if role is Role.VISION else main
+    told = 0 if side is None else side.replicas.get(DEPLOYMENTS[role], 0)
+    return told + main.replicas.get(DEPLOYMENTS[Role.GATEWAY], 0)
+
+
+def _vision(main: Readings, vision: Readings | None) -> SideLoad:
+    has_replicas = vision is not None and bool(vision.replicas.get(DEPLOYMENTS[Role.VISION]))
+    waiting = main.gauge(metrics.AWAITED_TILES)
+    if vision is not None and has_replicas:
+        waiting = vision.gauge(metrics.QUEUE_DEPTH, Stage.VISION)
+    tiles = Work(
+        arriving=main.rate(metrics.TILES_ADMITTED),
+        waiting=waiting,
+        done_while_full=_full(vision, metrics.SATURATED_WORK, Stage.VISION),
+        seconds_while_full=_full(vision, metrics.SATURATED_SECONDS, Stage.VISION),
+    )
+    return SideLoad(
+        at=main.at,
+        window_s=main.window_s,
+        work={WorkKind.TILES: tiles},
+        requests=main.rate(metrics.REQUESTS_ADMITTED, Input.PICTURES),
+        running=main.gauge(metrics.AWAITED, Input.PICTURES),
+    )
+
+
+def _language(main: Readings, means: Means) -> SideLoad:
+    has_replicas = bool(main.replicas.get(DEPLOYMENTS[Role.LANGUAGE]))
+    waiting = main.gauge(metrics.QUEUE_DEPTH, Role.LANGUAGE) if has_replicas else main.gauge(metrics.AWAITED)
+    requests = main.rate(metrics.REQUESTS_ADMITTED)
+    most = main.rate(metrics.OUTPUT_TOKENS_ADMITTED)
+    answer = means.answer_tokens
+    visual = main.rate(metrics.PROMPT_TOKENS_ADMITTED, "visual") * means.visual_share
+    prompt = Work(
+        arriving=main.rate(metrics.PROMPT_TOKENS_ADMITTED, "prompt") + visual,
+        waiting=waiting * means.request_tokens,
+        done_while_full=_full(main, metrics.SATURATED_WORK, Stage.PREFILL),
+        seconds_while_full=_full(main, metrics.SATURATED_SECONDS, Stage.PREFILL),
+    )
+    output = Work(
+        arriving=min(most, requests * answer),
+        waiting=waiting * answer,
+        done_while_full=_full(main, metrics.SATURATED_WORK, Stage.DECODE),
+        seconds_while_full=_full(main, metrics.SATURATED_SECONDS, Stage.DECODE),
+    )
+    return SideLoad(
+        at=main.at,
+        window_s=main.window_s,
+        work={WorkKind.PROMPT_TOKENS: prompt, WorkKind.OUTPUT_TOKENS: output},
+        requests=requests,
+        running=main.gauge(metrics.RUNNING_SEQUENCES),
+    )
+
+
+def _full(readings: Readings | None, metric: metrics.Metric, stage: Stage) -> float:
+    """Units of the whole window."""
+    return 0.0 if readings is None else readings.rate(metric, stage) * readings.window_s
+
+
+def _untold(work: Mapping[WorkKind, Work]) -> Mapping[WorkKind, Work]:
+    return {kind: replace(item, done_while_full=0.0, seconds_while_full=0.0) for kind, item in work.items()}

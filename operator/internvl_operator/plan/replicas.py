@@ -1,0 +1,69 @@
+"""How many replicas each role has: what the spec says, or, where the load decides, what was decided last.
+
+`sized` puts these numbers into the spec, so that everything that is rendered and compared has them. Where nothing was
+decided yet, or decisions are only recommended, the number stays that stands. Called by `plan.plan`.
+"""
+
+from dataclasses import replace
+
+from internvl_operator.api import names
+from internvl_operator.api.names import DEPLOYMENTS, Role
+from internvl_operator.api.scaling_spec import ScalingMode
+from internvl_operator.api.spec import InternVLServiceSpec
+from internvl_operator.plan.observation import Observation, RaySeen
+from internvl_operator.plan.serving import deployed_entry
+from internvl_operator.scaling.model import SIDES
+
+LEAST = 1
+"""A configuration of Ray Serve cannot hold none."""
+
+
+def scaled_roles(spec: InternVLServiceSpec | None) -> tuple[Role, ...]:
+    """The roles whose number follows the load."""
+    return () if spec is None else tuple(role for role in SIDES if spec.role(role).is_scaled)
+
+
+def sized(observation: Observation) -> Observation:
+    """The observation of a service whose spec asks for the numbers that are to be: each fixed."""
+    spec = observation.service.spec
+    roles = scaled_roles(spec)
+    if spec is None or not roles:
+        return observation
+    numbers = {role: number(observation, role) for role in roles}
+    sides = {
+        role.value: spec.role(role).model_copy(update={"min_replicas": count})
+        for role, count in numbers.items()
+    }
+    return replace(
+        observation, service=replace(observation.service, spec=spec.model_copy(update=dict(sides)))
+    )
+
+
+def number(observation: Observation, role: Role) -> int:
+    """Replicas of a role that is scaled, within the spec's bounds."""
+    spec, decided = observation.service.spec, observation.scaling
+    assert spec is not None  # `scaled_roles` found the role there
+    side = spec.role(role)
+    acts = spec.scaling.mode is ScalingMode.AUTO
+    wanted = decided.sides[role].target if acts and decided is not None and role in decided.sides else None
+    wanted = standing(observation, role) if wanted is None else wanted
+    return min(max(wanted, side.min_replicas, LEAST), side.most_replicas)
+
+
+def standing(observation: Observation, role: Role) -> int:
+    """Replicas that Serve's configuration asks for; where it has none, those that were wanted last."""
+    service = observation.service
+    held = _held(observation, role)
+    if held is not None:
+        return held
+    return 0 if service.status is None else service.status.roles.of(role).desired
+
+
+def _held(observation: Observation, role: Role) -> int | None:
+    ray = observation.ray
+    if not isinstance(ray, RaySeen):
+        return None
+    application = ray.applications.get(names.application(observation.service.key, role))
+    config = None if application is None else application.config
+    found = deployed_entry(config, DEPLOYMENTS[role]).get("num_replicas")
+    return found if isinstance(found, int) else None

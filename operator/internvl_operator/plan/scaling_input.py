@@ -1,0 +1,136 @@
+"""What the decision about replicas is made from: bounds of the spec, numbers that stand, and the load.
+
+Pure; called by `reconcile.scaler`, once a round and service.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from internvl_operator.api import names
+from internvl_operator.api.names import DEPLOYMENTS, Role
+from internvl_operator.api.pods import PodSettings
+from internvl_operator.api.spec import InternVLServiceSpec
+from internvl_operator.plan import failures
+from internvl_operator.plan.observation import (
+    DeploymentSeen,
+    DeploymentState,
+    LoadSeen,
+    RaySeen,
+    ReplicaState,
+    ServiceSeen,
+)
+from internvl_operator.plan.replicas import scaled_roles
+from internvl_operator.plan.serving import deployed_entry
+from internvl_operator.render.groups import pool_of
+from internvl_operator.scaling.model import (
+    SIDES,
+    Observation,
+    Settings,
+    SideSeen,
+    SideSettings,
+    WorkKind,
+)
+
+_RUNNING = (ReplicaState.RUNNING, ReplicaState.PENDING_MIGRATION)
+_FAILING = (DeploymentState.UNHEALTHY, DeploymentState.DEPLOY_FAILED)
+
+
+def scaling_observation(
+    service: ServiceSeen, ray: RaySeen, load: LoadSeen, gpus: Mapping[Role, int]
+) -> Observation | None:
+    """How both sides stand. None while Serve holds no configuration of a side: there is nothing to change yet."""
+    spec = service.spec
+    sides: dict[Role, SideSeen] = {}
+    for role in scaled_roles(spec):
+        application = ray.applications.get(names.application(service.key, role))
+        config = None if application is None else application.config
+        target = deployed_entry(config, DEPLOYMENTS[role]).get("num_replicas")
+        if application is None or not isinstance(target, int):
+            return None
+        deployment = application.deployments.get(DEPLOYMENTS[role])
+        sides[role] = SideSeen(
+            load=load.loads.get(role),
+            unknown=load.unknown,
+            target=target,
+            ready=0 if deployment is None else _running(deployment),
+            healthy=deployment is None or not _is_failing(deployment),
+        )
+    fixed = () if spec is None else tuple(role for role in SIDES if role not in sides)
+    return Observation(
+        sides=sides,
+        elsewhere_gpus=sum(gpus[role] * spec.replicas(role) for role in fixed) if spec is not None else 0,
+    )
+
+
+def _running(deployment: DeploymentSeen) -> int:
+    return sum(replica.state in _RUNNING for replica in deployment.replicas)
+
+
+def _is_failing(deployment: DeploymentSeen) -> bool:
+    """Whether its newest replicas cannot start, for now."""
+    message = deployment.message
+    return deployment.status in _FAILING or bool(
+        failures.start_failure(message) or failures.unscheduled(message)
+    )
+
+
+def gpus_of(spec: InternVLServiceSpec, offer: PodSettings | None) -> Mapping[Role, int]:
+    """GPUs of one replica, by side: what the spec says, else the pool."""
+    return {role: _gpus(role, spec, offer) for role in SIDES}
+
+
+def _gpus(role: Role, spec: InternVLServiceSpec, offer: PodSettings | None) -> int:
+    wanted = spec.role(role)
+    pool = None if offer is None else pool_of(wanted, offer)
+    if wanted.gpus is not None:
+        return wanted.gpus
+    return 0 if pool is None else pool.gpus
+
+
+def scaling_settings(
+    spec: InternVLServiceSpec, gpus: Mapping[Role, int], now: datetime, *, quiet_s: float
+) -> Settings:
+    """What the spec says, with the schedules that are open now, and the operator's quiet window."""
+    return Settings(
+        sides={role: _side(role, spec, gpus[role], now) for role in scaled_roles(spec)},
+        max_gpus=spec.scaling.max_gpus,
+        idle_s=spec.scaling.idle_s,
+        first_token_s=spec.scaling.objectives.first_token_s,
+        quiet_s=quiet_s,
+    )
+
+
+def _side(role: Role, spec: InternVLServiceSpec, gpus: int, now: datetime) -> SideSettings:
+    side = spec.role(role)
+    floor, why = max(_floors(role, spec, now), default=(0, ""))
+    return SideSettings(
+        minimum=side.min_replicas,
+        maximum=side.most_replicas,
+        floor=floor,
+        floor_why=why,
+        gpus=gpus,
+        capacity=_stated(spec).get(role, {}),
+    )
+
+
+def _floors(role: Role, spec: InternVLServiceSpec, now: datetime) -> list[tuple[int, str]]:
+    """What each schedule that is open wants of the role."""
+    wanted = ((item.vision if role is Role.VISION else item.language, item) for item in spec.scaling.schedule)
+    return [
+        (count, f"the schedule {item.cron!r}")
+        for count, item in wanted
+        if count is not None and item.is_open(now)
+    ]
+
+
+def _stated(spec: InternVLServiceSpec) -> Mapping[Role, Mapping[WorkKind, float]]:
+    vision, language = spec.vision.capacity, spec.language.capacity
+    found: dict[Role, Mapping[WorkKind, float]] = {}
+    if vision is not None:
+        found[Role.VISION] = {WorkKind.TILES: vision.tiles_per_second}
+    if language is not None:
+        found[Role.LANGUAGE] = {
+            WorkKind.PROMPT_TOKENS: language.prompt_tokens_per_second,
+            WorkKind.OUTPUT_TOKENS: language.output_tokens_per_second,
+        }
+    return found

@@ -1,0 +1,176 @@
+"""The rounds of scaling: look at the load of all services that scale, decide about each, wake those with news.
+
+At rest nothing is woken and so nothing is written: a decision is shown when a number changes, when what holds it up
+has changed for a while, or when it has not been shown for long and says something else. What is remembered of the
+load goes along with what is shown. Called by `reconcile.reconciler`, run by `__main__` and `standalone`.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from time import perf_counter
+
+from internvl_operator.api.conditions import ConditionType
+from internvl_operator.api.keys import ServiceKey
+from internvl_operator.api.names import Role
+from internvl_operator.api.pods import PodSettings
+from internvl_operator.api.spec import InternVLServiceSpec
+from internvl_operator.plan.backend import RayHome
+from internvl_operator.plan.observation import LoadSeen, RaySeen, ScalingSeen, ServiceSeen
+from internvl_operator.plan.replicas import scaled_roles
+from internvl_operator.plan.scaling_input import gpus_of, scaling_observation, scaling_settings
+from internvl_operator.plan.scaling_status import sayings, says_the_same
+from internvl_operator.reconcile.ports import LoadSource, RayFleet, ScalingRecorder
+from internvl_operator.scaling.decide import decide
+from internvl_operator.scaling.history import History, from_json, to_json
+
+log = logging.getLogger(__name__)
+
+SETTLE_S = 10.0
+"""What is no change of a number is shown when it has lasted so long: a node that was late once is no news."""
+SHOW_AGAIN_S = 600.0
+"""Sentences that say something else are shown after so long, though no number changed."""
+AT_ONCE = 50
+"""Decisions in a row; then others have their turn."""
+
+
+@dataclass(slots=True)
+class _Followed:
+    """A service that scales."""
+
+    service: ServiceSeen
+    home: RayHome
+    history: History
+    shown: ScalingSeen | None = None
+    differs_since: float | None = None
+    """Since when what was decided says something else than what is shown."""
+
+
+class Scaler:
+    """Decides about the replicas of all services that scale."""
+
+    def __init__(
+        self,
+        loads: LoadSource,
+        fleet: RayFleet,
+        *,
+        quiet_s: float,
+        wake: Callable[[ServiceKey], None],
+        now: Callable[[], datetime],
+        offer: PodSettings | None = None,
+        recorder: ScalingRecorder | None = None,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._loads = loads
+        self._fleet = fleet
+        self._quiet_s = quiet_s
+        self._wake = wake
+        self._now = now
+        self._offer = offer
+        self._recorder = recorder
+        self._sleep = sleep
+        self._followed: dict[ServiceKey, _Followed] = {}
+
+    def follow(self, service: ServiceSeen, home: RayHome) -> ScalingSeen | None:
+        """What was decided about a service; from now on it is decided about. None: not yet, or it does not scale."""
+        if not scaled_roles(service.spec) or service.deleting_since is not None:
+            self.forget(service.key)
+            return None
+        known = self._followed.get(service.key)
+        if known is None or known.service.uid != service.uid:
+            stored = None if service.status is None else service.status.scaling
+            history = from_json(None if stored is None else stored.memory)
+            known = self._followed[service.key] = _Followed(service, home, history)
+        known.service, known.home = service, home
+        return known.shown
+
+    def forget(self, key: ServiceKey) -> None:
+        """The service is gone, or its numbers are fixed."""
+        if self._followed.pop(key, None) is not None and self._recorder is not None:
+            self._recorder.forget(key)
+
+    async def run(self) -> None:
+        """One round after the other, for ever."""
+        while True:
+            try:
+                await self.round()
+            except Exception:
+                # Without its rounds every service would stay as it is for ever, and say nothing.
+                log.exception("a round of scaling broke")
+            await self._sleep(self._loads.interval_s)
+
+    async def round(self) -> None:
+        """Look at all loads, and decide about each service. One that breaks holds up no other."""
+        places: dict[ServiceKey, tuple[RayHome, RaySeen]] = {}
+        for key, followed in self._followed.items():
+            ray = self._fleet.known(key, followed.home)
+            if isinstance(ray, RaySeen):
+                places[key] = (followed.home, ray)
+        loads = await self._loads.read(places)
+        began = perf_counter()
+        for count, (key, load) in enumerate(loads.items(), 1):
+            followed_now = self._followed.get(key)
+            if followed_now is not None:
+                try:
+                    self._decide(followed_now, places[key][1], load)
+                except Exception:
+                    log.exception("%s: the decision about its replicas broke", key)
+            if count % AT_ONCE == 0:
+                await asyncio.sleep(0)
+        if self._recorder is not None and loads:
+            self._recorder.round_took(perf_counter() - began)
+
+    def _decide(self, followed: _Followed, ray: RaySeen, load: LoadSeen) -> None:
+        service, now = followed.service, self._now()
+        assert service.spec is not None  # a service without a spec does not scale
+        gpus = gpus_of(service.spec, self._offer)
+        observation = scaling_observation(service, ray, load, gpus)
+        if observation is None:
+            return
+        settings = scaling_settings(service.spec, gpus, now, quiet_s=self._quiet_s)
+        decision = decide(observation, followed.history, settings, now.timestamp())
+        followed.history = decision.history
+        if self._recorder is not None:
+            ready = {role: side.ready for role, side in observation.sides.items()}
+            self._recorder.decided(service.key, decision.sides, ready)
+        seen = ScalingSeen(
+            at=now,
+            sides=decision.sides,
+            metrics=load.reason,
+            unknown=load.unknown,
+            memory=to_json(decision.history),
+        )
+        stand = {role: side.target for role, side in observation.sides.items()}
+        if _is_news(followed, seen, stand, service.spec):
+            followed.shown, followed.differs_since = seen, None
+            self._wake(service.key)
+
+
+def _is_news(
+    followed: _Followed, seen: ScalingSeen, stand: Mapping[Role, int], spec: InternVLServiceSpec
+) -> bool:
+    """Whether people, or Ray Serve, are to be told. `stand`: numbers in Serve's configuration."""
+    shown, now = followed.shown, seen.at.timestamp()
+    targets = {role: side.target for role, side in seen.sides.items()}
+    if shown is None:
+        # A process that was started anew, at rest, has nothing to tell.
+        return targets != stand or not says_the_same(followed.service.status, spec, seen)
+    if targets != {role: side.target for role, side in shown.sides.items()}:
+        return True
+    if _reasons(spec, seen) == _reasons(spec, shown):
+        followed.differs_since = None
+    elif followed.differs_since is None or followed.differs_since > now:
+        followed.differs_since = now
+    has_lasted = followed.differs_since is not None and now - followed.differs_since >= SETTLE_S
+    is_old = not 0 <= now - shown.at.timestamp() < SHOW_AGAIN_S
+    return has_lasted or (is_old and _texts(seen) != _texts(shown))
+
+
+def _reasons(spec: InternVLServiceSpec, seen: ScalingSeen) -> dict[ConditionType, tuple[str, str]]:
+    return {kind: (said.status, said.reason) for kind, said in sayings(spec, seen).items()}
+
+
+def _texts(seen: ScalingSeen) -> list[str]:
+    return [side.why for side in seen.sides.values()]

@@ -1,0 +1,195 @@
+"""One round for all services: from Prometheus fifteen queries however many they are, from nodes each page once."""
+
+import json
+import logging
+from datetime import UTC, datetime
+from urllib.parse import parse_qs
+
+import pytest
+
+from internvl_operator.api import names
+from internvl_operator.api.conditions import Reason
+from internvl_operator.api.keys import ServiceKey
+from internvl_operator.api.names import DEPLOYMENTS, Role
+from internvl_operator.cluster.http import HttpReply, HttpUnreachable
+from internvl_operator.cluster.load_watch import LoadWatch
+from internvl_operator.cluster.ray import RayFault
+from internvl_operator.plan.backend import Backend, RayHome
+from internvl_operator.plan.observation import ApplicationSeen, DeploymentSeen, RaySeen, ReplicaSeen
+from internvl_operator.scaling.model import WorkKind
+from internvl_operator.settings import Settings
+from internvl_runtimes.contract import metrics
+
+A, B = ServiceKey("team", "a"), ServiceKey("team", "b")
+HOME, OTHER = RayHome(Backend.RAY, "http://127.0.0.1:8265"), RayHome(Backend.RAY, "http://127.0.0.2:8265")
+PROMETHEUS = "http://prometheus:9090"
+
+
+class Net:
+    """A Prometheus and the nodes of Ray clusters."""
+
+    def __init__(self):
+        self.asked = []
+        self.rows = {}
+        self.page = ""
+        self.is_up = True
+        self.headers = {}
+        self.address = HOME.address
+
+    async def request(self, method, url, *, headers, body=None, timeout_s, max_bytes):
+        self.asked.append(url)
+        self.headers = headers
+        if not self.is_up:
+            raise HttpUnreachable(f"cannot reach {url}: connection refused")
+        if method == "GET":
+            return HttpReply(200, self.page.encode())
+        (query,) = parse_qs(body.decode())["query"]
+        found = next((rows for part, rows in self.rows.items() if part in query), [])
+        result = [{"metric": labels, "value": [0, str(value)]} for labels, value in found]
+        data = {"resultType": "vector", "result": result}
+        return HttpReply(200, json.dumps({"status": "success", "data": data}).encode())
+
+    async def fetch_exporters(self):
+        return ("127.0.0.1:9999",)
+
+
+@pytest.fixture
+def net():
+    return Net()
+
+
+def watch(net, now=lambda: 100.0, **settings):
+    return LoadWatch(net, Settings(**settings), find=lambda home: net, now=now)
+
+
+def ray(*keys):
+    """Each role of these services runs one replica, all on one node."""
+    applications = {}
+    for key in keys:
+        for name in names.applications(key):
+            roles = [role for role in Role if names.application(key, role) == name]
+            replica = ReplicaSeen(id="r", state="RUNNING", node_ip="127.0.0.1")
+            applications[name] = ApplicationSeen(
+                name=name,
+                status="RUNNING",
+                deployments={
+                    DEPLOYMENTS[role]: DeploymentSeen(
+                        name=DEPLOYMENTS[role], status="HEALTHY", replicas=(replica,), user_config={}
+                    )
+                    for role in roles
+                },
+            )
+    return RaySeen(address=HOME.address, at=datetime(2026, 1, 1, tzinfo=UTC), applications=applications)
+
+
+def prometheus_rows(*keys):
+    main = [{"application": names.main_application(key)} for key in keys]
+    present = [
+        ({"application": names.application(key, role), "deployment": DEPLOYMENTS[role]}, 1)
+        for key in keys
+        for role in Role
+    ]
+    return {
+        "count by": present,
+        "timestamp(": [(labels, 99.0) for labels in main],
+        metrics.TILES_ADMITTED.exported: [(labels, 12.5) for labels in main],
+    }
+
+
+async def test_prometheus_is_asked_fifteen_times_for_any_number_of_services(net):
+    net.rows = prometheus_rows(A, B)
+    found = await watch(net, prometheus_url=PROMETHEUS).read({A: (HOME, ray(A)), B: (OTHER, ray(B))})
+    assert net.asked == [f"{PROMETHEUS}/api/v1/query"] * 15
+    for key in (A, B):
+        side = found[key].loads[Role.VISION]
+        assert (side.work[WorkKind.TILES].arriving, side.at) == (12.5, 99.0)
+    assert found[A].loads[Role.LANGUAGE].answered_replicas == 2
+
+
+async def test_without_services_that_scale_nobody_is_asked(net):
+    assert await watch(net, prometheus_url=PROMETHEUS).read({}) == {} and net.asked == []
+
+
+async def test_a_prometheus_that_is_away_makes_every_load_unknown_and_is_said_once(net, caplog):
+    net.is_up = False
+    loads = watch(net, prometheus_url=PROMETHEUS)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            found = await loads.read({A: (HOME, ray(A))})
+    assert found[A].loads == {} and found[A].reason is Reason.PROMETHEUS_UNAVAILABLE
+    assert PROMETHEUS in found[A].unknown
+    assert len(caplog.records) == 1
+
+
+async def test_a_prometheus_that_knows_nothing_of_a_service_names_the_setting(net):
+    found = await watch(net, prometheus_url=PROMETHEUS).read({A: (HOME, ray(A))})
+    assert found[A].loads == {} and found[A].reason is Reason.METRICS_MISSING
+    assert "INTERNVL_OPERATOR_PROMETHEUS_WINDOW_S" in found[A].unknown
+
+
+async def test_the_token_comes_from_its_file_and_is_never_said(net, tmp_path, caplog):
+    token = tmp_path / "token"
+    token.write_text("s3cret\n")
+    loads = watch(net, prometheus_url=PROMETHEUS, prometheus_token_file=str(token))
+    await loads.read({A: (HOME, ray(A))})
+    assert net.headers["Authorization"] == "Bearer s3cret"
+    net.is_up = False
+    found = await loads.read({A: (HOME, ray(A))})
+    assert "s3cret" not in found[A].unknown + caplog.text
+    token.unlink()
+    net.is_up = True
+    await loads.read({A: (HOME, ray(A))})
+    assert "Authorization" not in net.headers
+
+
+def page(tiles, *keys):
+    lines = []
+    for key in keys:
+        for role in Role:
+            named = f'application="{names.application(key, role)}",deployment="{DEPLOYMENTS[role]}",replica="r{role}"'
+            lines.append(f"{metrics.REPLICA_START.exported}{{{named}}} 1")
+            if role is Role.GATEWAY:
+                lines.append(f"{metrics.TILES_ADMITTED.exported}{{{named}}} {tiles}")
+    return "\n".join(lines)
+
+
+async def test_without_a_prometheus_a_node_that_services_share_is_read_once(net):
+    clock = iter(range(100, 200))
+    loads = watch(net, now=lambda: float(next(clock)))
+    places = {A: (HOME, ray(A, B)), B: (HOME, ray(A, B))}
+    net.page = page(10, A, B)
+    first = await loads.read(places)
+    assert first[A].loads == {} and first[A].reason is Reason.METRICS_MISSING
+    net.page = page(30, A, B)
+    second = await loads.read(places)
+    assert net.asked == ["http://127.0.0.1:9999/metrics"] * 2
+    for key in (A, B):
+        assert second[key].reason is Reason.METRICS_SEEN
+        assert second[key].loads[Role.VISION].work[WorkKind.TILES].arriving > 0
+
+
+async def test_a_node_that_is_away_is_named(net):
+    net.is_up = False
+    found = await watch(net).read({A: (HOME, ray(A))})
+    assert found[A].loads == {} and "127.0.0.1:9999" in found[A].unknown
+
+
+async def test_a_ray_that_does_not_say_where_its_nodes_are_holds_up_no_other(net):
+    class Broken:
+        address = OTHER.address
+
+        async def fetch_exporters(self):
+            raise RayFault(Reason.RAY_TIMED_OUT, "Ray at http://127.0.0.2:8265 did not answer")
+
+    clock = iter(range(100, 200))
+    loads = LoadWatch(
+        net,
+        Settings(),
+        find=lambda home: net if home == HOME else Broken(),
+        now=lambda: float(next(clock)),
+    )
+    places = {A: (HOME, ray(A)), B: (OTHER, ray(B))}
+    for tiles in (10, 20):
+        net.page = page(tiles, A)
+        found = await loads.read(places)
+    assert found[A].loads and found[B].loads == {} and "127.0.0.2" in found[B].unknown

@@ -1,0 +1,149 @@
+import pytest
+
+from internvl_operator.cluster.http import HttpReply, HttpUnreachable
+from internvl_operator.cluster.node_loads import NodeLoads
+from internvl_runtimes.contract import metrics
+
+
+class Ray:
+    """A Ray cluster: its list of exporters, and what each node's page holds."""
+
+    address = "http://ray-head:8265"
+
+    def __init__(self, **pages):
+        self.pages = {exporter.replace("_", "."): lines for exporter, lines in pages.items()}
+        self.asked = []
+        self.extra = []
+        self.finds = 0
+
+    async def fetch_exporters(self):
+        self.finds += 1
+        return (*(f"{host}:8080" for host in self.pages), *self.extra)
+
+    async def request(self, method, url, *, headers, timeout_s, max_bytes):
+        self.asked.append(url)
+        page = self.pages[url.removeprefix("http://").removesuffix(":8080/metrics")]
+        if page is None:
+            raise HttpUnreachable(f"cannot reach {url}")
+        return HttpReply(200, "\n".join(page).encode())
+
+
+class Clock:
+    seconds = 1000.0
+
+    def __call__(self):
+        return self.seconds
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def line(metric, value, *, application="team.a", replica="g1", deployment="Gateway", **labels):
+    named = {"application": application, "deployment": deployment, "replica": replica, **labels}
+    text = ",".join(f'{name}="{label}"' for name, label in named.items())
+    return f"{metric.exported}{{{text}}} {value}"
+
+
+def gateway(tiles, **more):
+    return [line(metrics.REPLICA_START, 1, **more), line(metrics.TILES_ADMITTED, tiles, **more)]
+
+
+HOSTS = {"10.0.0.1", "10.0.0.2"}
+
+
+def nodes(ray, clock):
+    return NodeLoads(ray, ray, report_s=1.0, now=clock)
+
+
+async def look(loads, clock, seconds=2.0):
+    clock.seconds += seconds
+    return await loads.read(HOSTS)
+
+
+async def test_replicas_on_several_nodes_are_summed_and_each_node_is_read_once_a_round(clock):
+    ray = Ray(**{"10_0_0_1": gateway(100), "10_0_0_2": gateway(50, replica="g2")})
+    ray.pages["10.0.0.1"] += gateway(7, application="team.b", replica="x")
+    loads = nodes(ray, clock)
+    first = await look(loads, clock)
+    assert first["team.a"].rates == {}, "one sample is no rate"
+    assert len(ray.asked) == 2
+    ray.pages["10.0.0.1"] = [*gateway(120), *gateway(17, application="team.b", replica="x")]
+    ray.pages["10.0.0.2"] = gateway(60, replica="g2")
+    found = await look(loads, clock)
+    assert found["team.a"].rate(metrics.TILES_ADMITTED) == pytest.approx(15.0)
+    assert found["team.b"].rate(metrics.TILES_ADMITTED) == pytest.approx(5.0)
+    assert found["team.a"].replicas == {"Gateway": 2} and found["team.a"].at == clock.seconds
+    assert len(ray.asked) == 4 and ray.finds == 1
+
+
+async def test_a_series_that_is_told_twice_counts_once_and_what_is_not_finite_not_at_all(clock):
+    ray = Ray(**{"10_0_0_1": [*gateway(100), line(metrics.TILES_ADMITTED, 100, WorkerId="w2")]})
+    loads = nodes(ray, clock)
+    await look(loads, clock)
+    ray.pages["10.0.0.1"] = [*gateway(110), line(metrics.TILES_ADMITTED, "NaN", WorkerId="w2")]
+    found = await look(loads, clock)
+    assert found["team.a"].rate(metrics.TILES_ADMITTED) == pytest.approx(5.0)
+
+
+async def test_a_node_that_does_not_answer_is_named_and_its_replicas_do_not_count_as_told(clock):
+    ray = Ray(**{"10_0_0_1": gateway(100), "10_0_0_2": gateway(50, replica="g2")})
+    loads = nodes(ray, clock)
+    await look(loads, clock)
+    ray.pages.update({"10.0.0.1": gateway(110), "10.0.0.2": gateway(60, replica="g2")})
+    await look(loads, clock)
+    ray.pages.update({"10.0.0.1": gateway(120), "10.0.0.2": None})
+    found = await look(loads, clock)
+    assert found["team.a"].replicas == {"Gateway": 1}
+    assert "10.0.0.2:8080" in loads.silent[0]
+    assert found["team.a"].rate(metrics.TILES_ADMITTED) == pytest.approx(10.0), (
+        "known from before, for a while"
+    )
+    found = await look(loads, clock, 20.0)
+    assert found["team.a"].rate(metrics.TILES_ADMITTED) == 0, "then forgotten"
+
+
+async def test_a_replica_that_left_its_page_is_forgotten_at_once(clock):
+    ray = Ray(**{"10_0_0_1": [*gateway(100), *gateway(100, replica="g2")]})
+    loads = nodes(ray, clock)
+    await look(loads, clock)
+    ray.pages["10.0.0.1"] = gateway(110)
+    found = await look(loads, clock)
+    assert found["team.a"].replicas == {"Gateway": 1}
+
+
+async def test_a_new_node_is_looked_for_until_it_is_found_and_then_rarely(clock):
+    ray = Ray(**{"10_0_0_1": gateway(100)})
+    loads = nodes(ray, clock)
+    await look(loads, clock)
+    await look(loads, clock)
+    assert ray.finds == 2, "10.0.0.2 has no exporter yet"
+    ray.pages["10.0.0.2"] = gateway(50, replica="g2")
+    found = await look(loads, clock)
+    assert found["team.a"].replicas == {"Gateway": 2} and ray.finds == 3
+    await look(loads, clock)
+    assert ray.finds == 3
+
+
+async def test_only_nodes_of_replicas_are_asked_whatever_ray_says(clock):
+    ray = Ray(**{"10_0_0_1": gateway(100)})
+    ray.extra = [
+        "169.254.169.254:8080",
+        "127.0.0.1:9090",
+        "metadata.internal:8080",
+        "10.0.0.9:8080",
+        "10.0.0.2:80",
+        "10.0.0.2",
+        "10.0.0.2:x",
+    ]
+    loads = nodes(ray, clock)
+    await loads.read({*HOSTS, "169.254.169.254", "127.0.0.1", "metadata.internal"})
+    assert ray.asked == ["http://10.0.0.1:8080/metrics"]
+
+
+async def test_loopback_is_asked_where_ray_itself_is_there(clock):
+    ray = Ray(**{"127_0_0_1": gateway(100)})
+    ray.address = "http://127.0.0.1:8265"
+    await nodes(ray, clock).read({"127.0.0.1"})
+    assert ray.asked == ["http://127.0.0.1:8080/metrics"]

@@ -1,0 +1,26 @@
+"""The queries of one round: few, the same for any number of services, and blind to series that are told twice."""
+
+from internvl_operator.cluster import promql
+from internvl_operator.cluster.promql import Scope
+from internvl_runtimes.contract import metrics
+
+SCOPE = Scope(window_s=30.0)
+
+
+def test_one_round_is_fifteen_queries():
+    assert len(promql.of_load(SCOPE)) == 15
+
+
+def test_of_each_replica_the_largest_counts_and_replicas_are_summed():
+    assert promql.per_second(metrics.WORK, SCOPE) == (
+        "sum by (application, stage) (max by (application, replica, stage) (rate(ray_internvl_work_total[30000ms])))"
+    )
+    assert promql.at_present(metrics.AWAITED_TILES, SCOPE) == (
+        "sum by (application) (max by (application, replica) (ray_internvl_awaited_tiles))"
+    )
+
+
+def test_more_matchers_are_in_every_selector():
+    scope = Scope(window_s=7.5, matchers='cluster="eu-1"')
+    for query in promql.of_load(scope).values():
+        assert query.count('{cluster="eu-1"}') == query.count("ray_internvl_") == 1

@@ -1,0 +1,124 @@
+import pytest
+
+from internvl_operator.api.keys import ServiceKey
+from internvl_operator.api.names import Role
+from internvl_operator.cluster.load_readings import Readings
+from internvl_operator.cluster.side_loads import LoadMeter
+from internvl_operator.scaling.model import WorkKind
+from internvl_runtimes.contract import metrics
+
+KEY = ServiceKey("team", "nano")
+MAIN, VISION = "team.nano", "team.nano.vision"
+RUNNING = {Role.VISION: 2, Role.LANGUAGE: 1, Role.GATEWAY: 1}
+
+
+def reading(rates, gauges=None, replicas=None, *, at=100.0):
+    return Readings(
+        at=at,
+        window_s=5.0,
+        rates=rates,
+        gauges=gauges or {},
+        replicas=replicas or {"Gateway": 1, "LanguageModel": 1},
+    )
+
+
+ADMITTED = {
+    (metrics.REQUESTS_ADMITTED.name, "text"): 1.0,
+    (metrics.REQUESTS_ADMITTED.name, "pictures"): 3.0,
+    (metrics.TILES_ADMITTED.name, ""): 30.0,
+    (metrics.PROMPT_TOKENS_ADMITTED.name, "prompt"): 80.0,
+    (metrics.PROMPT_TOKENS_ADMITTED.name, "visual"): 7680.0,
+    (metrics.OUTPUT_TOKENS_ADMITTED.name, ""): 4000.0,
+}
+DONE = {
+    (metrics.PROMPT_TOKENS_ARRIVED.name, "visual"): 1920.0,
+    (metrics.SEQUENCES_BEGUN.name, ""): 2.0,
+    (metrics.WORK.name, "decode"): 50.0,
+}
+ENCODED = reading(
+    {
+        (metrics.WORK.name, "vision"): 15.0,
+        (metrics.SATURATED_WORK.name, "vision"): 12.0,
+        (metrics.SATURATED_SECONDS.name, "vision"): 0.8,
+    },
+    {(metrics.QUEUE_DEPTH.name, "vision"): 6.0},
+    {"VisionEncoder": 2},
+)
+
+
+def loads(main, vision=ENCODED, *, meter=None, expected=RUNNING):
+    readings = {MAIN: main} if vision is None else {MAIN: main, VISION: vision}
+    return (meter or LoadMeter(KEY)).loads(readings, expected, "")
+
+
+def test_vision_is_the_tiles_that_were_admitted_and_what_full_replicas_did():
+    side = loads(reading(ADMITTED))[Role.VISION]
+    tiles = side.work[WorkKind.TILES]
+    assert (tiles.arriving, tiles.waiting) == (30.0, 6.0)
+    assert (tiles.done_while_full, tiles.seconds_while_full) == (60.0, 4.0), "of the whole window"
+    assert side.requests == 3.0
+    assert (side.answered_replicas, side.expected_replicas) == (3, 3), "the gateway's part of it counts too"
+
+
+def test_answers_are_as_long_as_those_that_began():
+    output = loads(reading({**ADMITTED, **DONE}))[Role.LANGUAGE].work[WorkKind.OUTPUT_TOKENS]
+    assert output.arriving == pytest.approx(4 * 25.0), "four requests, 50 tokens a second for two begun ones"
+
+
+def test_before_an_answer_was_begun_it_is_as_long_as_most_are_or_as_it_may_be():
+    for most, arriving in ((4000.0, 4 * 100.0), (40.0, 40.0)):
+        asked = {**ADMITTED, (metrics.OUTPUT_TOKENS_ADMITTED.name, ""): most}
+        output = loads(reading(asked))[Role.LANGUAGE].work[WorkKind.OUTPUT_TOKENS]
+        assert output.arriving == arriving
+
+
+def test_a_rush_that_has_not_begun_does_not_make_answers_look_short():
+    meter = LoadMeter(KEY)
+    loads(reading({**ADMITTED, **DONE}), meter=meter)
+    rush = {key: 20 * value for key, value in ADMITTED.items()} | DONE
+    output = loads(reading(rush, at=102.0), meter=meter)[Role.LANGUAGE].work[WorkKind.OUTPUT_TOKENS]
+    assert output.arriving == pytest.approx(80 * 25.0)
+
+
+def test_compressed_tiles_count_with_the_tokens_that_they_became():
+    prompt = loads(reading({**ADMITTED, **DONE}))[Role.LANGUAGE].work[WorkKind.PROMPT_TOKENS]
+    # Admitted: 256 a tile. Encoded: 1,920 tokens from 15 tiles, which are 128 each.
+    assert prompt.arriving == pytest.approx(80 + 7680 / 2)
+
+
+def test_what_waits_is_counted_at_the_gateway_while_a_side_has_no_replica():
+    gauges = {
+        (metrics.AWAITED_TILES.name, ""): 40.0,
+        (metrics.AWAITED.name, "pictures"): 5.0,
+        (metrics.AWAITED.name, "text"): 1.0,
+        (metrics.QUEUE_DEPTH.name, "language"): 2.0,
+    }
+    found = loads(reading({**ADMITTED, **DONE}, gauges), None, expected={**RUNNING, Role.VISION: 0})
+    assert found[Role.VISION].work[WorkKind.TILES].waiting == 40.0 and found[Role.VISION].running == 5.0
+    assert found[Role.LANGUAGE].work[WorkKind.OUTPUT_TOKENS].waiting == pytest.approx(2 * 25.0)
+    alone = loads(reading({**ADMITTED, **DONE}, gauges, {"Gateway": 1}))
+    assert alone[Role.LANGUAGE].work[WorkKind.OUTPUT_TOKENS].waiting == pytest.approx(6 * 25.0)
+
+
+def test_without_a_gateway_nothing_is_known():
+    assert loads(reading(ADMITTED, None, {"LanguageModel": 1})) is None
+    assert LoadMeter(KEY).loads({VISION: ENCODED}, RUNNING, "") is None
+
+
+def test_a_gateway_that_was_seen_once_has_not_told_yet():
+    assert loads(reading({(metrics.WORK.name, "decode"): 5.0})) is None
+
+
+def test_the_work_of_full_replicas_is_told_once_a_window():
+    meter, told = LoadMeter(KEY), []
+    for step in range(6):
+        found = loads(reading(ADMITTED, at=100.0 + 2 * step), meter=meter)
+        told.append(found[Role.VISION].work[WorkKind.TILES].seconds_while_full)
+    assert told == [4.0, 0, 0, 4.0, 0, 0], "windows of five seconds, looked at every two"
+
+
+def test_a_silent_replica_is_missing_from_those_that_answered():
+    silent = reading({}, None, {"VisionEncoder": 1})
+    found = loads(reading(ADMITTED), silent)
+    assert (found[Role.VISION].answered_replicas, found[Role.VISION].expected_replicas) == (2, 3)
+    assert found[Role.LANGUAGE].answered_replicas == found[Role.LANGUAGE].expected_replicas == 2

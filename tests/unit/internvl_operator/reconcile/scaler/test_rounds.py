@@ -1,0 +1,295 @@
+"""Rounds of scaling: who is woken when, and what a new process does."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from internvl_operator.api import names
+from internvl_operator.api.conditions import ConditionType, Reason
+from internvl_operator.api.keys import ServiceKey
+from internvl_operator.api.names import DEPLOYMENTS, Role
+from internvl_operator.api.spec import parse_spec
+from internvl_operator.plan.backend import Backend, RayHome
+from internvl_operator.plan.observation import (
+    ApplicationSeen,
+    DeploymentSeen,
+    LoadSeen,
+    Observation,
+    RaySeen,
+    RayUnavailable,
+    ReplicaSeen,
+    ServiceSeen,
+)
+from internvl_operator.plan.plan import plan
+from internvl_operator.reconcile.scaler import SETTLE_S, SHOW_AGAIN_S, Scaler
+from internvl_operator.scaling.model import SideLoad, Work, WorkKind
+from internvl_operator.settings import Settings
+
+A, B = ServiceKey("team", "a"), ServiceKey("team", "b")
+HOME = RayHome(Backend.RAY, "http://ray:8265")
+SPEC = {
+    "model": {"uri": "file:///m"},
+    "vision": {"maxReplicas": 8, "capacity": {"tilesPerSecond": 10}},
+}
+
+
+def service(key, **spec):
+    return ServiceSeen(key=key, uid=f"uid-{key.name}", generation=1, spec=parse_spec({**SPEC, **spec}))
+
+
+class World:
+    """Services on one Ray, their load, and a clock."""
+
+    def __init__(self):
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+        self.tiles = {}
+        self.numbers = {}
+        self.reason = Reason.METRICS_SEEN
+        self.breaks = set()
+        self.away = False
+        self.reads = []
+        self.woken = []
+        self.interval_s = 2.0
+        self.booked = []
+        self.start()
+
+    def start(self):
+        """A new operator process."""
+        self.scaler = Scaler(
+            self, self, quiet_s=300.0, wake=self.woken.append, now=lambda: self.now, recorder=self
+        )
+
+    # the load
+
+    async def read(self, places):
+        self.reads.append(set(places))
+        return {key: self._load(key) for key in places}
+
+    def _load(self, key):
+        if self.reason not in (Reason.METRICS_SEEN, Reason.METRICS_INCOMPLETE):
+            return LoadSeen(reason=self.reason, unknown="nobody tells")
+        tiles = self.tiles.get(key, 0.0)
+        side = SideLoad(
+            at=self.now.timestamp(),
+            window_s=5.0,
+            work={WorkKind.TILES: Work(arriving="broken" if key in self.breaks else tiles)},
+            requests=1000.0,
+            expected_replicas=2 if self.reason is Reason.METRICS_INCOMPLETE else 1,
+        )
+        return LoadSeen(reason=self.reason, loads={Role.VISION: side, Role.LANGUAGE: side})
+
+    # the Ray side
+
+    def known(self, key, home):
+        if self.away:
+            return RayUnavailable(
+                address=home.address, since=self.now, reason=Reason.RAY_UNREACHABLE, message="away"
+            )
+        applications = {}
+        for role in Role:
+            count = self.numbers.get((key, role), 1)
+            name = names.application(key, role)
+            entry = {"name": DEPLOYMENTS[role], "num_replicas": count, "user_config": {}}
+            known = applications.get(name)
+            deployed = DeploymentSeen(
+                name=DEPLOYMENTS[role],
+                status="HEALTHY",
+                target_replicas=count,
+                replicas=tuple(ReplicaSeen(id=f"r{i}", state="RUNNING") for i in range(count)),
+                user_config={},
+            )
+            applications[name] = ApplicationSeen(
+                name=name,
+                status="RUNNING",
+                config={
+                    "name": name,
+                    "deployments": [*(known.config["deployments"] if known else ()), entry],
+                },
+                deployments={**(known.deployments if known else {}), DEPLOYMENTS[role]: deployed},
+            )
+        return RaySeen(address=home.address, at=self.now, applications=applications)
+
+    # the books
+
+    def decided(self, key, sides, ready):
+        self.booked.append((key, {role: side.target for role, side in sides.items()}, dict(ready)))
+
+    def round_took(self, seconds):
+        self.booked.append(("round", seconds >= 0))
+
+    def forget(self, key):
+        self.booked.append(("gone", key))
+
+    # what happens
+
+    async def rounds(self, count, every_s=2.0):
+        """Services that were woken meanwhile; what is shown is taken up, as a reconcile does."""
+        self.woken.clear()
+        for _ in range(count):
+            self.now += timedelta(seconds=every_s)
+            await self.scaler.round()
+        return list(self.woken)
+
+    def shown(self, seen):
+        return self.scaler.follow(seen, HOME)
+
+    def obey(self, seen):
+        """Ray Serve takes up what was decided."""
+        for role, side in self.shown(seen).sides.items():
+            self.numbers[seen.key, role] = side.target
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+async def test_a_step_of_the_load_wakes_the_service_in_the_next_round(world):
+    seen = service(A)
+    assert world.shown(seen) is None
+    await world.rounds(3)
+    world.obey(seen)
+    assert await world.rounds(20) == []
+    world.tiles[A] = 35.0
+    assert await world.rounds(1) == [A]
+    target = world.shown(seen).sides[Role.VISION].target
+    assert target >= 4
+    assert world.booked[-2] == (A, {Role.VISION: target}, {Role.VISION: 1})
+
+
+async def test_at_rest_and_under_a_steady_load_nobody_is_woken(world):
+    seen = service(A)
+    world.shown(seen)
+    world.tiles[A] = 35.0
+    await world.rounds(60)
+    world.obey(seen)
+    await world.rounds(1)
+    assert await world.rounds(200) == []
+
+
+async def test_fixed_numbers_are_never_looked_at(world):
+    fixed = service(B, vision={"minReplicas": 2})
+    assert world.shown(fixed) is None
+    assert await world.rounds(3) == [] and world.reads == [set()] * 3
+    assert not [entry for entry in world.booked if entry[0] == B]
+
+
+async def test_a_decision_that_breaks_holds_up_no_other(world, caplog):
+    world.breaks = {A}
+    world.tiles[B] = 35.0
+    world.shown(service(A)), world.shown(service(B))
+    assert set(await world.rounds(2)) == {B}
+    assert "team/a" in caplog.text
+
+
+async def test_a_load_that_is_unknown_holds_the_number_and_is_told_when_it_lasts(world):
+    seen = service(A)
+    world.shown(seen)
+    world.tiles[A] = 35.0
+    await world.rounds(3)
+    world.obey(seen)
+    await world.rounds(1)
+    world.reason = Reason.PROMETHEUS_UNAVAILABLE
+    assert await world.rounds(int(SETTLE_S / 2)) == []
+    assert await world.rounds(1) == [A]
+    assert world.shown(seen).metrics is Reason.PROMETHEUS_UNAVAILABLE
+    assert world.shown(seen).sides[Role.VISION].target == world.numbers[A, Role.VISION]
+    assert await world.rounds(100, every_s=30.0) == [], "a number that is held for hours is no news"
+
+
+async def test_a_node_that_was_late_once_is_no_news(world):
+    seen = service(A)
+    world.shown(seen)
+    await world.rounds(2)
+    for _ in range(20):
+        world.reason = Reason.METRICS_INCOMPLETE
+        assert await world.rounds(2) == []
+        world.reason = Reason.METRICS_SEEN
+        assert await world.rounds(1) == []
+
+
+async def test_while_ray_is_away_nothing_is_decided(world):
+    world.shown(service(A))
+    world.away = True
+    assert await world.rounds(5) == [] and world.shown(service(A)) is None
+
+
+async def test_sentences_that_say_something_else_are_shown_after_ten_minutes(world):
+    seen = service(A)
+    world.shown(seen)
+    world.tiles[A] = 31.0
+    await world.rounds(3)
+    world.obey(seen)
+    await world.rounds(30)
+    world.tiles[A] = 31.5
+    before = world.shown(seen).at
+    woken = await world.rounds(int(SHOW_AGAIN_S / 2) + 2)
+    assert len(woken) <= 2 and (world.shown(seen).at - before).total_seconds() >= SHOW_AGAIN_S
+
+
+async def test_a_new_process_at_rest_wakes_nobody_and_remembers(world):
+    seen = service(A)
+    world.shown(seen)
+    world.tiles[A] = 35.0
+    await world.rounds(60)
+    world.obey(seen)
+    await world.rounds(1)
+
+    decided = plan(
+        Observation(
+            service=seen,
+            ray=world.known(A, HOME),
+            scaling=world.shown(seen),
+            now=world.now,
+        ),
+        Settings(ray_address=HOME.address),
+    )
+    stored = replace(seen, status=decided.status)
+    assert stored.status.condition(ConditionType.SCALING_ACTIVE) is not None
+    world.start()
+    assert world.shown(stored) is None
+    assert await world.rounds(30) == []
+
+    world.tiles[A] = 0.0
+    assert await world.rounds(30) == [], "the quiet window of the process before still lasts"
+
+
+async def test_a_new_process_finishes_what_the_one_before_had_only_decided(world):
+    seen = service(A)
+    world.shown(seen)
+    world.tiles[A] = 35.0
+    await world.rounds(2)
+    decided = plan(
+        Observation(service=seen, ray=world.known(A, HOME), scaling=world.shown(seen), now=world.now),
+        Settings(ray_address=HOME.address),
+    )
+    world.start()
+    world.shown(replace(seen, status=decided.status))
+    assert await world.rounds(1) == [A], "Ray Serve has not got that number"
+    assert world.shown(seen).sides[Role.VISION].target >= 4
+
+
+async def test_who_is_gone_is_forgotten(world):
+    seen = service(A)
+    world.shown(seen)
+    await world.rounds(1)
+    world.scaler.forget(A)
+    assert await world.rounds(2) == [] and world.reads[-1] == set()
+    assert ("gone", A) in world.booked
+
+
+async def test_a_service_that_is_being_deleted_is_not_scaled(world):
+    seen = service(A)
+    world.shown(seen)
+    assert world.scaler.follow(replace(seen, deleting_since=world.now), HOME) is None
+    await world.rounds(1)
+    assert world.reads == [set()]
+
+
+async def test_another_service_of_the_same_name_begins_anew(world):
+    seen = service(A)
+    world.shown(seen)
+    world.tiles[A] = 35.0
+    await world.rounds(3)
+    assert world.shown(replace(seen, uid="another")) is None
