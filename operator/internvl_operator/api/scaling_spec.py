@@ -162,21 +162,8 @@ class ScalingSpec(Wire):
             ),
         ),
     ] = None
-    idle: Annotated[
-        str,
-        Field(
-            max_length=6,
-            pattern=DURATION_PATTERN,
-            description="After so long without a picture, vision goes to zero, where vision.minReplicas is 0.",
-        ),
-    ] = "10m"
     objectives: Annotated[Objectives, Field(description="What the replicas must suffice for.")] = Objectives()
     schedule: Annotated[
         tuple[ScheduleSpec, ...],
         Field(max_length=16, description="Times at which more replicas than minReplicas run in any case."),
     ] = ()
-
-    @property
-    def idle_s(self) -> float:
-        """`idle` in seconds."""
-        return seconds_of(self.idle)

@@ -110,17 +110,11 @@ CLAIMS_FOLDER = "/models"
 
 Pool = Annotated[str, Field(max_length=63, pattern=POOL_PATTERN)]
 Replicas = Annotated[int, Field(ge=1, le=MOST_REPLICAS, strict=True)]
-ReplicasOrNone = Annotated[int, Field(ge=0, le=MOST_REPLICAS, strict=True)]
 
 REPLICAS_RULE = "!has(self.maxReplicas) || self.maxReplicas >= self.minReplicas"
 REPLICAS_MESSAGE = (
     "maxReplicas must be at least minReplicas; equal, or left out, the number is fixed, and above it replicas "
     "follow the load"
-)
-ZERO_RULE = "self.minReplicas > 0 || (has(self.maxReplicas) && self.maxReplicas > 0)"
-ZERO_MESSAGE = (
-    "minReplicas 0 needs a maxReplicas of at least 1, because otherwise no picture would ever be answered; "
-    "set maxReplicas"
 )
 SCHEDULE_RULE = "self.scaling.schedule.all(item, {})".format(
     " && ".join(
@@ -336,17 +330,6 @@ class RoleSpec(PodFields):
 class VisionSpec(RoleSpec):
     """The vision side: tiles, vision transformer, projector."""
 
-    model_config = ConfigDict(
-        json_schema_extra=cel_rules((REPLICAS_RULE, REPLICAS_MESSAGE), (ZERO_RULE, ZERO_MESSAGE))
-    )
-
-    min_replicas: Annotated[
-        ReplicasOrNone,
-        Field(
-            description="Replicas that always run. 0: none while no picture comes (scaling.idle); the first one waits "
-            "for a replica to start."
-        ),
-    ] = 1
     capacity: Annotated[
         VisionCapacity | None,
         Field(
@@ -367,12 +350,6 @@ class VisionSpec(RoleSpec):
             description="Most tiles cut from one picture; the thumbnail comes on top. Left out: the checkpoint's.",
         ),
     ] = None
-
-    @model_validator(mode="after")
-    def _some_replicas(self) -> Self:
-        if self.most_replicas == 0:
-            raise ValueError(ZERO_MESSAGE)
-        return self
 
 
 class LanguageSpec(RoleSpec):

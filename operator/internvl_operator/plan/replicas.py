@@ -14,9 +14,6 @@ from internvl_operator.plan.observation import Observation, RaySeen
 from internvl_operator.plan.serving import deployed_entry
 from internvl_operator.scaling.model import SIDES
 
-LEAST = 1
-"""A configuration of Ray Serve cannot hold none."""
-
 
 def scaled_roles(spec: InternVLServiceSpec | None) -> tuple[Role, ...]:
     """The roles whose number follows the load."""
@@ -47,7 +44,7 @@ def number(observation: Observation, role: Role) -> int:
     acts = spec.scaling.mode is ScalingMode.AUTO
     wanted = decided.sides[role].target if acts and decided is not None and role in decided.sides else None
     wanted = standing(observation, role) if wanted is None else wanted
-    return min(max(wanted, side.min_replicas, LEAST), side.most_replicas)
+    return min(max(wanted, side.min_replicas), side.most_replicas)
 
 
 def standing(observation: Observation, role: Role) -> int:

@@ -94,7 +94,6 @@ def scaling_settings(
     return Settings(
         sides={role: _side(role, spec, gpus[role], now) for role in scaled_roles(spec)},
         max_gpus=spec.scaling.max_gpus,
-        idle_s=spec.scaling.idle_s,
         first_token_s=spec.scaling.objectives.first_token_s,
         quiet_s=quiet_s,
     )

@@ -28,6 +28,8 @@ class SideHistory:
 
     target: int | None = None
     """What was decided last."""
+    held: int | None = None
+    """What it asked of the budget while its load is unknown: asking for what it got would be less each round."""
     loaded_at: float = 0.0
     """`SideLoad.at` of the newest load that was learned from."""
     busy_at: float | None = None
@@ -90,6 +92,7 @@ def _side_document(side: SideHistory) -> dict[str, Any]:
     rises, starts = side.rises, side.starts
     return {
         "target": side.target,
+        "held": side.held,
         "loaded": side.loaded_at,
         "busy": _short(side.busy_at),
         "slots": [[round(item.begun, 1), _short(item.mean), _short(item.highest)] for item in rises.slots],
@@ -111,6 +114,7 @@ def _side(document: Mapping[str, Any]) -> SideHistory:
     lasted_s = tuple(_number(item) for item in document["starts"])
     return SideHistory(
         target=None if document["target"] is None else int(document["target"]),
+        held=None if document["held"] is None else int(document["held"]),
         loaded_at=_number(document["loaded"]),
         busy_at=None if document["busy"] is None else _number(document["busy"]),
         rises=Rises(

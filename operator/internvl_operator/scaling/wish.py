@@ -78,11 +78,12 @@ def _unusable(load: SideLoad, now: float) -> str:
 
 
 def _held(side: SideHistory, standing: int, bounds: SideSettings, this: Round, why: str) -> Wish:
-    number = min(max(standing, bounds.least), bounds.maximum)
+    wanted = standing if this.is_resumed or side.held is None else side.held
+    number = min(max(wanted, bounds.least), bounds.maximum)
     return Wish(
         asked=Number(number=number, limit=Limit.UNKNOWN, note=f"held, because its load is unknown: {why}"),
         standing=standing,
-        history=replace(side, quiet=_held_up(side, number, this), busy_at=this.clock),
+        history=replace(side, held=number, quiet=_held_up(side, number, this), busy_at=this.clock),
     )
 
 
@@ -118,7 +119,7 @@ def _known(
     return Wish(
         asked=numbers.calmed(asked, quiet, bounds, clock=this.clock, window_s=this.settings.quiet_s),
         standing=standing,
-        history=replace(side, quiet=quiet),
+        history=replace(side, held=None, quiet=quiet),
         need=need,
         sum_text=sentences.sum_of(load, side.capacity, need),
     )

@@ -65,7 +65,6 @@ def test_threads_are_cores_rounded_up():
             "spec.vision",
             "at least minReplicas",
         ),
-        ({"model": MODEL, "vision": {"minReplicas": 0}}, "spec.vision", "needs a maxReplicas"),
         (
             {"model": MODEL, "language": {"minReplicas": 0, "maxReplicas": 2}},
             "spec.language.minReplicas",
@@ -83,7 +82,6 @@ def test_threads_are_cores_rounded_up():
         ),
         ({"model": MODEL, "scaling": {"mode": "auto"}}, "spec.scaling.mode", "'Auto' or 'Recommend'"),
         ({"model": MODEL, "scaling": {"maxGpus": 4}}, "spec.scaling.maxGpus", "does not exist"),
-        ({"model": MODEL, "scaling": {"idle": "soon"}}, "spec.scaling.idle", "30m"),
         (
             {"model": MODEL, "scaling": {"objectives": {"timeToFirstToken": "1m"}}},
             "spec.scaling.objectives.timeToFirstToken",
