@@ -1,9 +1,9 @@
-"""Checkpoints of other forms for tests, made from internvl-nano: ``make nano-variants``.
+"""Checkpoints of other forms for tests, made from internvl-nano in seconds: ``make nano-variants``.
 
 ``dense``: without Flash, as most published models are. ``hf``: the dense one in the layout of the ``-HF`` releases.
 ``tower``: the tower of the 6B family (RMSNorm, qk-norm, no qkv bias), its weights random. ``reward``: VisualPRM's
-form, taught in minutes to score the steps of a solution. None of them is shipped. The readers here take all but
-``hf``, which they refuse with a sentence.
+form, which scores the steps of a solution; untaught, so it has the form and no judgement. None of them is shipped.
+The readers here take all but ``hf``, which they refuse with a sentence.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from internvl_engines.contract.checkpoint import CheckpointInvalid, read_checkpoint_config
-from internvl_engines.nano import reward_training
 from internvl_engines.nano.hf_layout import hf_config, hf_name_parts
 from internvl_engines.reference.vision import Vision
 from internvl_engines.reference.weights import read_weights
@@ -59,14 +58,11 @@ def make_other_tower(source: Path, target: Path) -> None:
     _write(source, target, document, weights)
 
 
-def make_reward(source: Path, target: Path, *, steps: int = reward_training.STEPS) -> None:
-    """``source`` as a dense model under VisualPRM's class name, taught to score steps with ``+`` and ``-``."""
+def make_reward(source: Path, target: Path) -> None:
+    """``source`` as a dense model under VisualPRM's class name: ``reward`` asks it for ``+`` and ``-``."""
     make_dense(source, target)
     document = _config(target) | {"architectures": ["InternVLRewardModel"]}
-    taught, judged = reward_training.teach_reward(target, steps=steps)
-    print(f"{target.name}: {100 * judged:.1f} % of held-out steps rightly judged", flush=True)
-    weights = read_weights(target, lambda name: not name.startswith("language_model."))
-    _write(source, target, document, weights | taught)
+    _write_config(target, document)
 
 
 VARIANTS: dict[str, Callable[[Path, Path], None]] = {
