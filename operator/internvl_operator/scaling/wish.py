@@ -60,7 +60,8 @@ def wish_of(role: Role, seen: SideSeen, side: SideHistory, this: Round) -> Wish:
     side = _measured(role, seen.load, side, bounds)
     if kinds := needs.unmeasured(seen.load, side.capacity):
         why = f"how many {' and '.join(kinds)} one replica manages is not stated, and none was full yet"
-        return _held(side, standing, bounds, this, why)
+        # The window has taught what it can; seen again it must teach no more.
+        return _held(replace(side, loaded_at=max(side.loaded_at, seen.load.at)), standing, bounds, this, why)
     usual_s = side.starts.usual_s(FIRST_START_S[role] if bounds.start_s is None else bounds.start_s)
     return _known(seen.load, side, standing, bounds, this, horizon_s=usual_s + seen.load.window_s)
 
