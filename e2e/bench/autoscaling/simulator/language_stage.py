@@ -104,9 +104,7 @@ class LanguageStage:
         n = bisect_left(self._encoded, (until, -1))
         m = bisect_left(self._direct_at, until, self._next_direct)
         new = self._encoded[:n]
-        new += zip(
-            self._direct_at[self._next_direct : m], self._direct[self._next_direct : m], strict=True
-        )
+        new += zip(self._direct_at[self._next_direct : m], self._direct[self._next_direct : m], strict=True)
         if n and m > self._next_direct:
             new.sort()
         del self._encoded[:n]

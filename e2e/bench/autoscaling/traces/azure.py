@@ -30,7 +30,16 @@ SEED = 2023
 
 Points: TypeAlias = list[tuple[float, float]]
 
-TEXT_TOKENS: Points = [(0, 11), (5, 137), (25, 370), (50, 784), (75, 1456), (90, 3085), (95, 4156), (99, 14160)]
+TEXT_TOKENS: Points = [
+    (0, 11),
+    (5, 137),
+    (25, 370),
+    (50, 784),
+    (75, 1456),
+    (90, 3085),
+    (95, 4156),
+    (99, 14160),
+]
 IMAGE_OUTPUT: Points = [(0, 1), (5, 9), (25, 33), (50, 80), (75, 179), (90, 401), (95, 508), (99, 806)]
 TEXT_OUTPUT: Points = [(0, 1), (5, 1), (25, 26), (50, 146), (75, 219), (90, 471), (95, 756), (99, 1323)]
 PICTURES = ((1, 66.1), (2, 4.7), (3, 14.9), (4, 1.9), (5, 4.8), (6, 0.5), (7, 0.5), (10, 6.6))
@@ -124,7 +133,9 @@ def _image_content(output: Points, rng: np.random.Generator, n: int) -> tuple[In
     return tiles, prompt, quantiles(output, rng, n)
 
 
-def _text_content(prompt: Points, output: Points, rng: np.random.Generator, n: int) -> tuple[Ints, Ints, Ints]:
+def _text_content(
+    prompt: Points, output: Points, rng: np.random.Generator, n: int
+) -> tuple[Ints, Ints, Ints]:
     return text_only(quantiles(prompt, rng, n), quantiles(output, rng, n))
 
 

@@ -53,7 +53,9 @@ def fitted(seconds: int) -> Traffic:
     )
 
 
-def _distributions(window: dict[str, str]) -> dict[str, tuple[Ints, np.ndarray[tuple[int], np.dtype[np.float64]]]]:
+def _distributions(
+    window: dict[str, str],
+) -> dict[str, tuple[Ints, np.ndarray[tuple[int], np.dtype[np.float64]]]]:
     """Each is a Python dict in a string, {value: probability}."""
     read = {name: ast.literal_eval(text) for name, text in window.items() if text}
     return {

@@ -33,7 +33,8 @@ def flash_crowd(seconds: int) -> Traffic:
         for begin in _halves(seconds, share):
             rate[begin : begin + 600] = np.linspace(1, 0.3, 600)
     return Traffic(
-        (Stream(rate, picture_requests), Stream(rate, text_requests)), "made up: 10 min of crowd, then nothing"
+        (Stream(rate, picture_requests), Stream(rate, text_requests)),
+        "made up: 10 min of crowd, then nothing",
     )
 
 

@@ -75,7 +75,9 @@ def arrivals(rate: Floats, cv: float, rng: np.random.Generator) -> Floats:
     return at
 
 
-def pictures(count: Ints, tiles_each: Ints, text: Ints, tokens_per_tile: int = TOKENS_PER_TILE) -> tuple[Ints, Ints]:
+def pictures(
+    count: Ints, tiles_each: Ints, text: Ints, tokens_per_tile: int = TOKENS_PER_TILE
+) -> tuple[Ints, Ints]:
     """Tiles and prompt tokens of requests with so many pictures of so many tiles, and so much text."""
     tiles = np.minimum(count, MOST_PICTURES) * tiles_each
     return tiles, text + tiles * tokens_per_tile
@@ -86,9 +88,7 @@ def text_only(text: Ints, output: Ints) -> tuple[Ints, Ints, Ints]:
     return np.zeros(len(text), dtype=np.int64), text, output
 
 
-def quantiles(
-    points: list[tuple[float, float]], rng: np.random.Generator, n: int, *, least: int = 1
-) -> Ints:
+def quantiles(points: list[tuple[float, float]], rng: np.random.Generator, n: int, *, least: int = 1) -> Ints:
     """Draw from a distribution given by (percentile, value), straight lines in log between; sorted before, for noise."""
     at = np.array([percentile for percentile, _ in points])
     value = np.sort(np.maximum([value for _, value in points], 0.5))
