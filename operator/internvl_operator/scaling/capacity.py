@@ -1,0 +1,70 @@
+"""What one replica manages, learned from windows in which replicas were full.
+
+Learning is bounded: one window moves a known figure by 5 % at most, and never beyond four times, or below a quarter
+of, what the user stated.
+"""
+
+from dataclasses import dataclass
+
+from internvl_operator.scaling.model import Work
+
+LEAST_EVIDENCE_S = 2.0
+"""Replica-seconds; less is not measured, for a batch may begin in one window and end in the next."""
+KNOWN_S = 30.0
+"""A figure with so many replica-seconds behind it is known; until then it is the mean of what was seen."""
+FARTHEST = 1.2
+"""A window that is farther from a known figure counts as this far."""
+LARGEST_SHARE = 0.25
+"""Of a window in a known figure."""
+SLOWNESS_S = 120.0
+"""Replica-seconds of a window that would count half, if it could."""
+TRUST = 4.0
+"""A figure stays within this factor of the stated one."""
+RESTATED = 1.2
+"""A stated figure that moves by more than this factor is another measurement: learning begins there again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """Units per second of one replica, of one kind of work."""
+
+    value: float
+    evidence_s: float = 0.0
+    """Replica-seconds that it rests on, at most `KNOWN_S`."""
+    stated: float | None = None
+    """What the user or the recipe stated when learning began."""
+
+
+def learned(known: Capacity | None, work: Work | None, stated: float | None) -> Capacity | None:
+    """What is known after one window. None: nobody stated a figure, and no replica was full yet."""
+    known = _begun(known, stated)
+    if work is None or work.seconds_while_full < LEAST_EVIDENCE_S or work.done_while_full <= 0:
+        return known
+    return _moved(known, work.done_while_full / work.seconds_while_full, work.seconds_while_full)
+
+
+def _begun(known: Capacity | None, stated: float | None) -> Capacity | None:
+    if stated is None:
+        return known
+    if known is None or known.stated is None or not _is_near(stated, known.stated):
+        return Capacity(stated, KNOWN_S, stated)
+    return known
+
+
+def _is_near(one: float, other: float) -> bool:
+    return max(one, other) <= RESTATED * min(one, other)
+
+
+def _moved(known: Capacity | None, measured: float, evidence_s: float) -> Capacity:
+    if known is None:
+        return Capacity(measured, min(evidence_s, KNOWN_S))
+    if known.evidence_s < KNOWN_S:
+        share = evidence_s / (known.evidence_s + evidence_s)
+        near = measured
+    else:
+        share = min(LARGEST_SHARE, evidence_s / (evidence_s + SLOWNESS_S))
+        near = min(max(measured, known.value / FARTHEST), known.value * FARTHEST)
+    value = known.value + share * (near - known.value)
+    if known.stated is not None:
+        value = min(max(value, known.stated / TRUST), known.stated * TRUST)
+    return Capacity(value, min(known.evidence_s + evidence_s, KNOWN_S), known.stated)

@@ -1,0 +1,102 @@
+"""The decision of one round: `decide(observation, history, settings, now) -> Decision`, pure and total.
+
+Per side `ceil(load + what waits + reserve)` in replicas (`wish.py`), then the budget of both.
+`docs/autoscaling.md` tells it in plain words.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from internvl_operator.api.names import Role
+from internvl_operator.scaling import budget, sentences
+from internvl_operator.scaling.budget import Claim
+from internvl_operator.scaling.history import History
+from internvl_operator.scaling.model import SIDES, Limit, Observation, Settings, SideDecision
+from internvl_operator.scaling.wish import Number, Round, Wish, wish_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What one round decided about one service."""
+
+    sides: Mapping[Role, SideDecision]
+    """The sides that were observed."""
+    history: History
+    """Hand it to the next round."""
+
+    @property
+    def targets(self) -> dict[Role, int]:
+        """The numbers alone."""
+        return {role: side.target for role, side in self.sides.items()}
+
+
+def decide(observation: Observation, history: History, settings: Settings, now: float) -> Decision:
+    """Decide how many replicas each observed side is to have.
+
+    `now` is in seconds since 1970. A side of the observation that has no settings is left alone.
+    """
+    lived = history.at_time(now)
+    this = Round(settings=settings, now=now, clock=lived.clock, is_resumed=history.is_resumed(now))
+    wishes = {
+        role: wish_of(role, observation.sides[role], lived.of(role), this)
+        for role in SIDES
+        if role in observation.sides and role in settings.sides
+    }
+    targets = _within_budget(observation, wishes, settings)
+    remembered = {role: replace(wish.history, target=targets[role]) for role, wish in wishes.items()}
+    return Decision(
+        sides={
+            role: _decided(role, observation.sides[role].target, wish, targets[role], settings)
+            for role, wish in wishes.items()
+        },
+        history=replace(lived, sides={**lived.sides, **remembered}),
+    )
+
+
+def _within_budget(
+    observation: Observation, wishes: Mapping[Role, Wish], settings: Settings
+) -> dict[Role, int]:
+    targets = {role: wish.asked.number for role, wish in wishes.items()}
+    if settings.max_gpus is None:
+        return targets
+    gpus = settings.max_gpus - observation.elsewhere_gpus
+    claims = {
+        role: Claim(
+            least=min(settings.sides[role].minimum, wish.asked.number),
+            wanted=wish.asked.number,
+            needed=wish.asked.number if wish.need is None else wish.need.total,
+            now=wish.standing,
+            gpus=settings.sides[role].gpus,
+        )
+        for role, wish in wishes.items()
+        if settings.sides[role].gpus > 0
+    }
+    if len(claims) == len(SIDES):
+        numbers = budget.split(claims[Role.VISION], claims[Role.LANGUAGE], gpus, _pictures(observation))
+        return {**targets, **dict(zip(SIDES, numbers, strict=True))}
+    return {**targets, **{role: budget.alone(claim, gpus) for role, claim in claims.items()}}
+
+
+def _pictures(observation: Observation) -> float:
+    """Share of the requests that have pictures; all of them where they are not counted."""
+    vision, language = (observation.sides[role].load for role in SIDES)
+    if vision is None or language is None or vision.requests is None or not language.requests:
+        return 1.0
+    return min(1.0, vision.requests / language.requests)
+
+
+def _decided(role: Role, before: int, wish: Wish, target: int, settings: Settings) -> SideDecision:
+    asked = wish.asked
+    if target < asked.number:
+        note = f"{asked.number} are wanted, but scaling.maxGPUs is {settings.max_gpus} for both sides"
+        asked = Number(number=target, limit=Limit.BUDGET, note=note)
+    why = "; ".join(part for part in (wish.sum_text, asked.note) if part)
+    return SideDecision(
+        target=target,
+        why=f"{sentences.head(role, before, target)}: {why}",
+        limited_by=asked.limit,
+        needed=None if wish.need is None else wish.need.total,
+        load=None if wish.need is None else wish.need.load,
+        until_s=asked.until_s,
+        capacity={kind: capacity.value for kind, capacity in wish.history.capacity.items()},
+    )

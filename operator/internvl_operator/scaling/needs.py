@@ -1,0 +1,99 @@
+"""How many replicas one side's load asks for: load, what waits, and the reserve, all in replicas."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from internvl_operator.api.names import Role
+from internvl_operator.scaling.capacity import Capacity, learned
+from internvl_operator.scaling.history import SideHistory
+from internvl_operator.scaling.model import KINDS, SideLoad, SideSettings, WorkKind
+
+FIRST_SHARE = 0.25
+"""Reserve as a share of the load while nothing is learned yet; it fades over `FIRST_S`."""
+FIRST_S = 3600.0
+CHANCE = 1.0
+"""Standard deviations of the number of requests that come in by chance: square-root staffing."""
+SHORTEST_DRAIN_S = 30.0
+"""What waits is worked off over the start time, and over no less than this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """What one side's load asks for, in replicas."""
+
+    load: float
+    """What comes in."""
+    drain: float
+    """To work off what waits, in the time in which new replicas start."""
+    drain_s: float
+    learned: float
+    """How far the load has risen within the start time."""
+    chance: float
+    """How far the load is above its mean at times, by chance."""
+
+    @property
+    def reserve(self) -> float:
+        """Both reasons together; they are independent."""
+        return math.hypot(self.learned, self.chance)
+
+    @property
+    def total(self) -> float:
+        """All of it."""
+        return self.load + self.drain + self.reserve
+
+
+def capacities(
+    role: Role, load: SideLoad | None, known: Mapping[WorkKind, Capacity], settings: SideSettings
+) -> dict[WorkKind, Capacity]:
+    """What one replica of the side manages, after a window with `load`, or without a new one."""
+    work = {} if load is None else load.work
+    found = {
+        kind: learned(known.get(kind), work.get(kind), settings.capacity.get(kind)) for kind in KINDS[role]
+    }
+    return {kind: capacity for kind, capacity in found.items() if capacity is not None}
+
+
+def unmeasured(load: SideLoad, capacity: Mapping[WorkKind, Capacity]) -> tuple[WorkKind, ...]:
+    """Kinds of work that occur while nobody knows what a replica manages of them."""
+    return tuple(
+        kind for kind, work in load.work.items() if (work.arriving or work.waiting) and kind not in capacity
+    )
+
+
+def busy_replicas(load: SideLoad, capacity: Mapping[WorkKind, Capacity]) -> float:
+    """Replicas that the arriving work keeps busy."""
+    return sum(work.arriving / capacity[kind].value for kind, work in load.work.items() if work.arriving)
+
+
+def need(
+    load: SideLoad,
+    history: SideHistory,
+    *,
+    horizon_s: float,
+    first_token_s: float,
+) -> Need:
+    """What the side asks for; `history` has seen this load, and `horizon_s` is how long a replica takes to start."""
+    capacity = history.capacity
+    busy = busy_replicas(load, capacity)
+    waiting = sum(work.waiting / capacity[kind].value for kind, work in load.work.items() if work.waiting)
+    drain_s = max(horizon_s, SHORTEST_DRAIN_S)
+    unlearned = max(0.0, 1 - history.rises.seen_s / FIRST_S)
+    return Need(
+        load=busy,
+        drain=waiting / drain_s,
+        drain_s=drain_s,
+        learned=max(history.rises.reserve(horizon_s), unlearned * FIRST_SHARE * busy),
+        chance=_chance(busy, load.requests, first_token_s),
+    )
+
+
+def _chance(busy: float, requests: float | None, first_token_s: float) -> float:
+    """Standard deviation of the load within the time that a request may wait.
+
+    Requests come in independently: `requests x first_token_s` of them within that time, give or take its square root,
+    and each keeps `busy / requests` replicas busy for a second. Where requests are not counted, each is taken to need
+    a replica for as long as it may wait. Source: Halfin and Whitt 1981, doi:10.1287/opre.29.3.567.
+    """
+    work_s = busy / requests if requests else first_token_s
+    return CHANCE * math.sqrt(busy * work_s / first_token_s)
