@@ -60,6 +60,7 @@ class LanguageStage:
         self._sampled_done_s = 0.0
         self._sampled_arrived = 0
         self._arrived_output = 0.0
+        self._is_full = False
         self._full_prompt = self._full_prompt_s = self._full_output = self._full_output_s = 0.0
 
     @property
@@ -81,8 +82,9 @@ class LanguageStage:
             self._curve.append((until, self._tokens))
             return
         unfinished = self.pool.unfinished_s(now)
+        was_full, self._is_full = self._is_full, False
         each = self._replica.step_s + self._replica.sequence_s * self.running / active
-        begun_s, stalled_s, prompt_s, blocked = self._begin(now, until, 1 + each / self._replica.chunk_s)
+        begun_s, stalled_s, prompt_s, self._is_full = self._begin(now, until, 1 + each / self._replica.chunk_s)
         seconds = active * (until - now)
         worked = min(max(unfinished + begun_s - self.pool.unfinished_s(until), 0.0), seconds)
         stalled = min(stalled_s, worked) / seconds
@@ -93,7 +95,7 @@ class LanguageStage:
         answering = min(prefill * each / (each + self._replica.chunk_s) + (1 - prefill - stalled), 1.0)
         made = self._rate * self.running * (until - now)
         self._done_s += prompt_s + stalled_s + made / self._replica.output_tokens_per_s
-        if blocked:
+        if was_full and self._is_full:
             self._full_prompt += prompt_s * self._replica.prompt_tokens_per_s
             self._full_prompt_s += seconds * (1 - answering)
             self._full_output += made

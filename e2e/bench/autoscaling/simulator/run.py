@@ -52,7 +52,7 @@ def simulate(
     Args:
         requests: the traffic.
         site: the hardware; a coupled one has no vision replicas.
-        policy: asked at every multiple of its interval, from the first on.
+        policy: asked at every multiple of its interval.
         begin_with: replicas that serve at the beginning.
         end_s: until when the policy decides; afterwards the numbers stay, until everything is served.
         seed: of the start times.
@@ -62,7 +62,8 @@ def simulate(
     vision = VisionStage(requests, site, vision_pool)
     language = LanguageStage(requests, site, language_pool)
     pending: Targets | None = None
-    acts_at = next_look = now = 0.0
+    acts_at = now = 0.0
+    next_look = policy.interval_s
     while now < end_s or (now < end_s + PATIENCE_S and not (vision.is_empty and language.is_empty)):
         if pending and now >= acts_at:
             _aim(now, pending, vision_pool, language_pool, site)

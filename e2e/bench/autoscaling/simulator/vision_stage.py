@@ -40,6 +40,7 @@ class VisionStage:
         encoded: list[tuple[float, int]] = []
         i, n = self._next, len(at)
         begun_before = self._tiles_before[i]
+        was_full = i < n and at[i] < now
         while i < n and free:
             begin = at[i]
             if begin < free[0]:
@@ -51,7 +52,7 @@ class VisionStage:
             encoded.append((end, number[i]))
             i += 1
         self._next = i
-        if i < n and at[i] < until and free:
+        if was_full and i < n and at[i] < until and free:
             self._full_tiles += self._tiles_before[i] - begun_before
             self._full_s += len(free) * (until - now)
         return encoded

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from e2e.bench.autoscaling.requests import Floats, Ints
+from e2e.bench.autoscaling.requests import Ints
 from e2e.bench.autoscaling.traces.stream import Stream, Traffic, pictures, quantiles, text_only
 
 TEXT_POINTS: list[tuple[float, float]] = [(0, 20), (50, 200), (95, 1500), (100, 4000)]
@@ -85,12 +85,3 @@ def _long_answers(rng: np.random.Generator, n: int) -> tuple[Ints, Ints, Ints]:
 def _halves(seconds: int, share: float) -> tuple[int, int]:
     half = seconds // 2
     return int(share * half), half + int(share * half)
-
-
-def rate_correlation(first: Floats, second: Floats, window: int = 60) -> float:
-    """Correlation of two series of seconds, averaged over windows of so many seconds."""
-    n = len(first) // window * window
-    a, b = first[:n].reshape(-1, window).mean(1), second[:n].reshape(-1, window).mean(1)
-    if np.std(a) == 0 or np.std(b) == 0:
-        return 0.0
-    return float(np.corrcoef(a, b)[0, 1])
