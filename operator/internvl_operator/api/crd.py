@@ -155,13 +155,18 @@ def _merged(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str
 
 
 def _open_lists(node: dict[str, Any]) -> dict[str, Any]:
-    """In the status no value is refused: an operator and a CRD of neighbouring versions must get along."""
+    """In the status no value is refused: an operator and a CRD of neighbouring versions must get along.
+
+    Conditions are merged by their type; every other list is one value.
+    """
     result = {key: value for key, value in node.items() if key not in ("enum", "default", "required")}
     if "properties" in result:
         result["properties"] = {name: _open_lists(item) for name, item in result["properties"].items()}
     if "items" in result:
-        result["items"] = {**_open_lists(result["items"]), "required": ["type", "status"]}
-        result |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
+        result["items"] = _open_lists(result["items"])
+        if "lastTransitionTime" in result["items"].get("properties", {}):
+            result["items"]["required"] = ["type", "status"]
+            result |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
     return result
 
 

@@ -5,6 +5,9 @@ REVISION_PATTERN = r"^sha256:[0-9a-f]{12,64}$"
 MODEL_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$"
 ADDRESS_PATTERN = r"^https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?/?$"
 DURATION_PATTERN = r"^[1-9][0-9]{0,4}[smh]$"
+OBJECTIVE_PATTERN = r"^[1-9][0-9]{0,4}(ms|s)$"
+CRON_PATTERN = r"^[^ ]+( [^ ]+){4}$"
+TIME_ZONE_PATTERN = r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$"
 POOL_PATTERN = r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
 OBJECT_NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 HOST_PATTERN = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+$"
@@ -20,6 +23,9 @@ PATTERN_MESSAGES = {
     MODEL_NAME_PATTERN: "must begin with a letter or digit and go on with letters, digits and . _ : / -",
     ADDRESS_PATTERN: "must be http://host:port of the Ray dashboard, without path, user or query",
     DURATION_PATTERN: "must be a number of seconds, minutes or hours: 90s, 30m or 2h",
+    OBJECTIVE_PATTERN: "must be a number of milliseconds or seconds: 500ms or 2s",
+    CRON_PATTERN: "must be five fields with one space between: minute, hour, day, month and day of the week",
+    TIME_ZONE_PATTERN: "must be a time zone of the IANA database: 'Europe/Berlin' or 'UTC'",
     POOL_PATTERN: "must begin and end with a letter or digit, with letters, digits and - _ . between",
     OBJECT_NAME_PATTERN: "must be the name of an object: lower case letters, digits, - and .",
     ENV_NAME_PATTERN: "must be a name of letters, digits and _ . - that does not begin with a digit",

@@ -35,6 +35,13 @@ from internvl_operator.api.patterns import (
 )
 from internvl_operator.api.pod_spec import PodFields
 from internvl_operator.api.route_spec import HttpRouteSpec, IngressSpec
+from internvl_operator.api.scaling_spec import (
+    MOST_REPLICAS,
+    LanguageCapacity,
+    ScalingSpec,
+    VisionCapacity,
+    seconds_of,
+)
 from internvl_operator.api.wire import Wire, cel_rules
 from internvl_operator.errors import Rejected
 from internvl_runtimes.contract.serve_args import LanguageEngineName, VisionEngineName
@@ -102,13 +109,36 @@ CLAIMS_FOLDER = "/models"
 """Where pods have their claims: `pvc://claim/path` is `/models/claim/path` there."""
 
 Pool = Annotated[str, Field(max_length=63, pattern=POOL_PATTERN)]
-Replicas = Annotated[int, Field(ge=1, le=256, strict=True)]
+Replicas = Annotated[int, Field(ge=1, le=MOST_REPLICAS, strict=True)]
+ReplicasOrNone = Annotated[int, Field(ge=0, le=MOST_REPLICAS, strict=True)]
 
-REPLICAS_RULE = "!has(self.maxReplicas) || self.maxReplicas == self.minReplicas"
+REPLICAS_RULE = "!has(self.maxReplicas) || self.maxReplicas >= self.minReplicas"
 REPLICAS_MESSAGE = (
-    "maxReplicas must equal minReplicas, because replicas are not scaled by load yet; "
-    "set both to the same number, or leave maxReplicas out"
+    "maxReplicas must be at least minReplicas; equal, or left out, the number is fixed, and above it replicas "
+    "follow the load"
 )
+ZERO_RULE = "self.minReplicas > 0 || (has(self.maxReplicas) && self.maxReplicas > 0)"
+ZERO_MESSAGE = (
+    "minReplicas 0 needs a maxReplicas of at least 1, because otherwise no picture would ever be answered; "
+    "set maxReplicas"
+)
+SCHEDULE_RULE = "self.scaling.schedule.all(item, {})".format(
+    " && ".join(
+        f"(!has(item.{role}) || (has(self.{role}.maxReplicas) && item.{role} <= self.{role}.maxReplicas))"
+        for role in ("vision", "language")
+    )
+)
+SCHEDULE_MESSAGE = (
+    "scaling.schedule wants more replicas of a side than its maxReplicas, or the side has no maxReplicas; "
+    "set vision.maxReplicas and language.maxReplicas to the most that may run"
+)
+BUDGET_RULE = "!has(self.scaling.maxGPUs) || {} <= self.scaling.maxGPUs".format(
+    " + ".join(
+        f"(has(self.{role}.gpus) ? self.{role}.gpus * self.{role}.minReplicas : 0)"
+        for role in ("vision", "language")
+    )
+)
+BUDGET_MESSAGE = "scaling.maxGPUs is less than the GPUs of both sides' minReplicas, which always run; raise it, or lower minReplicas"
 BACKEND_RULE = (
     "has(self.backend) == has(oldSelf.backend) && "
     "(!has(self.backend) || self.backend.ray.address == oldSelf.backend.ray.address)"
@@ -253,7 +283,8 @@ class RoleSpec(PodFields):
     max_replicas: Annotated[
         Replicas | None,
         Field(
-            description="Most replicas. It must equal minReplicas for now. Left out: equal to minReplicas."
+            description="Most replicas. Above minReplicas: the number follows the load of this side. Left out: equal "
+            "to minReplicas, a fixed number."
         ),
     ] = None
     cpu: Annotated[
@@ -271,10 +302,20 @@ class RoleSpec(PodFields):
     ] = None
 
     @model_validator(mode="after")
-    def _fixed_replicas(self) -> Self:
-        if self.max_replicas is not None and self.max_replicas != self.min_replicas:
+    def _bounded_replicas(self) -> Self:
+        if self.max_replicas is not None and self.max_replicas < self.min_replicas:
             raise ValueError(REPLICAS_MESSAGE)
         return self
+
+    @property
+    def most_replicas(self) -> int:
+        """`maxReplicas`, or the fixed number."""
+        return self.min_replicas if self.max_replicas is None else self.max_replicas
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether the number of replicas follows the load."""
+        return self.most_replicas > self.min_replicas
 
     @property
     def cores(self) -> Decimal:
@@ -295,6 +336,25 @@ class RoleSpec(PodFields):
 class VisionSpec(RoleSpec):
     """The vision side: tiles, vision transformer, projector."""
 
+    model_config = ConfigDict(
+        json_schema_extra=cel_rules((REPLICAS_RULE, REPLICAS_MESSAGE), (ZERO_RULE, ZERO_MESSAGE))
+    )
+
+    min_replicas: Annotated[
+        ReplicasOrNone,
+        Field(
+            description="Replicas that always run. 0: none while no picture comes (scaling.idle); the first one waits "
+            "for a replica to start."
+        ),
+    ] = 1
+    capacity: Annotated[
+        VisionCapacity | None,
+        Field(
+            description="What one replica manages, where it is known; measuring begins there. Left out: the number "
+            "stays as it is until a replica was full and so was measured."
+        ),
+    ] = None
+
     engine: Annotated[VisionEngineName, Field(description="What executes the vision encoder.")] = (
         VisionEngineName.ONNXRUNTIME
     )
@@ -308,9 +368,23 @@ class VisionSpec(RoleSpec):
         ),
     ] = None
 
+    @model_validator(mode="after")
+    def _some_replicas(self) -> Self:
+        if self.most_replicas == 0:
+            raise ValueError(ZERO_MESSAGE)
+        return self
+
 
 class LanguageSpec(RoleSpec):
     """The language side: prompt and features to tokens."""
+
+    capacity: Annotated[
+        LanguageCapacity | None,
+        Field(
+            description="What one replica manages, where it is known; measuring begins there. Left out: the number "
+            "stays as it is until a replica was full and so was measured."
+        ),
+    ] = None
 
     engine: Annotated[LanguageEngineName, Field(description="What executes the language model.")] = (
         LanguageEngineName.ONNXRUNTIME
@@ -395,7 +469,7 @@ class RolloutSpec(Wire):
     @property
     def deadline_s(self) -> float:
         """`deadline` in seconds."""
-        return float(self.deadline[:-1]) * {"s": 1, "m": 60, "h": 3600}[self.deadline[-1]]
+        return seconds_of(self.deadline)
 
 
 class InternVLServiceSpec(Wire):
@@ -406,6 +480,8 @@ class InternVLServiceSpec(Wire):
             (BACKEND_RULE, BACKEND_MESSAGE),
             (CLAIM_RULE, CLAIM_MESSAGE),
             (POD_FIELDS_RULE, POD_FIELDS_MESSAGE),
+            (SCHEDULE_RULE, SCHEDULE_MESSAGE),
+            (BUDGET_RULE, BUDGET_MESSAGE),
         )
     )
 
@@ -426,6 +502,12 @@ class InternVLServiceSpec(Wire):
         LanguageSpec, Field(description="The language models: their pool, number and size.")
     ] = LanguageSpec()
     gateway: Annotated[GatewaySpec, Field(description="The HTTP side: how many of it.")] = GatewaySpec()
+    scaling: Annotated[
+        ScalingSpec,
+        Field(
+            description="How the numbers of replicas follow the load, where maxReplicas is above minReplicas."
+        ),
+    ] = ScalingSpec()
     rollout: Annotated[
         RolloutSpec,
         Field(description="How the service goes over to another model, to other pods or to another head."),
@@ -435,6 +517,17 @@ class InternVLServiceSpec(Wire):
     def _fields_of_pods(self) -> Self:
         if self.backend is not None and (message := self.wants_pods) is not None:
             raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _bounds_of_scaling(self) -> Self:
+        for item in self.scaling.schedule:
+            for floor, side in ((item.vision, self.vision), (item.language, self.language)):
+                if floor is not None and (side.max_replicas is None or floor > side.max_replicas):
+                    raise ValueError(SCHEDULE_MESSAGE)
+        least = sum((side.gpus or 0) * side.min_replicas for side in (self.vision, self.language))
+        if self.scaling.max_gpus is not None and least > self.scaling.max_gpus:
+            raise ValueError(BUDGET_MESSAGE)
         return self
 
     @property
@@ -458,7 +551,7 @@ class InternVLServiceSpec(Wire):
         return self.gateway if role is Role.GATEWAY else self.role(role)
 
     def replicas(self, role: Role) -> int:
-        """Replicas that are wanted of a role."""
+        """Replicas that always run of a role; of one that is not scaled, all."""
         return self.gateway.replicas if role is Role.GATEWAY else self.role(role).min_replicas
 
 

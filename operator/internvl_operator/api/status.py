@@ -25,6 +25,31 @@ class Condition(Stored):
     observed_generation: int = Field(default=0, description="Generation of the spec this was said about.")
 
 
+class ScalingStep(Stored):
+    """One change of a number of replicas."""
+
+    time: Timestamp = Field(description="When it was decided.")
+    before: int = Field(alias="from", description="Replicas before.")
+    to: int = Field(description="Replicas after.")
+    why: str = Field(description="The sentence behind it, with its numbers.")
+
+
+class CapacityStatus(Stored):
+    """What one replica of a role manages, as far as it is stated or was measured."""
+
+    tiles_per_second: float | None = Field(default=None, description="Tiles encoded, by vision.")
+    prompt_tokens_per_second: float | None = Field(
+        default=None, description="Tokens of prompts, text and pictures, read by the language model."
+    )
+    output_tokens_per_second: float | None = Field(
+        default=None, description="Tokens of answers written by the language model."
+    )
+
+
+STEPS_KEPT = 10
+"""Changes of a number of replicas that the status remembers."""
+
+
 class RoleStatus(Stored):
     """How one role stands."""
 
@@ -47,6 +72,23 @@ class RoleStatus(Stored):
         default=None, description="When Ray Serve gave this role up; it is retried some time after."
     )
     attempt: int = Field(default=0, description="How often this role was retried since it was last changed.")
+    owner: str | None = Field(
+        default=None,
+        description="Who decides the number of replicas: operator, by the load. Absent: the spec, it is fixed.",
+    )
+    target: int | None = Field(
+        default=None, description="Replicas that were decided by the load. Absent: the number is fixed."
+    )
+    why: str | None = Field(
+        default=None,
+        description="Why as many: load, capacity of a replica and reserve, or what bounds the number.",
+    )
+    capacity: CapacityStatus | None = Field(
+        default=None, description="What one replica manages, where the number follows the load."
+    )
+    last_scaling: tuple[ScalingStep, ...] | None = Field(
+        default=None, description="The last ten changes of the number, newest first. Absent: none yet."
+    )
 
 
 class RolesStatus(Stored):
@@ -120,6 +162,14 @@ class RolloutStatus(Stored):
     message: str = Field(default="", description="Why it is at this stage.")
 
 
+class ScalingStatus(Stored):
+    """What is remembered about the load, so that another operator process goes on from there."""
+
+    memory: str = Field(
+        description="Rises of the load, start times and measured capacities, for the operator itself."
+    )
+
+
 class Status(Stored):
     """What the operator reports."""
 
@@ -132,6 +182,9 @@ class Status(Stored):
     rollout: RolloutStatus | None = Field(
         default=None,
         description="A change of model, of pods or of Ray's head that is under way, or was given up.",
+    )
+    scaling: ScalingStatus | None = Field(
+        default=None, description="What is remembered about the load. Absent: no number follows it."
     )
     last_failure: FailureStatus | None = Field(default=None, description="The last failure, healed or not.")
     conditions: tuple[Condition, ...] = Field(

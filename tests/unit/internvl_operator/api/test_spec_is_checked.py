@@ -7,6 +7,12 @@ from internvl_operator.errors import Rejected
 MODEL = {"uri": "file:///models/nano"}
 
 
+def schedule(**fields: object) -> dict[str, object]:
+    """A service whose vision has three replicas at most, with one schedule."""
+    item = {"cron": "0 8 * * 1-5", "duration": "10h", "vision": 3, **fields}
+    return {"model": MODEL, "vision": {"maxReplicas": 3}, "scaling": {"schedule": [item]}}
+
+
 def rejected(spec):
     with pytest.raises(Rejected) as caught:
         parse_spec(spec)
@@ -55,14 +61,45 @@ def test_threads_are_cores_rounded_up():
         ({"model": MODEL, "vision": {"pool": "a b"}}, "spec.vision.pool", "letter or digit"),
         ({"model": MODEL, "vision": {"min_replicas": 1}}, "spec.vision.min_replicas", "does not exist"),
         (
-            {"model": MODEL, "vision": {"minReplicas": 1, "maxReplicas": 2}},
+            {"model": MODEL, "vision": {"minReplicas": 3, "maxReplicas": 2}},
             "spec.vision",
-            "not scaled by load",
+            "at least minReplicas",
+        ),
+        ({"model": MODEL, "vision": {"minReplicas": 0}}, "spec.vision", "needs a maxReplicas"),
+        (
+            {"model": MODEL, "language": {"minReplicas": 0, "maxReplicas": 2}},
+            "spec.language.minReplicas",
+            "greater than or equal to 1",
         ),
         (
-            {"model": MODEL, "vision": {"minReplicas": 0}},
-            "spec.vision.minReplicas",
-            "greater than or equal to 1",
+            {"model": MODEL, "vision": {"capacity": {"tilesPerSecond": 0}}},
+            "spec.vision.capacity.tilesPerSecond",
+            "0.001",
+        ),
+        (
+            {"model": MODEL, "language": {"capacity": {"promptTokensPerSecond": 9}}},
+            "spec.language.capacity.outputTokensPerSecond",
+            "required",
+        ),
+        ({"model": MODEL, "scaling": {"mode": "auto"}}, "spec.scaling.mode", "'Auto' or 'Recommend'"),
+        ({"model": MODEL, "scaling": {"maxGpus": 4}}, "spec.scaling.maxGpus", "does not exist"),
+        ({"model": MODEL, "scaling": {"idle": "soon"}}, "spec.scaling.idle", "30m"),
+        (
+            {"model": MODEL, "scaling": {"objectives": {"timeToFirstToken": "1m"}}},
+            "spec.scaling.objectives.timeToFirstToken",
+            "500ms or 2s",
+        ),
+        (schedule(cron="0 8 * *"), "spec.scaling.schedule.0.cron", "five fields"),
+        (schedule(cron="0 99 * * *"), "spec.scaling.schedule.0.cron", "'0 8 * * 1-5'"),
+        (schedule(cron="0 0 31 2 *"), "spec.scaling.schedule.0.cron", "a time that comes"),
+        (schedule(timeZone="Mars/Olympus"), "spec.scaling.schedule.0.timeZone", "Europe/Berlin"),
+        (schedule(duration="10"), "spec.scaling.schedule.0.duration", "30m"),
+        (schedule(vision=4), "spec", "set vision.maxReplicas"),
+        (schedule(language=2), "spec", "set vision.maxReplicas and language.maxReplicas"),
+        (
+            {"model": MODEL, "vision": {"gpus": 2, "minReplicas": 3}, "scaling": {"maxGPUs": 5}},
+            "spec",
+            "less than the GPUs of both sides' minReplicas",
         ),
         ({"model": MODEL, "vision": {"engine": "tensorrt"}}, "spec.vision.engine", "onnxruntime"),
         ({"model": MODEL, "vision": {"cpu": "1x"}}, "spec.vision.cpu", "millicores"),
