@@ -14,11 +14,14 @@ from e2e.bench.autoscaling.judge.outcome import Outcome, outcome
 from e2e.bench.autoscaling.policies import plans
 from e2e.bench.autoscaling.policies.base import Context, Setting, SideContext, grid
 from e2e.bench.autoscaling.policies.catalogue import ENTRIES, OURS
+from e2e.bench.autoscaling.plan import Depth
 from e2e.bench.autoscaling.requests import Requests
-from e2e.bench.autoscaling.simulator.run import Policy, simulate
+from e2e.bench.autoscaling.simulator.run import Policy, Run, simulate
 from e2e.bench.autoscaling.simulator.sample import Targets
 from e2e.bench.autoscaling.site import SITES, Site, coupled
+from e2e.bench.autoscaling.traces import shapes
 from e2e.bench.autoscaling.traces.catalogue import HOURS, TRACES
+from e2e.bench.autoscaling.traces.stream import Traffic
 
 SECONDS = HOURS * 3600
 HALF_S = SECONDS / 2
@@ -67,13 +70,13 @@ class Case:
         return self._traffic.requests(self.site, replicas=self.fleet, seed=SEED)
 
     @cached_property
-    def _traffic(self) -> Any:
+    def _traffic(self) -> Traffic:
         return self.trace.traffic(self._folder, SECONDS)
 
     @property
     def note(self) -> str:
         """Where its traffic comes from."""
-        return str(self._traffic.note)
+        return self._traffic.note
 
     def description(self) -> dict[str, Any]:
         """What the tables say about the traffic."""
@@ -89,6 +92,7 @@ class Case:
             "mean_language": round(float(language.mean()), 2),
             "peak_minute_vision": round(float(vision.reshape(-1, 60).mean(1).max()), 2),
             "peak_minute_language": round(float(language.reshape(-1, 60).mean(1).max()), 2),
+            "step_s": HALF_S + shapes.STEP_AT * HALF_S,
             "correlation_requests": round(_correlation(image, text), 2),
             "correlation_work": round(_correlation(vision, language), 2),
         }
@@ -105,14 +109,12 @@ class Case:
             ),
         )
 
-    def works(self, *, sweep: bool) -> Iterator[Work]:
-        """All runs; `sweep`: with every setting, else each policy's own defaults."""
+    def works(self, depth: Depth) -> Iterator[Work]:
+        """All runs, each policy's own defaults first."""
         context = self.context(self.site)
         for entry in ENTRIES.values():
-            settings = [entry.default]
-            if sweep:
-                settings += [setting for setting in entry.sweep if setting != entry.default]
-            for setting in settings:
+            tried = [setting for setting in depth.thinned(entry.sweep) if setting != entry.default]
+            for setting in (entry.default, *tried):
                 yield Work(entry.name, setting, self.site, _maker(entry.make, context, setting))
         for sharded in (False, True):
             other = coupled(self.site, sharded=sharded)
@@ -124,7 +126,7 @@ class Case:
             ("minute-oracle", plans.oracle, MINUTE_ORACLE),
             ("static-peak", plans.static_peak, STATIC),
         ):
-            for setting in settings:
+            for setting in depth.thinned_plans(settings):
                 yield Work(name, setting, self.site, _planner(plan, context, setting, self.requests))
 
     def run(self, work: Work) -> dict[str, Any]:
@@ -142,7 +144,21 @@ class Case:
             "setting": dict(work.setting),
             "tuning": halves[0].as_json(),
             "judged": halves[1].as_json(),
+            "series": self._series(run) if work.setting == ENTRIES.get(work.policy, OURS).default else {},
             "seconds": round(time.process_time() - began, 2),
+        }
+
+    def _series(self, run: Run) -> dict[str, list[float]]:
+        """Every minute: the load of each side and the replicas that are paid for."""
+        minutes = np.arange(0, SECONDS, 60.0)
+        vision, language = (
+            load.reshape(-1, 60).mean(1) for load in plans.loads(self.requests, run.site, SECONDS)
+        )
+        return {
+            "vision_load": vision.round(2).tolist(),
+            "language_load": language.round(2).tolist(),
+            "vision": run.vision.held(minutes).tolist(),
+            "language": run.language.held(minutes).tolist(),
         }
 
 

@@ -60,9 +60,10 @@ class Requests:
     def of(self, kind: RequestClass) -> NDArray[np.bool_]:
         """Which requests are of this class."""
         if kind is RequestClass.TEXT:
-            return self.tiles == 0
-        many = self.tiles >= MANY_TILES
-        return many if kind is RequestClass.PICTURES else (self.tiles > 0) & ~many
+            has_none: NDArray[np.bool_] = self.tiles == 0
+            return has_none
+        is_large: NDArray[np.bool_] = self.tiles >= MANY_TILES
+        return is_large if kind is RequestClass.PICTURES else (self.tiles > 0) & ~is_large
 
     def before(self, end_s: float) -> "Requests":
         """Those that come before a time."""

@@ -56,7 +56,8 @@ def inter_token(run: Run) -> Floats:
     """Mean seconds between the tokens of each answer; infinite where it has no end."""
     has_ended = np.isfinite(run.ended)
     each: Floats = np.full(len(run.requests), np.inf)
-    each[has_ended] = (run.ended - run.first_token)[has_ended] / run.requests.output_tokens[has_ended]
+    lasted = run.ended[has_ended] - run.first_token[has_ended]
+    each[has_ended] = lasted / run.requests.output_tokens[has_ended]
     return each
 
 

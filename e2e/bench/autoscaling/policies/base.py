@@ -28,7 +28,7 @@ class SideContext:
     """maxReplicas, the same for every policy."""
 
     def least(self, setting: Setting) -> int:
-        """minReplicas."""
+        """The side's minReplicas."""
         return min(max(1, math.ceil(self.mean * setting.get("least", 0.0))), self.most)
 
 

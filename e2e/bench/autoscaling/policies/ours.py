@@ -1,5 +1,7 @@
 """The operator's own rule: `internvl_operator.scaling.decide`, fed with what the operator would have seen."""
 
+from collections import deque
+
 from internvl_operator.api.names import Role
 from internvl_operator.scaling.decide import decide
 from internvl_operator.scaling.history import History
@@ -17,7 +19,7 @@ from e2e.bench.autoscaling.policies.base import Context, Entry, Setting, SideCon
 from e2e.bench.autoscaling.simulator.sample import Full, Sample, SideSample, Targets
 
 ROUND_S = 5.0
-"""Between two rounds; rates are over as long."""
+"""Between two rounds; rates are over as long, unless tuning says otherwise."""
 AGE_S = 2.5
 """From a sample to what was decided on it."""
 EPOCH_S = 1.7e9
@@ -33,18 +35,18 @@ class Ours:
     def __init__(self, context: Context, setting: Setting) -> None:
         self._settings = _settings(context, setting)
         self._history = History()
-        self._before: Sample | None = None
+        self._samples: deque[Sample] = deque(maxlen=round(setting.get("window_s", ROUND_S) / ROUND_S) + 1)
 
     def decide(self, sample: Sample) -> Targets:
         """One round of the operator."""
-        before, self._before = self._before, sample
-        if before is None:
+        self._samples.append(sample)
+        before = self._samples[0]
+        if before is sample:
             return Targets(0 if sample.vision is None else sample.vision.target, sample.language.target)
         seen = {Role.LANGUAGE: _seen(Role.LANGUAGE, before.language, sample.language, sample, before)}
         if sample.vision is not None and before.vision is not None:
             seen[Role.VISION] = _seen(Role.VISION, before.vision, sample.vision, sample, before)
         decision = decide(Observation(sides=seen), self._history, self._settings, EPOCH_S + sample.at)
-        self.last = decision
         self._history = decision.history
         return Targets(decision.targets.get(Role.VISION, 0), decision.targets[Role.LANGUAGE])
 
@@ -136,5 +138,5 @@ ENTRY = Entry(
     title="this operator",
     make=Ours,
     default={},
-    sweep=grid(first_token_s=(0.25, 1.0, 4.0), quiet_s=(120.0, 300.0), least=(0.0, 0.8)),
+    sweep=grid(first_token_s=(0.5, 2.0), quiet_s=(120.0, 300.0), window_s=(5.0, 15.0), least=(0.0, 0.8)),
 )

@@ -40,7 +40,7 @@ def loads(requests: Requests, site: Site, seconds: int) -> tuple[Floats, Floats]
     encode = requests.tiles * site.encode_s_per_tile
     vision = np.bincount(second, requests.vision_s(site), minlength=seconds)
     language = np.bincount(second, requests.language_s(site) + encode, minlength=seconds)
-    return vision, language
+    return vision.astype(np.float64), language.astype(np.float64)
 
 
 def oracle(context: Context, setting: Setting, requests: Requests, seconds: int) -> Planned:

@@ -84,7 +84,9 @@ class LanguageStage:
         unfinished = self.pool.unfinished_s(now)
         was_full, self._is_full = self._is_full, False
         each = self._replica.step_s + self._replica.sequence_s * self.running / active
-        begun_s, stalled_s, prompt_s, self._is_full = self._begin(now, until, 1 + each / self._replica.chunk_s)
+        begun_s, stalled_s, prompt_s, self._is_full = self._begin(
+            now, until, 1 + each / self._replica.chunk_s
+        )
         seconds = active * (until - now)
         worked = min(max(unfinished + begun_s - self.pool.unfinished_s(until), 0.0), seconds)
         stalled = min(stalled_s, worked) / seconds

@@ -18,8 +18,8 @@ from e2e.bench.autoscaling.traces.stream import Stream, Traffic, pictures, quant
 
 MULTIMODAL = "azure-lmm-2025-digitised"
 TEXT = "azure-llm-2023"
-BEGIN_HOUR = 18.0
-"""So that the highest minute of the week, 452 requests with pictures, lies in the second half of four hours."""
+BEGIN_HOUR = 0.0
+"""Of the trace. The highest minute of the week, 452 requests with pictures, is in hour 20 and not in these four."""
 TILES = 5
 """Of a picture: 896 x 896 with a thumbnail, 1,280 tokens; the median request with one picture has 1,100 to 1,400."""
 IMAGE_CV = 2.0
@@ -67,7 +67,7 @@ def multimodal(folder: Path, seconds: int) -> Traffic:
             Stream(_minutes(rows, "image", seconds, rng), image_content, IMAGE_CV),
             Stream(_minutes(rows, "text", seconds, rng), text_content, TEXT_CV),
         ),
-        "Azure LMM 2024, resampled from digitised figures, 18:00 into the trace on (CC-BY-4.0, derived)",
+        "Azure LMM 2024, resampled from digitised figures, hours 0 to 4 (CC-BY-4.0, derived)",
     )
 
 

@@ -8,6 +8,8 @@ from e2e.bench.autoscaling.traces.stream import Stream, Traffic, pictures, quant
 TEXT_POINTS: list[tuple[float, float]] = [(0, 20), (50, 200), (95, 1500), (100, 4000)]
 OUTPUT_POINTS: list[tuple[float, float]] = [(0, 5), (50, 120), (95, 400), (100, 1000)]
 LONG_OUTPUT: list[tuple[float, float]] = [(0, 100), (50, 600), (95, 1500), (100, 3000)]
+STEP_AT = 0.45
+"""Where in each half the step is."""
 COMPRESSED = 64
 """Visual tokens of a tile that the Flash router compressed."""
 
@@ -21,7 +23,7 @@ def smooth(seconds: int) -> Traffic:
 def step(seconds: int) -> Traffic:
     """Ten times the load for twenty minutes, from one second to the next."""
     rate = np.ones(seconds)
-    for begin in _halves(seconds, 0.45):
+    for begin in _halves(seconds, STEP_AT):
         rate[begin : begin + 1200] = 10
     return Traffic((Stream(rate, picture_requests), Stream(rate, text_requests)), "made up: x10 for 20 min")
 

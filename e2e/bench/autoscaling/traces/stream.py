@@ -79,7 +79,7 @@ def pictures(
     count: Ints, tiles_each: Ints, text: Ints, tokens_per_tile: int = TOKENS_PER_TILE
 ) -> tuple[Ints, Ints]:
     """Tiles and prompt tokens of requests with so many pictures of so many tiles, and so much text."""
-    tiles = np.minimum(count, MOST_PICTURES) * tiles_each
+    tiles: Ints = np.minimum(count, MOST_PICTURES) * tiles_each
     return tiles, text + tiles * tokens_per_tile
 
 
@@ -93,4 +93,5 @@ def quantiles(points: list[tuple[float, float]], rng: np.random.Generator, n: in
     at = np.array([percentile for percentile, _ in points])
     value = np.sort(np.maximum([value for _, value in points], 0.5))
     drawn = np.exp(np.interp(rng.uniform(0, 100, n), at, np.log(value)))
-    return np.maximum(np.rint(drawn), least).astype(np.int64)
+    whole: Ints = np.maximum(np.rint(drawn), least).astype(np.int64)
+    return whole
