@@ -6,16 +6,12 @@ It goes on where it was interrupted. Exit status 1 when a goal was missed; nothi
 import argparse
 import os
 import sys
-import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
 from pathlib import Path
 
-from e2e.bench.autoscaling import store
-from e2e.bench.autoscaling.case import Case
+from e2e.bench.autoscaling import running, store
 from e2e.bench.autoscaling.judge import goals, plots, tables
 from e2e.bench.autoscaling.judge.record import Record
-from e2e.bench.autoscaling.plan import Depth, Planned, cases, chosen
+from e2e.bench.autoscaling.plan import Depth, cases, chosen
 from e2e.bench.autoscaling.site import SITES
 from e2e.bench.autoscaling.traces.catalogue import TRACES
 from e2e.bench.result import ROOT
@@ -34,7 +30,7 @@ def main() -> int:
         depth=None if options.depth is None else Depth[options.depth.upper()],
     )
     if not options.report:
-        _run(wanted, folder, options.out, options.processes)
+        running.run_all(wanted, folder, options.out, options.processes)
     records = [record for case in cases() if (record := Record.read(options.out, case.name)) is not None]
     if not records:
         print("no case has been run", file=sys.stderr)
@@ -59,38 +55,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=store.FOLDER, help="folder of the results")
     parser.add_argument("--report", action="store_true", help="run nothing; tables of what is there")
     return parser.parse_args()
-
-
-def _run(wanted: list[Planned], folder: Path | None, out: Path, processes: int) -> None:
-    began = time.monotonic()
-    sources = store.sources_digest()
-    print(
-        f"{len(wanted)} cases, traces {'from ' + str(folder) if folder else 'made up, none given'}",
-        flush=True,
-    )
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        running = {pool.submit(run_case, planned, folder, out, sources): planned for planned in wanted}
-        for number, future in enumerate(as_completed(running), start=1):
-            ran, seconds = future.result()
-            name = running[future].name
-            print(
-                f"[{time.monotonic() - began:6.1f} s] {number} of {len(wanted)} {name}: {ran} runs, {seconds:.0f} s",
-                flush=True,
-            )
-
-
-def run_case(planned: Planned, folder: Path | None, out: Path, sources: str) -> tuple[int, float]:
-    """Make the runs of one case that are not there yet; how many, and seconds."""
-    began = time.monotonic()
-    case = Case(planned.site, planned.fleet, planned.trace, folder)
-    file = store.CaseFile(out, case.name, sources, case.note)
-    file.body["traffic"] = file.body.get("traffic") or case.description()
-    ran = 0
-    for work in case.works(planned.depth):
-        if not file.has(work.key):
-            file.add(work.key, case.run(work))
-            ran += 1
-    return ran, time.monotonic() - began
 
 
 if __name__ == "__main__":

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from e2e.bench.autoscaling.judge.outcome import Outcome, outcome
+from e2e.bench.autoscaling.plan import Depth
 from e2e.bench.autoscaling.policies import plans
 from e2e.bench.autoscaling.policies.base import Context, Setting, SideContext, grid
 from e2e.bench.autoscaling.policies.catalogue import ENTRIES, OURS
-from e2e.bench.autoscaling.plan import Depth
 from e2e.bench.autoscaling.requests import Requests
 from e2e.bench.autoscaling.simulator.run import Policy, Run, simulate
 from e2e.bench.autoscaling.simulator.sample import Targets

@@ -2,6 +2,8 @@
 
 from collections import deque
 
+from e2e.bench.autoscaling.policies.base import Context, Entry, Setting, SideContext, grid
+from e2e.bench.autoscaling.simulator.sample import Full, Sample, SideSample, Targets
 from internvl_operator.api.names import Role
 from internvl_operator.scaling.decide import decide
 from internvl_operator.scaling.history import History
@@ -14,9 +16,6 @@ from internvl_operator.scaling.model import (
     Work,
     WorkKind,
 )
-
-from e2e.bench.autoscaling.policies.base import Context, Entry, Setting, SideContext, grid
-from e2e.bench.autoscaling.simulator.sample import Full, Sample, SideSample, Targets
 
 ROUND_S = 5.0
 """Between two rounds; rates are over as long, unless tuning says otherwise."""
