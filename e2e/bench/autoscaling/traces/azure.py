@@ -50,7 +50,7 @@ def multimodal(folder: Path, seconds: int) -> Traffic:
     """Requests with and without pictures do not correlate; their work does, since pictures are most of prefill.
 
     Raises:
-        OSError: the figures are not in this folder.
+        FileNotFoundError: the figures are not in this folder.
     """
     with (folder / MULTIMODAL / "arrivals_per_min.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if all(row.values())]
@@ -93,7 +93,7 @@ def bursts(folder: Path, seconds: int) -> Traffic:
     """Pictures come as Azure's code completions did (CV 13), text as its conversations.
 
     Raises:
-        OSError: the traces are not in this folder.
+        FileNotFoundError: the traces are not in this folder.
     """
     code = _arrivals(folder / TEXT / "AzureLLMInferenceTrace_code.csv")
     conversations = _arrivals(folder / TEXT / "AzureLLMInferenceTrace_conv.csv")

@@ -20,7 +20,7 @@ class Trace:
     made: Callable[[int], Traffic]
     """(seconds) -> made without a file."""
     published: Callable[[Path, int], Traffic] | None = None
-    """(folder, seconds) -> from a published trace; raises OSError without it."""
+    """(folder, seconds) -> from a published trace; raises FileNotFoundError without it."""
 
     def traffic(self, folder: Path | None, seconds: int = HOURS * 3600) -> Traffic:
         """The published one where its files are, else the made one."""

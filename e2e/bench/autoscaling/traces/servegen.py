@@ -28,10 +28,13 @@ def published(folder: Path, seconds: int) -> Traffic:
     """The trace, from `BEGIN_S` on.
 
     Raises:
-        OSError: it is not in this folder.
+        FileNotFoundError: it is not in this folder.
     """
+    paths = sorted((folder / FOLDER).glob("chunk-*-trace.csv"))
+    if not paths:
+        raise FileNotFoundError(f"no chunk-*-trace.csv in {folder / FOLDER}")
     streams = []
-    for path in sorted((folder / FOLDER).glob("chunk-*-trace.csv")):
+    for path in paths:
         with path.open() as file:
             rows = [row for row in csv.reader(file) if BEGIN_S <= float(row[0]) < BEGIN_S + seconds]
         rates = np.repeat([float(row[1]) for row in rows], WINDOW_S)[:seconds]
