@@ -15,6 +15,7 @@ BENCHMARKS = {
     "continuous-batching": "e2e.bench.continuous_batching",
     "apply-to-ready": "e2e.bench.apply_to_ready",
     "operator-at-rest": "e2e.bench.operator_at_rest",
+    "replica-decisions": "e2e.bench.replica_decisions",
     "two-writers": "e2e.bench.two_writers",
     "upkeep": "e2e.bench.upkeep",
 }

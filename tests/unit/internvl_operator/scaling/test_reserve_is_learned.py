@@ -76,6 +76,15 @@ def test_the_default_reserve_fades_as_learning_goes_on(service):
     assert late - 8.0 < 1.0  # chance alone is left
 
 
+def test_at_the_top_of_a_burst_there_is_nothing_left_to_rise_to(service):
+    for _ in range(20):
+        service.play(540, vision=2.0)
+        top = service.play(60, vision=8.0)[-1].sides[Role.VISION]
+    calm = service.play(600, vision=2.0)[-1].sides[Role.VISION]
+    assert 8.0 <= calm.needed <= 8.5  # room for a burst
+    assert 10.0 <= top.needed <= 10.5  # a quarter above the highest load, not a second burst on top
+
+
 def test_replicas_that_say_nothing_teach_no_rise(service):
     for index in range(1500):
         service.now += 5
