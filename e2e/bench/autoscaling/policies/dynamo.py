@@ -17,7 +17,7 @@ from e2e.bench.autoscaling.policies.base import (
     clipped,
     grid,
 )
-from e2e.bench.autoscaling.policies.modserve import PROFILED
+from e2e.bench.autoscaling.profile import profiled
 from e2e.bench.autoscaling.simulator.sample import Sample, SideSample
 
 INTERVAL_S = 180.0
@@ -29,8 +29,8 @@ LEAST_FITTED = 6
 class DynamoRule:
     """`margin`: share of the profiled speed that is planned with."""
 
-    def __init__(self, setting: Setting, speed: float, side: SideContext) -> None:
-        self._capacity = speed * PROFILED * setting.get("margin", 1.0)
+    def __init__(self, setting: Setting, profile: float, side: SideContext) -> None:
+        self._capacity = profile * setting.get("margin", 1.0)
         self._bounds = side.least(setting), side.most
         self._rate = Rate()
         self._loads: list[float] = []
@@ -59,7 +59,7 @@ def make(context: Context, setting: Setting) -> PerSide:
     """Both sides."""
 
     def rule(side: SideContext) -> DynamoRule:
-        return DynamoRule(setting, context.site.vision.tiles_per_s if side.is_vision else 1.0, side)
+        return DynamoRule(setting, profiled(context.site, vision=side.is_vision), side)
 
     return PerSide(rule, context, interval_s=setting.get("interval_s", INTERVAL_S), age_s=0.0)
 
@@ -69,5 +69,5 @@ ENTRY = Entry(
     title="Dynamo, throughput",
     make=make,
     default={},
-    sweep=grid(margin=(0.35, 0.5, 0.65, 0.8), interval_s=(180.0, 60.0), least=(0.0, 1.0)),
+    sweep=grid(margin=(0.4, 0.55, 0.7, 0.85), interval_s=(180.0, 60.0), least=(0.0, 1.0)),
 )

@@ -15,18 +15,17 @@ from e2e.bench.autoscaling.policies.base import (
     clipped,
     grid,
 )
+from e2e.bench.autoscaling.profile import profiled
 from e2e.bench.autoscaling.simulator.sample import Sample, SideSample
 
-PROFILED = 0.85
-"""Share of its full speed that a replica of this simulator manages within the objectives."""
 ATTAINED = 0.99
 
 
 class ModServeRule:
     """`margin`: share of the profiled speed that is planned with."""
 
-    def __init__(self, setting: Setting, speed: float, side: SideContext) -> None:
-        self._capacity = speed * PROFILED * setting.get("margin", 1.0)
+    def __init__(self, setting: Setting, profile: float, side: SideContext) -> None:
+        self._capacity = profile * setting.get("margin", 1.0)
         self._bounds = side.least(setting), side.most
         self._rate, self._answered, self._late = Rate(), Rate(), Rate()
 
@@ -44,7 +43,7 @@ def make(context: Context, setting: Setting) -> PerSide:
     """Both pools."""
 
     def rule(side: SideContext) -> ModServeRule:
-        return ModServeRule(setting, context.site.vision.tiles_per_s if side.is_vision else 1.0, side)
+        return ModServeRule(setting, profiled(context.site, vision=side.is_vision), side)
 
     return PerSide(rule, context, interval_s=setting.get("interval_s", 300.0), age_s=0.0)
 
@@ -54,5 +53,5 @@ ENTRY = Entry(
     title="ModServe, 5 min",
     make=make,
     default={},
-    sweep=grid(margin=(0.35, 0.5, 0.65, 0.8), interval_s=(300.0, 60.0), least=(0.0, 1.0)),
+    sweep=grid(margin=(0.4, 0.55, 0.7, 0.85), interval_s=(300.0, 60.0), least=(0.0, 1.0)),
 )

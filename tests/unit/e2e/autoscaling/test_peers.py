@@ -6,13 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from e2e.bench.autoscaling import profile
 from e2e.bench.autoscaling.policies import dynamo, plans
 from e2e.bench.autoscaling.policies.aibrix import ApaRule
 from e2e.bench.autoscaling.policies.base import Context, SideContext
 from e2e.bench.autoscaling.policies.dynamo import DynamoRule
 from e2e.bench.autoscaling.policies.hpa import HpaRule
 from e2e.bench.autoscaling.policies.knative import KpaRule
-from e2e.bench.autoscaling.policies.modserve import PROFILED, ModServeRule
+from e2e.bench.autoscaling.policies.modserve import ModServeRule
 from e2e.bench.autoscaling.policies.ours import Ours
 from e2e.bench.autoscaling.policies.ray_serve import RayServeRule
 from e2e.bench.autoscaling.requests import Requests
@@ -98,22 +99,29 @@ class TestAibrix:
 
 
 def test_modserve_has_load_over_profiled_capacity_every_five_minutes() -> None:
-    rule = ModServeRule({}, 1.0, SIDE)
+    rule = ModServeRule({}, 0.8, SIDE)
     side = replace(IDLE, arrived=300 * 5.0)
-    assert rule.decide(300.0, side, replace(NOTHING, answered=100)) == math.ceil(5.0 / PROFILED)
+    assert rule.decide(300.0, side, replace(NOTHING, answered=100)) == math.ceil(5.0 / 0.8)
 
 
 def test_modserve_adds_one_when_fewer_than_99_percent_attained() -> None:
-    rule = ModServeRule({}, 1.0, SIDE)
+    rule = ModServeRule({}, 0.8, SIDE)
     late = replace(NOTHING, answered=100, late=2)
     assert rule.decide(300.0, replace(IDLE, arrived=300.0, queued=3), late) == IDLE.target + 1
 
 
 def test_dynamo_predicts_a_trend_and_holds_while_replicas_start() -> None:
     assert dynamo.predicted([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]) == pytest.approx(7.0)
-    rule = DynamoRule({}, 1.0, SIDE)
+    rule = DynamoRule({}, 0.8, SIDE)
     assert rule.decide(180.0, replace(IDLE, arrived=180 * 8.0, starting=1), NOTHING) == 4
-    assert rule.decide(360.0, replace(IDLE, arrived=360 * 8.0), NOTHING) == math.ceil(8 / PROFILED)
+    assert rule.decide(360.0, replace(IDLE, arrived=360 * 8.0), NOTHING) == 10
+
+
+@pytest.mark.parametrize("vision", [True, False])
+def test_the_profile_that_peers_get_is_what_was_measured(vision: bool) -> None:
+    found = profile.measured(HEAVY, vision=vision, steps=5)
+    full = HEAVY.vision.tiles_per_s if vision else 1.0
+    assert profile.profiled(HEAVY, vision=vision) / full == pytest.approx(found, abs=0.05)
 
 
 def context() -> Context:
