@@ -126,7 +126,7 @@ class Case:
             ("minute-oracle", plans.oracle, MINUTE_ORACLE),
             ("static-peak", plans.static_peak, STATIC),
         ):
-            for setting in depth.thinned_plans(settings):
+            for setting in settings:
                 yield Work(name, setting, self.site, _planner(plan, context, setting, self.requests))
 
     def run(self, work: Work) -> dict[str, Any]:

@@ -23,10 +23,6 @@ class Depth(IntEnum):
         """Those that are tried."""
         return settings[:: int(self)] if self else ()
 
-    def thinned_plans(self, settings: Sequence[Item]) -> Sequence[Item]:
-        """Plans that know the future have no defaults: at least every second."""
-        return settings if self is Depth.FULL else settings[::2]
-
 
 @dataclass(frozen=True, slots=True)
 class Planned:

@@ -8,6 +8,8 @@ from PIL import Image, ImageDraw, ImageFont
 COLOURS = ("#0b6e4f", "#c1121f", "#e09f3e", "#3a86ff", "#8338ec", "#6c757d", "#ff006e", "#9c6644", "#111111")
 LEFT, RIGHT, TOP, BOTTOM = 46, 10, 24, 34
 FONT = 11
+LINE = 17
+"""Height of a line of the legend, in pixels."""
 TICKS = 4
 
 
@@ -58,12 +60,29 @@ def draw(
     """Panels in rows, each of `size` pixels, and one legend below all."""
     rows = -(-len(panels) // columns)
     width, height = size
-    picture = Image.new("RGB", (columns * width, rows * height + 22), "white")
+    lines = _lines(legend, columns * width)
+    picture = Image.new("RGB", (columns * width, rows * height + LINE * len(lines) + 6), "white")
     pen = ImageDraw.Draw(picture)
     for number, panel in enumerate(panels):
         _panel(pen, panel, (number % columns) * width, (number // columns) * height, width, height)
-    _legend(pen, legend, rows * height + 4)
-    return picture.convert("P", palette=Image.Palette.ADAPTIVE, colors=32)
+    for number, line in enumerate(lines):
+        _legend(pen, line, rows * height + 4 + number * LINE)
+    return picture.quantize(colors=128, dither=Image.Dither.NONE)
+
+
+def _lines(legend: Sequence[Series], width: int) -> list[list[Series]]:
+    """The legend in as many lines as fit."""
+    font = ImageFont.load_default(FONT)
+    lines: list[list[Series]] = [[]]
+    left = 10.0
+    for series in legend:
+        wide = 25 + font.getlength(series.label)
+        if lines[-1] and left + wide > width:
+            lines.append([])
+            left = 10.0
+        lines[-1].append(series)
+        left += wide
+    return lines
 
 
 def _panel(pen: ImageDraw.ImageDraw, panel: Panel, left: int, top: int, width: int, height: int) -> None:

@@ -37,7 +37,7 @@ def _write(panels: tuple[list[Panel], list[Series]], path: Path) -> list[Path]:
 def _frontiers(records: Sequence[Record]) -> tuple[list[Panel], list[Series]]:
     """Share attained over GPU-hours, relative to the oracle at 99 %: one point a setting, ours on top."""
     colours = dict(zip((*ENTRIES, "oracle"), COLOURS, strict=True))
-    order = (*(name for name in reversed(ENTRIES)), "oracle")
+    order = ("oracle", *reversed(ENTRIES))
     panels = []
     for record in records:
         oracle = record.cheapest("oracle")
