@@ -1,6 +1,7 @@
 """The simulator against results of queueing theory."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from e2e.bench.autoscaling.requests import Requests
 from e2e.bench.autoscaling.simulator.language_stage import LanguageStage
 from e2e.bench.autoscaling.simulator.pool import Pool
 from e2e.bench.autoscaling.simulator.vision_stage import VisionStage
-from e2e.bench.autoscaling.site import HEAVY, LIGHT, Site
+from e2e.bench.autoscaling.site import HEAVY, LIGHT, Site, coupled
 
 START = HEAVY.vision.start
 
@@ -59,7 +60,6 @@ def test_several_replicas_wait_as_in_m_m_c(replicas: int) -> None:
 
 
 def fast_tiles(tiles_per_s: float) -> Site:
-    from dataclasses import replace
 
     return replace(LIGHT, vision=replace(LIGHT.vision, tiles_per_s=tiles_per_s))
 
@@ -89,3 +89,20 @@ def test_running_sequences_share_a_replica_as_its_step_grows() -> None:
     each_s = (stage.ended(requests) - np.array(stage.first_token)) / 1_000
     step_s = LIGHT.language.step_s + LIGHT.language.sequence_s * n
     assert np.mean(each_s) == pytest.approx(step_s, rel=0.05)
+
+
+def test_an_answer_stands_still_while_a_coupled_replica_encodes() -> None:
+    site = coupled(HEAVY, sharded=False)
+
+    def lasted_s(tiles: int) -> float:
+        requests = Requests(
+            np.array([0.0, 2.0]), np.array([0, tiles]), np.array([1, 1]), np.array([1_000, 1])
+        )
+        stage = LanguageStage(requests, site, Pool(START, 1, seed=0))
+        now = 0.0
+        while not stage.is_empty:
+            stage.advance(now, now + 0.1)
+            now += 0.1
+        return float(stage.ended(requests)[0])
+
+    assert lasted_s(50) - lasted_s(0) == pytest.approx(50 / HEAVY.vision.tiles_per_s, rel=0.05)
