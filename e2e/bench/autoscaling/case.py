@@ -26,7 +26,7 @@ from e2e.bench.autoscaling.traces.stream import Traffic
 SECONDS = HOURS * 3600
 HALF_S = SECONDS / 2
 SEED = 20261122
-MOST = 4
+MOST = 8
 """maxReplicas of a side, of the replicas of the fleet."""
 AT_FIRST = 1.5
 """Replicas at the beginning, of those that the mean load keeps busy."""

@@ -55,6 +55,8 @@ class LanguageStage:
         self._curve: list[tuple[float, float]] = [(0.0, 0.0)]
         self._mean_output = float(np.mean(requests.output_tokens[:200])) if len(requests) else 0.0
         self._waiting_s = 0.0
+        self._encoding_s = 0.0
+        """Of encoders that were begun and have not ended."""
         self._done_s = 0.0
         self._sampled_at = 0.0
         self._sampled_done_s = 0.0
@@ -89,7 +91,10 @@ class LanguageStage:
         )
         seconds = active * (until - now)
         worked = min(max(unfinished + begun_s - self.pool.unfinished_s(until), 0.0), seconds)
-        stalled = min(stalled_s, worked) / seconds
+        self._encoding_s += stalled_s
+        stalled_now_s = min(self._encoding_s, worked)
+        self._encoding_s -= stalled_now_s
+        stalled = stalled_now_s / seconds
         prefill = worked / seconds - stalled
         self._rate = (1 - prefill - stalled) / each + prefill / (each + self._replica.chunk_s)
         self._make_tokens(until)
