@@ -34,7 +34,7 @@ ifneq ($(strip $(ARGS)),)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-run setup-dev lock generate golden check test e2e e2e-faults demo up bench \
+.PHONY: help setup setup-run setup-dev lock generate golden check test e2e e2e-faults demo up bench bench-autoscaling \
   nano nano-eval nano-card nano-variants cluster clean cluster-up cluster-down cluster-status cluster-shell
 
 ##@ Start here
@@ -42,7 +42,7 @@ endif
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} \
 	  /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-	  /^[a-z0-9-]+:.*## / {printf "  \033[1m%-15s\033[0m %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	  /^[a-z0-9-]+:.*## / {printf "  \033[1m%-17s\033[0m %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: setup-run ## Bring everything up and ask about a picture: PICTURE=file QUESTION="..." KUBECONFIG=file DEMO_EXIT=1
 	@$(RUN)/python -m e2e.demo $(KUBECONFIG_OPTION) \
@@ -124,6 +124,9 @@ e2e-faults: setup ## One fault after another under load, an hour; goes on where 
 
 bench: setup ## All benchmarks: a table, and build/bench/*.json
 	@$(DEV)/python -m e2e.bench $(ARGS)
+
+bench-autoscaling: setup-dev ## Our scaling rule and its peers on the same traffic, 20 min: ARGS="--traces DIR --site heavy --fleet 20 --trace azure"
+	@$(DEV)/python -m e2e.bench.autoscaling $(ARGS)
 
 ##@ internvl-nano
 

@@ -1,0 +1,183 @@
+"""One case: a site, a fleet and a trace; every policy with every setting, and the plans beside them."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from e2e.bench.autoscaling.judge.outcome import Outcome, outcome
+from e2e.bench.autoscaling.plan import Depth
+from e2e.bench.autoscaling.policies import plans
+from e2e.bench.autoscaling.policies.base import Context, Setting, SideContext, grid
+from e2e.bench.autoscaling.policies.catalogue import ENTRIES, OURS
+from e2e.bench.autoscaling.requests import Requests
+from e2e.bench.autoscaling.simulator.run import Policy, Run, simulate
+from e2e.bench.autoscaling.simulator.sample import Targets
+from e2e.bench.autoscaling.site import SITES, Site, coupled
+from e2e.bench.autoscaling.traces import shapes
+from e2e.bench.autoscaling.traces.catalogue import HOURS, TRACES
+from e2e.bench.autoscaling.traces.stream import Traffic
+
+SECONDS = HOURS * 3600
+HALF_S = SECONDS / 2
+SEED = 20261122
+MOST = 8
+"""maxReplicas of a side, of the replicas of the fleet."""
+AT_FIRST = 1.5
+"""Replicas at the beginning, of those that the mean load keeps busy."""
+ORACLE = grid(window_s=(5, 15), factor=(1.05, 1.15, 1.3, 1.5, 1.8, 2.2, 3.0))
+MINUTE_ORACLE = grid(window_s=(60,), factor=(1.05, 1.1, 1.15, 1.2, 1.3, 1.4, 1.6, 1.8, 2.1, 2.5, 3.0, 4.0))
+STATIC = grid(factor=(0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.5))
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One run that a case consists of."""
+
+    policy: str
+    setting: Setting
+    site: Site
+    make: Callable[[], Policy]
+
+    @property
+    def key(self) -> str:
+        """Names it within its case."""
+        return self.policy + "".join(f" {name}={value:g}" for name, value in sorted(self.setting.items()))
+
+
+class Case:
+    """Makes its traffic once and serves it under one policy after the other."""
+
+    def __init__(self, site: str, fleet: int, trace: str, folder: Path | None) -> None:
+        self.site = SITES[site]
+        self.fleet = fleet
+        self.trace = TRACES[trace]
+        self._folder = folder
+
+    @property
+    def name(self) -> str:
+        """Of its file."""
+        return f"{self.site.name}-{self.fleet}-{self.trace.name}"
+
+    @cached_property
+    def requests(self) -> Requests:
+        """All of the traffic, both halves."""
+        return self._traffic.requests(self.site, replicas=self.fleet, seed=SEED)
+
+    @cached_property
+    def _traffic(self) -> Traffic:
+        return self.trace.traffic(self._folder, SECONDS)
+
+    @property
+    def note(self) -> str:
+        """Where its traffic comes from."""
+        return self._traffic.note
+
+    def description(self) -> dict[str, Any]:
+        """What the tables say about the traffic."""
+        vision, language = plans.loads(self.requests, self.site, SECONDS)
+        second = self.requests.at.astype(np.int64)
+        with_pictures = self.requests.tiles > 0
+        image = np.bincount(second[with_pictures], minlength=SECONDS)
+        text = np.bincount(second[~with_pictures], minlength=SECONDS)
+        return {
+            "note": self.note,
+            "requests": len(self.requests),
+            "mean_vision": round(float(vision.mean()), 2),
+            "mean_language": round(float(language.mean()), 2),
+            "peak_minute_vision": round(float(vision.reshape(-1, 60).mean(1).max()), 2),
+            "peak_minute_language": round(float(language.reshape(-1, 60).mean(1).max()), 2),
+            "step_s": HALF_S + shapes.STEP_AT * HALF_S,
+            "correlation_requests": round(_correlation(image, text), 2),
+            "correlation_work": round(_correlation(vision, language), 2),
+        }
+
+    def context(self, site: Site) -> Context:
+        """What a person knows who tunes on the first half."""
+        vision, language = plans.loads(self.requests.before(HALF_S), site, int(HALF_S))
+        most = MOST * self.fleet
+        return Context(
+            site=site,
+            vision=SideContext(is_vision=True, places=1, mean=float(vision.mean()), most=most),
+            language=SideContext(
+                is_vision=False, places=site.language.sequences, mean=float(language.mean()), most=most
+            ),
+        )
+
+    def works(self, depth: Depth) -> Iterator[Work]:
+        """All runs, each policy's own defaults first."""
+        context = self.context(self.site)
+        for entry in ENTRIES.values():
+            tried = [setting for setting in depth.thinned(entry.sweep) if setting != entry.default]
+            for setting in (entry.default, *tried):
+                yield Work(entry.name, setting, self.site, _maker(entry.make, context, setting))
+        for sharded in (False, True):
+            other = coupled(self.site, sharded=sharded)
+            beside = self.context(other)
+            name = f"coupled-{'ideal' if sharded else 'measured'}"
+            yield Work(name, {}, other, _maker(OURS.make, beside, {}))
+        for name, plan, settings in (
+            ("oracle", plans.oracle, ORACLE),
+            ("minute-oracle", plans.oracle, MINUTE_ORACLE),
+            ("static-peak", plans.static_peak, STATIC),
+        ):
+            for setting in settings:
+                yield Work(name, setting, self.site, _planner(plan, context, setting, self.requests))
+
+    def run(self, work: Work) -> dict[str, Any]:
+        """Serve all of it; both halves' outcomes."""
+        began = time.process_time()
+        context = self.context(work.site)
+        sides = (context.vision.mean, context.language.mean)
+        first = Targets(*(max(1, math.ceil(mean * AT_FIRST)) for mean in sides))
+        if self.trace.name == "flash":
+            first = Targets(1, 1)
+        run = simulate(self.requests, work.site, work.make(), begin_with=first, end_s=SECONDS, seed=SEED)
+        halves: tuple[Outcome, Outcome] = (outcome(run, 0, HALF_S), outcome(run, HALF_S, SECONDS))
+        return {
+            "policy": work.policy,
+            "setting": dict(work.setting),
+            "tuning": halves[0].as_json(),
+            "judged": halves[1].as_json(),
+            "series": self._series(run) if work.setting == ENTRIES.get(work.policy, OURS).default else {},
+            "seconds": round(time.process_time() - began, 2),
+        }
+
+    def _series(self, run: Run) -> dict[str, list[float]]:
+        """Every minute: the load of each side and the replicas that are paid for."""
+        minutes = np.arange(0, SECONDS, 60.0)
+        vision, language = (
+            load.reshape(-1, 60).mean(1) for load in plans.loads(self.requests, run.site, SECONDS)
+        )
+        return {
+            "vision_load": vision.round(2).tolist(),
+            "language_load": language.round(2).tolist(),
+            "vision": run.vision.held(minutes).tolist(),
+            "language": run.language.held(minutes).tolist(),
+        }
+
+
+def _maker(
+    make: Callable[[Context, Setting], Policy], context: Context, setting: Setting
+) -> Callable[[], Policy]:
+    return lambda: make(context, setting)
+
+
+def _planner(
+    plan: Callable[[Context, Setting, Requests, int], Policy],
+    context: Context,
+    setting: Setting,
+    requests: Requests,
+) -> Callable[[], Policy]:
+    return lambda: plan(context, setting, requests, SECONDS)
+
+
+def _correlation(first: Any, second: Any) -> float:
+    """Of the minutes."""
+    a, b = first.reshape(-1, 60).mean(1), second.reshape(-1, 60).mean(1)
+    return float(np.corrcoef(a, b)[0, 1]) if np.std(a) > 0 and np.std(b) > 0 else 0.0

@@ -1,0 +1,1 @@
+"""What the runs came to: outcomes, tables, plots, and the goals."""

@@ -1,0 +1,224 @@
+"""Answering: prefill in the order in which features arrive, then tokens, which running sequences share evenly.
+
+A replica prefills one request after the other; sequences are spread evenly over the replicas that serve. The rate of a
+sequence is the same for all at one time, so how far they are is one number, `_tokens`: tokens made by a sequence that has
+run since the beginning. One that begins at 700 and wants 100 ends at 800, whatever the rate does between.
+"""
+
+from array import array
+from bisect import bisect_left
+from heapq import heapreplace
+
+import numpy as np
+
+from e2e.bench.autoscaling.requests import Floats, Requests
+from e2e.bench.autoscaling.simulator.pool import Pool
+from e2e.bench.autoscaling.simulator.sample import Full, SideSample
+from e2e.bench.autoscaling.site import Site
+
+RECENT_ANSWERS_S = 60.0
+"""Over so long the mean length of an answer is taken."""
+
+
+class LanguageStage:
+    """A queue with as many servers as the pool has replicas, and a number of running sequences."""
+
+    def __init__(self, requests: Requests, site: Site, pool: Pool) -> None:
+        replica = site.language
+        self.pool = pool
+        self._replica = replica
+        self._encode: list[float] = (requests.tiles * site.encode_s_per_tile).tolist()
+        self._prompt: list[float] = (requests.prompt_tokens / replica.prompt_tokens_per_s).tolist()
+        self._output: list[int] = requests.output_tokens.tolist()
+        self._at: list[float] = requests.at.tolist()
+        self._allowed: list[float] = (requests.at + allowed_s(requests, site)).tolist()
+        self._prompt_before: list[float] = np.concatenate(([0.0], np.cumsum(requests.prompt_tokens))).tolist()
+        self._encode_before: list[float] = np.concatenate(
+            ([0.0], np.cumsum(requests.tiles * site.encode_s_per_tile))
+        ).tolist()
+        self._waits: list[tuple[float, int]] = []
+        """Came to this side in order; those before `_next` are begun."""
+        self._next = 0
+        self._encoded: list[tuple[float, int]] = []
+        """Will come to this side, in any order."""
+        direct = np.arange(len(requests)) if site.is_coupled else np.flatnonzero(requests.tiles == 0)
+        self._direct: list[int] = direct.tolist()
+        self._direct_at: list[float] = requests.at[direct].tolist()
+        self._next_direct = 0
+        self.first_token: list[float] = [np.inf] * len(requests)
+        self.running = 0
+        self.answered = 0
+        self.late = 0
+        self._tokens = 0.0
+        self._rate = 1 / replica.step_s
+        self._ends = array("l", bytes(8 * 65_536))
+        self._curve: list[tuple[float, float]] = [(0.0, 0.0)]
+        self._mean_output = float(np.mean(requests.output_tokens[:200])) if len(requests) else 0.0
+        self._waiting_s = 0.0
+        self._encoding_s = 0.0
+        """Of encoders that were begun and have not ended."""
+        self._done_s = 0.0
+        self._sampled_at = 0.0
+        self._sampled_done_s = 0.0
+        self._sampled_arrived = 0
+        self._arrived_output = 0.0
+        self._is_full = False
+        self._full_prompt = self._full_prompt_s = self._full_output = self._full_output_s = 0.0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether every request that came to this side was begun and has ended."""
+        waits = self._next < len(self._waits) or self._next_direct < len(self._direct)
+        return not (self.running or self._encoded or waits)
+
+    def receive(self, encoded: list[tuple[float, int]]) -> None:
+        """Take requests with pictures: (time at which the features are here, number)."""
+        self._encoded += encoded
+
+    def advance(self, now: float, until: float) -> None:
+        """Begin what can begin before `until`, and let running sequences make tokens until then."""
+        self.pool.admit(until)
+        self._let_in(until)
+        active = max(len(self.pool.free), 1 if self.running else 0)
+        if not active:
+            self._curve.append((until, self._tokens))
+            return
+        unfinished = self.pool.unfinished_s(now)
+        was_full, self._is_full = self._is_full, False
+        each = self._replica.step_s + self._replica.sequence_s * self.running / active
+        begun_s, stalled_s, prompt_s, self._is_full = self._begin(
+            now, until, 1 + each / self._replica.chunk_s
+        )
+        seconds = active * (until - now)
+        worked = min(max(unfinished + begun_s - self.pool.unfinished_s(until), 0.0), seconds)
+        self._encoding_s += stalled_s
+        stalled_now_s = min(self._encoding_s, worked)
+        self._encoding_s -= stalled_now_s
+        stalled = stalled_now_s / seconds
+        prefill = worked / seconds - stalled
+        self._rate = (1 - prefill - stalled) / each + prefill / (each + self._replica.chunk_s)
+        self._make_tokens(until)
+        # The share of a step's time that goes to answers, while a prefill runs, and that of the rest.
+        answering = min(prefill * each / (each + self._replica.chunk_s) + (1 - prefill - stalled), 1.0)
+        made = self._rate * self.running * (until - now)
+        self._done_s += prompt_s + stalled_s + made / self._replica.output_tokens_per_s
+        if was_full and self._is_full:
+            self._full_prompt += prompt_s * self._replica.prompt_tokens_per_s
+            self._full_prompt_s += seconds * (1 - answering)
+            self._full_output += made
+            self._full_output_s += seconds * answering
+
+    def _let_in(self, until: float) -> None:
+        self._encoded.sort()
+        n = bisect_left(self._encoded, (until, -1))
+        m = bisect_left(self._direct_at, until, self._next_direct)
+        new = self._encoded[:n]
+        new += zip(self._direct_at[self._next_direct : m], self._direct[self._next_direct : m], strict=True)
+        if n and m > self._next_direct:
+            new.sort()
+        del self._encoded[:n]
+        self._next_direct = m
+        self._waiting_s += sum(self._prompt[number] + self._encode[number] for _, number in new)
+        self._waits += new
+
+    def _begin(self, now: float, until: float, slowness: float) -> tuple[float, float, float, bool]:
+        """Returns seconds of replicas begun, those of them in an encoder, of prefill alone, and whether some must wait."""
+        free, waits, ends, first_token = self.pool.free, self._waits, self._ends, self.first_token
+        prompt, encode, output, allowed = self._prompt, self._encode, self._output, self._allowed
+        room = int(self._replica.sequences * len(free)) - self.running
+        begun_s = stalled_s = prompt_s = 0.0
+        outputs = begun = 0
+        i, n = self._next, len(waits)
+        while i < n and room > begun and free:
+            begin, number = waits[i]
+            if begin < free[0]:
+                begin = free[0]
+            if begin >= until:
+                break
+            service = prompt[number] * slowness + encode[number]
+            end = begin + service
+            heapreplace(free, end)
+            first_token[number] = end
+            if end > allowed[number]:
+                self.late += 1
+            place = int(self._tokens + self._rate * (end - now)) + output[number]
+            if place >= len(ends):
+                ends.extend(array("l", bytes(8 * (place + 65_536 - len(ends)))))
+            ends[place] += 1
+            outputs += output[number]
+            begun_s += service
+            stalled_s += encode[number]
+            prompt_s += prompt[number]
+            begun += 1
+            i += 1
+        self._next = i
+        self.running += begun
+        self.answered += begun
+        self._waiting_s = self._waiting_s - prompt_s - stalled_s if i < n else 0.0
+        if begun:
+            weight = min((until - now) / RECENT_ANSWERS_S, 1.0)
+            self._mean_output += weight * (outputs / begun - self._mean_output)
+        if i > 100_000:
+            del waits[:i]
+            self._next = 0
+        return begun_s, stalled_s, prompt_s, i < n
+
+    def _make_tokens(self, until: float) -> None:
+        before = int(self._tokens)
+        self._tokens += self._rate * (until - self._curve[-1][0])
+        after = int(self._tokens)
+        if after + 1 >= len(self._ends):
+            self._ends.extend(array("l", bytes(8 * (after + 65_536 - len(self._ends)))))
+        # One that ends in the token being made ends with it.
+        self.running -= sum(self._ends[before + 1 : after + 1])
+        self._curve.append((until, self._tokens))
+
+    def ended(self, requests: Requests) -> Floats:
+        """When each request had its last token, in seconds; infinite where it has none yet."""
+        at = np.array([time for time, _ in self._curve])
+        made = np.array([tokens for _, tokens in self._curve])
+        first = np.array(self.first_token)
+        begun = np.interp(first, at, made)
+        ended: Floats = np.interp(begun + requests.output_tokens, made, at, right=np.inf)
+        return np.where(np.isfinite(first), np.maximum(ended, first), np.inf)
+
+    def sample(self, now: float) -> SideSample:
+        """What can be seen now. Work counts when it comes to the gateway, waiting when it is at this side."""
+        arrived = bisect_left(self._at, now)
+        queued = len(self._waits) - self._next
+        tokens_per_s = self._replica.prompt_tokens_per_s
+        outputs_per_s = self._replica.output_tokens_per_s
+        ready = len(self.pool.free)
+        seconds = max(ready, 1) * (now - self._sampled_at)
+        busy = (self._done_s - self._sampled_done_s) / seconds if seconds > 0 else 0.0
+        self._arrived_output += (arrived - self._sampled_arrived) * self._mean_output
+        self._sampled_at, self._sampled_done_s, self._sampled_arrived = now, self._done_s, arrived
+        # An encoder's seconds on a coupled replica count as the prompt tokens that it could have prefilled meanwhile.
+        arrived_prompt = self._prompt_before[arrived] + self._encode_before[arrived] * tokens_per_s
+        return SideSample(
+            target=self.pool.target,
+            ready=ready,
+            starting=self.pool.starting,
+            arrived=arrived_prompt / tokens_per_s + self._arrived_output / outputs_per_s,
+            arrived_requests=arrived,
+            arrived_prompt_tokens=arrived_prompt,
+            arrived_output_tokens=self._arrived_output,
+            queued=queued,
+            waiting=self._waiting_s + queued * self._mean_output / outputs_per_s,
+            waiting_prompt_tokens=self._waiting_s * tokens_per_s,
+            waiting_output_tokens=queued * self._mean_output,
+            running=self.running,
+            busy=min(max(busy, 0.0), 1.0),
+            occupied=(self.running + queued) / (max(ready, 1) * self._replica.sequences),
+            full=Full(done=self._full_prompt, seconds=self._full_prompt_s),
+            full_output=Full(done=self._full_output, seconds=self._full_output_s),
+        )
+
+
+def allowed_s(requests: Requests, site: Site) -> Floats:
+    """Seconds that each request's first token may take: what it takes on an empty service, and the objective's on top."""
+    replica = site.language
+    alone = 1 + replica.step_s / replica.chunk_s
+    empty = requests.vision_s(site) + requests.prompt_tokens / replica.prompt_tokens_per_s * alone
+    allowed: Floats = empty + site.objectives.first_token_s
+    return allowed

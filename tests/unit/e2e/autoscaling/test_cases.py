@@ -1,0 +1,47 @@
+"""A case as a whole: which runs it has, and what one of them leaves behind."""
+
+import pytest
+
+from e2e.bench.autoscaling.case import SECONDS, Case
+from e2e.bench.autoscaling.plan import Depth
+from e2e.bench.autoscaling.policies.catalogue import ENTRIES, OURS, PEERS
+
+
+@pytest.fixture(scope="module")
+def case() -> Case:
+    return Case("heavy", 2, "swings", None)
+
+
+def test_every_run_has_a_name_of_its_own_and_defaults_come_first(case: Case) -> None:
+    keys = [work.key for work in case.works(Depth.FULL)]
+    assert len(set(keys)) == len(keys)
+    first: dict[str, object] = {}
+    for work in case.works(Depth.FULL):
+        first.setdefault(work.policy, work.setting)
+    assert {name: first[name] for name in ENTRIES} == {name: entry.default for name, entry in ENTRIES.items()}
+
+
+def test_peers_are_swept_about_as_finely_as_our_rule() -> None:
+    assert all(0.7 * len(OURS.sweep) <= len(peer.sweep) for peer in PEERS)
+
+
+def test_a_run_tells_both_halves_and_how_replicas_followed_the_load(case: Case) -> None:
+    works = {work.key: work for work in case.works(Depth.DEFAULTS)}
+    found = case.run(works[OURS.name])
+    assert found["tuning"]["requests"] + found["judged"]["requests"] == len(case.requests)
+    assert found["judged"]["attained"] > 0.9
+    assert len(found["series"]["language"]) == SECONDS / 60
+    assert found["tuning"]["gpu_hours"] >= SECONDS / 2 / 3600 * (case.site.language.gpus + 1)
+
+
+def test_coupled_replicas_have_no_vision_beside_them(case: Case) -> None:
+    works = {work.key: work for work in case.works(Depth.DEFAULTS)}
+    found = case.run(works["coupled-measured"])
+    assert found["judged"]["vision_gpu_hours"] == 0
+    assert found["judged"]["unanswered"] == 0
+
+
+def test_the_description_tells_that_the_requests_part(case: Case) -> None:
+    traffic = case.description()
+    assert traffic["correlation_requests"] < -0.5
+    assert traffic["mean_vision"] + traffic["mean_language"] == pytest.approx(0.65 * 2, rel=0.1)

@@ -1,0 +1,108 @@
+"""The simulator against results of queueing theory."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from e2e.bench.autoscaling.requests import Requests
+from e2e.bench.autoscaling.simulator.language_stage import LanguageStage
+from e2e.bench.autoscaling.simulator.pool import Pool
+from e2e.bench.autoscaling.simulator.vision_stage import VisionStage
+from e2e.bench.autoscaling.site import HEAVY, LIGHT, Site, coupled
+
+START = HEAVY.vision.start
+
+
+def erlang_c(servers: int, load: float) -> float:
+    """Share of requests that wait in M/M/c (Erlang 1917)."""
+    terms = [load**k / math.factorial(k) for k in range(servers)]
+    full = load**servers / math.factorial(servers) * servers / (servers - load)
+    return full / (sum(terms) + full)
+
+
+def waits_of(at: np.ndarray, tiles: np.ndarray, *, replicas: int, site: Site) -> np.ndarray:
+    """Seconds that each request waits for a vision replica."""
+    n = len(at)
+    ones = np.ones(n, dtype=np.int64)
+    requests = Requests(at, tiles, ones, ones)
+    stage = VisionStage(requests, site, Pool(START, replicas, seed=0))
+    end = float(at[-1]) + 1e6
+    encoded = stage.advance(0.0, end)
+    assert stage.is_empty
+    done = np.empty(n)
+    for time, number in encoded:
+        done[number] = time
+    return done - at - tiles / site.vision.tiles_per_s
+
+
+def test_one_replica_with_equal_requests_waits_as_in_m_d_1() -> None:
+    rng = np.random.default_rng(1)
+    share, n = 0.7, 200_000
+    service_s = 5 / HEAVY.vision.tiles_per_s
+    at = np.cumsum(rng.exponential(service_s / share, n))
+    waits = waits_of(at, np.full(n, 5), replicas=1, site=HEAVY)
+    pollaczek_khinchine = share * service_s / (2 * (1 - share))
+    assert np.mean(waits) == pytest.approx(pollaczek_khinchine, rel=0.03)
+
+
+@pytest.mark.parametrize("replicas", [1, 3, 10])
+def test_several_replicas_wait_as_in_m_m_c(replicas: int) -> None:
+    rng = np.random.default_rng(2)
+    n, load = 200_000, 0.8 * replicas
+    # Exponential service times, in whole tiles so small that rounding is nothing.
+    site = fast_tiles(1_000.0)
+    tiles = np.maximum(np.rint(rng.exponential(1_000, n)), 1).astype(np.int64)
+    at = np.cumsum(rng.exponential(1 / load, n))
+    waits = waits_of(at, tiles, replicas=replicas, site=site)
+    assert np.mean(waits) == pytest.approx(erlang_c(replicas, load) / (replicas - load), rel=0.08)
+
+
+def fast_tiles(tiles_per_s: float) -> Site:
+
+    return replace(LIGHT, vision=replace(LIGHT.vision, tiles_per_s=tiles_per_s))
+
+
+def test_a_single_answer_takes_its_prefill_and_its_steps() -> None:
+    requests = Requests(np.array([1.0]), np.array([0]), np.array([856]), np.array([200]))
+    stage = LanguageStage(requests, LIGHT, Pool(START, 1, seed=0))
+    now = 0.0
+    while not stage.is_empty:
+        stage.advance(now, now + 0.05)
+        now += 0.05
+    replica = LIGHT.language
+    prefill_s = 856 / replica.prompt_tokens_per_s * (1 + replica.step_s / replica.chunk_s)
+    assert stage.first_token[0] == pytest.approx(1.0 + prefill_s)
+    one_s = replica.step_s + replica.sequence_s
+    assert stage.ended(requests)[0] - stage.first_token[0] == pytest.approx(200 * one_s, rel=0.02)
+
+
+def test_running_sequences_share_a_replica_as_its_step_grows() -> None:
+    n = 64
+    requests = Requests(np.zeros(n), np.zeros(n, np.int64), np.ones(n, np.int64), np.full(n, 1_000))
+    stage = LanguageStage(requests, LIGHT, Pool(START, 1, seed=0))
+    now = 0.0
+    while not stage.is_empty:
+        stage.advance(now, now + 1)
+        now += 1
+    each_s = (stage.ended(requests) - np.array(stage.first_token)) / 1_000
+    step_s = LIGHT.language.step_s + LIGHT.language.sequence_s * n
+    assert np.mean(each_s) == pytest.approx(step_s, rel=0.05)
+
+
+def test_an_answer_stands_still_while_a_coupled_replica_encodes() -> None:
+    site = coupled(HEAVY, sharded=False)
+
+    def lasted_s(tiles: int) -> float:
+        requests = Requests(
+            np.array([0.0, 2.0]), np.array([0, tiles]), np.array([1, 1]), np.array([1_000, 1])
+        )
+        stage = LanguageStage(requests, site, Pool(START, 1, seed=0))
+        now = 0.0
+        while not stage.is_empty:
+            stage.advance(now, now + 0.1)
+            now += 0.1
+        return float(stage.ended(requests)[0])
+
+    assert lasted_s(50) - lasted_s(0) == pytest.approx(50 / HEAVY.vision.tiles_per_s, rel=0.05)

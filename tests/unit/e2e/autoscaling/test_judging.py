@@ -1,0 +1,194 @@
+"""Outcomes, choices of tuning, goals, tables, files and pictures."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from e2e.bench.autoscaling import store
+from e2e.bench.autoscaling.judge import goals, plots, tables
+from e2e.bench.autoscaling.judge.outcome import outcome
+from e2e.bench.autoscaling.judge.record import Record, Result
+from e2e.bench.autoscaling.plan import Depth, cases, chosen
+from e2e.bench.autoscaling.requests import Requests
+from e2e.bench.autoscaling.simulator.language_stage import allowed_s
+from e2e.bench.autoscaling.simulator.pool import Pool
+from e2e.bench.autoscaling.simulator.run import Run
+from e2e.bench.autoscaling.site import HEAVY
+
+TRAFFIC: dict[str, Any] = {
+    "note": "made up",
+    "requests": 1_000,
+    "mean_vision": 5.0,
+    "mean_language": 8.0,
+    "peak_minute_vision": 9.0,
+    "peak_minute_language": 14.0,
+    "correlation_requests": 0.1,
+    "correlation_work": 0.9,
+    "step_s": 1_000.0,
+}
+
+
+def result(
+    policy: str, attained: float, gpu_hours: float, *, tuning: tuple[float, float] | None = None
+) -> Result:
+    first = tuning or (attained, gpu_hours)
+    judged = {
+        "attained": attained,
+        "gpu_hours": gpu_hours,
+        "worst_minute": 0.9,
+        "changes": 5,
+        "last_late_s": 1_050.0,
+    }
+    series = (
+        {"language_load": [1.0, 3.0, 2.0], "language": [2.0, 4.0, 4.0]} if policy in ("ours", "hpa") else {}
+    )
+    return Result(policy, {}, {"attained": first[0], "gpu_hours": first[1]}, judged, series)
+
+
+def record(*results: Result, trace: str = "azure", site: str = "heavy", fleet: int = 20) -> Record:
+    return Record(f"{site}-{fleet}-{trace}", site, fleet, trace, TRAFFIC, results)
+
+
+def one_replica_run(late_by: list[float]) -> Run:
+    """Requests a second apart, each with its first token so much before or after it must come."""
+    n = len(late_by)
+    requests = Requests(
+        np.arange(n, dtype=np.float64), np.zeros(n, np.int64), np.full(n, 100), np.full(n, 10)
+    )
+    first = requests.at + allowed_s(requests, HEAVY) + np.array(late_by)
+    return Run(
+        requests,
+        HEAVY,
+        first,
+        first + 0.2,
+        Pool(HEAVY.vision.start, 2, seed=0),
+        Pool(HEAVY.language.start, 1, seed=0),
+    )
+
+
+def test_attained_are_those_with_every_token_in_time() -> None:
+    run = one_replica_run([-0.1] * 30 + [0.1] * 10)
+    assert outcome(run, 0, 40).attained == pytest.approx(0.75)
+    slow = replace(run, ended=run.first_token + 10 * 0.101)
+    assert outcome(slow, 0, 40).attained == 0.0
+
+
+def test_a_request_without_an_answer_is_not_attained_and_is_counted() -> None:
+    run = one_replica_run([-0.1] * 40)
+    first = run.first_token.copy()
+    first[3] = np.inf
+    ended = np.where(np.isfinite(first), run.ended, np.inf)
+    found = outcome(replace(run, first_token=first, ended=ended), 0, 40)
+    assert (found.unanswered, found.attained) == (1, pytest.approx(39 / 40))
+
+
+def test_each_span_has_its_own_requests_and_gpu_hours() -> None:
+    run = one_replica_run([-0.1] * 60 + [0.1] * 60)
+    first, second = outcome(run, 0, 60), outcome(run, 60, 120)
+    assert (first.attained, second.attained) == (1.0, 0.0)
+    assert first.gpu_hours == pytest.approx((2 * 1 + 1 * 4) * 60 / 3600)
+    assert (first.worst_minute, second.worst_minute) == (1.0, 0.0)
+
+
+def test_tuning_takes_the_cheapest_that_attains_in_the_first_half() -> None:
+    one = result("hpa", 0.95, 90, tuning=(0.992, 80))
+    dear = result("hpa", 0.999, 150, tuning=(0.999, 140))
+    short = result("hpa", 0.999, 60, tuning=(0.98, 50))
+    known = record(one, dear, short)
+    assert known.tuned("hpa") is one
+    assert known.cheapest("hpa") is short
+    assert record(short).tuned("hpa") is short
+
+
+def test_the_share_at_equal_cost_lies_between_settings() -> None:
+    known = record(result("hpa", 0.90, 100), result("hpa", 0.98, 200), result("hpa", 0.97, 300))
+    assert known.at_cost("hpa", 150) == pytest.approx(0.94)
+    assert known.at_cost("hpa", 400) == pytest.approx(0.98)
+    assert known.at_cost("hpa", 50) is None
+
+
+def lines(*records: Record) -> dict[str, bool]:
+    return {goal.what.split(":")[0]: goal.is_ok for goal in goals.judge(records)}
+
+
+def test_the_first_goal_names_where_the_defaults_fall_short() -> None:
+    good, bad = record(result("ours", 0.99, 100)), record(result("ours", 0.98, 100), trace="smooth")
+    assert goals.judge([good])[0].is_ok
+    missed = goals.judge([good, bad])[0]
+    assert not missed.is_ok
+    assert "heavy-20-smooth 98.00%" in missed.figures
+    assert "MISSED" in missed.line()
+
+
+def test_a_peer_that_attains_more_by_default_is_named_with_its_cost() -> None:
+    found = goals.judge([record(result("ours", 0.99, 100), result("hpa", 0.995, 300))])[1]
+    assert not found.is_ok
+    assert "hpa 99.50% > 99.00% for 3.00 x" in found.figures
+
+
+@pytest.mark.parametrize(("gpu_hours", "is_ok"), [(119, True), (121, False)])
+def test_the_second_goal_bounds_the_cost_over_the_oracle(gpu_hours: float, is_ok: bool) -> None:
+    known = record(
+        result("ours", 0.99, gpu_hours),
+        result("oracle", 0.98, 50),
+        result("oracle", 0.99, 100),
+        trace="smooth",
+    )
+    assert lines(known)["2 heavy-20-smooth"] is is_ok
+
+
+@pytest.mark.parametrize(("gpu_hours", "is_ok"), [(96, True), (94, False)])
+def test_the_third_goal_bounds_how_much_cheaper_a_peer_is(gpu_hours: float, is_ok: bool) -> None:
+    known = record(
+        result("ours", 0.999, 120),
+        result("ours", 0.991, 100),
+        result("hpa", 0.991, gpu_hours),
+        result("hpa", 0.98, 10),
+    )
+    assert lines(known)["3 heavy-20-azure"] is is_ok
+
+
+@pytest.mark.parametrize(("coupled", "is_ok"), [(150, True), (130, False)])
+def test_the_fourth_goal_is_the_saving_against_coupled_as_measured(coupled: float, is_ok: bool) -> None:
+    known = record(result("ours", 0.99, 100), result("coupled-measured", 0.99, coupled))
+    assert lines(known)["4 heavy"] is is_ok
+
+
+def test_the_fifth_goal_compares_a_step_with_static_peak() -> None:
+    known = record(result("ours", 0.9, 100), result("static-peak", 0.99, 110), trace="step")
+    goal = next(goal for goal in goals.judge([known]) if goal.what.startswith("5"))
+    assert goal.is_ok
+    assert "recovered 50 s" in goal.figures
+
+
+def test_tables_and_pictures_come_of_whatever_was_run(tmp_path: Path) -> None:
+    known = record(result("ours", 0.99, 100), result("hpa", 0.95, 80), result("oracle", 0.99, 70))
+    text = "\n".join(tables.all_tables([known]))
+    assert "99.0% / 100" in text
+    assert "1.43" in text
+    paths = plots.draw_all([known], tmp_path)
+    assert [path.name for path in paths] == ["frontier-heavy-20.png", "replicas-heavy-20.png"]
+    for path in paths:
+        assert path.stat().st_size < 60_000
+        with Image.open(path) as picture:
+            assert len(picture.convert("RGB").getcolors()) > 4
+
+
+def test_a_case_goes_on_where_it_was_and_forgets_runs_of_other_sources(tmp_path: Path) -> None:
+    file = store.CaseFile(tmp_path, "heavy-20-azure", "abc", "note")
+    file.add("hpa", {"policy": "hpa"})
+    assert store.CaseFile(tmp_path, "heavy-20-azure", "abc", "note").has("hpa")
+    assert not store.CaseFile(tmp_path, "heavy-20-azure", "abd", "note").has("hpa")
+    assert not store.CaseFile(tmp_path, "heavy-20-azure", "abc", "other traffic").has("hpa")
+
+
+def test_cases_can_be_chosen_and_their_depth_too() -> None:
+    some = chosen(sites=["light"], fleets=[4], traces=[], depth=Depth.DEFAULTS)
+    assert {(case.site, case.fleet, case.depth) for case in some} == {("light", 4, Depth.DEFAULTS)}
+    assert len(chosen(sites=[], fleets=[], traces=[], depth=None)) == len(cases())
+    assert Depth.COARSE.thinned(range(7)) == range(0, 7, 3)
+    assert not Depth.DEFAULTS.thinned(range(7))
