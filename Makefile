@@ -57,7 +57,7 @@ up: setup-run ## The same service without Kubernetes: FILE=service.yaml ARGS="--
 setup: ## Make both environments and the control plane's binaries (cold: minutes; warm: under a second)
 	@$(SETUP) run dev cluster helm
 
-generate: ## Write the generated files (manifests/{crds,install.yaml}, docs/{reference,conditions,settings}.md, the chart's schema and CRD)
+generate: ## Write the generated files (manifests/{crds,install.yaml}, docs/{reference,conditions,settings,metrics}.md, the chart's schema and CRD)
 	@$(SETUP) run helm
 	@$(RUN)/python -m internvl_operator.api.crd manifests/crds
 	@$(RUN)/python -m internvl_operator.api.reference docs

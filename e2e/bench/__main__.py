@@ -14,6 +14,7 @@ from e2e.bench.result import BenchResult
 BENCHMARKS = {
     "continuous-batching": "e2e.bench.continuous_batching",
     "apply-to-ready": "e2e.bench.apply_to_ready",
+    "measuring": "e2e.bench.measuring",
     "operator-at-rest": "e2e.bench.operator_at_rest",
     "two-writers": "e2e.bench.two_writers",
     "upkeep": "e2e.bench.upkeep",

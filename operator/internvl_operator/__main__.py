@@ -27,17 +27,20 @@ from internvl_operator.cluster.http import AiohttpTransport
 from internvl_operator.cluster.installation import Installation, wait_for_installation
 from internvl_operator.cluster.kubernetes import ApiFault, KubeLease, Kubernetes
 from internvl_operator.cluster.lease import Lease, LeaseLost
+from internvl_operator.cluster.load_watch import LoadWatch
 from internvl_operator.cluster.object_store import KubeObjectStore
 from internvl_operator.cluster.object_watch import ObjectWatch
 from internvl_operator.cluster.service_store import KubeServiceStore, see_service
 from internvl_operator.cluster.tokens import Tokens, ensure_token_key
 from internvl_operator.errors import Rejected
 from internvl_operator.handlers.liveness import Liveness
+from internvl_operator.handlers.operator_metrics import OperatorMetrics
 from internvl_operator.handlers.resync import KindGone, Resync
 from internvl_operator.handlers.watching import Watcher
 from internvl_operator.logs import configure_logging
 from internvl_operator.reconcile.loop import WorkQueue
 from internvl_operator.reconcile.reconciler import Reconciler
+from internvl_operator.reconcile.scaler import Scaler
 from internvl_operator.settings import ENV_PREFIX, Settings
 
 log = logging.getLogger("internvl_operator")
@@ -203,6 +206,16 @@ async def _operate(
         if pods is not None:
             watch = ObjectWatch(Kubernetes.connect, namespaces=settings.namespaces, wake=queue.add)
             objects = KubeObjectStore(kubernetes, watch, pods.tokens, monotonic=loop.time)
+        loads = LoadWatch(transport, settings, find=fleet.api, now=lambda: _now().timestamp())
+        metrics = OperatorMetrics()
+        scaler = Scaler(
+            loads,
+            fleet,
+            wake=queue.add,
+            now=_now,
+            offer=None if pods is None else pods.offer,
+            recorder=metrics,
+        )
         store = KubeServiceStore(kubernetes, identity=settings.identity, monotonic=loop.time)
         reconciler = Reconciler(
             store,
@@ -211,6 +224,7 @@ async def _operate(
             now=_now,
             objects=objects,
             offer=None if pods is None else pods.offer,
+            scaler=scaler,
             fence=lease.check,
         )
 
@@ -231,6 +245,7 @@ async def _operate(
             reconciler.tell(key, None if listed is None else see_service(listed))
 
         if liveness is not None:
+            liveness.show(metrics)
             # Not the Lease: an outage of the API server is no reason to restart every operator after it.
             liveness.add(
                 (
@@ -241,6 +256,7 @@ async def _operate(
         parts = {
             asyncio.create_task(queue.run(), name="work queue"),
             asyncio.create_task(resync.run(), name="resync"),
+            asyncio.create_task(scaler.run(), name="scaling"),
             asyncio.create_task(Watcher(on_event, namespaces=settings.namespaces).run(), name="watch"),
             asyncio.create_task(stop.wait(), name=STOP),
         }

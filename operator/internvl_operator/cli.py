@@ -1,6 +1,7 @@
 """The `internvl` command.
 
 internvl up -f service.yaml     serve what the file says, without Kubernetes
+internvl load URL               send an open-loop load and tell what callers saw
 internvl version
 """
 
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from internvl_operator import VERSION
 from internvl_operator.errors import Rejected
+from internvl_operator.load.options import add_options
 
 EXIT_REJECTED = 2
 
@@ -41,6 +43,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="end as soon as all is Ready; the exit status tells whether it was",
     )
     up.add_argument("-v", "--verbose", action="store_true", help="log what is written and why")
+    load = commands.add_parser(
+        "load",
+        help="send a load to a server and tell what callers saw",
+        description="Send requests when the plan says, whatever became of earlier ones, to any server that speaks "
+        "OpenAI's chat completions. Every latency is counted from the moment a request was due.",
+    )
+    add_options(load)
     commands.add_parser("version", help="print the version")
     return parser
 
@@ -51,7 +60,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command == "version":
         print(VERSION)
         return 0
-    return _up(options)
+    return _load(options) if options.command == "load" else _up(options)
+
+
+def _load(options: argparse.Namespace) -> int:
+    # Imported here, as below.
+    from internvl_operator.load.command import run_load
+
+    try:
+        return run_load(options, lambda line: print(line, flush=True))
+    except Rejected as fault:
+        print(f"internvl: {fault}", file=sys.stderr)
+        return EXIT_REJECTED
 
 
 def _up(options: argparse.Namespace) -> int:

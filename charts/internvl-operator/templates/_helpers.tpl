@@ -92,6 +92,15 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- with .Values.namespaces }}
 - {name: INTERNVL_OPERATOR_NAMESPACES, value: {{ join "," . | quote }}}
 {{- end }}
+{{- with .Values.prometheus.url }}
+- {name: INTERNVL_OPERATOR_PROMETHEUS_URL, value: {{ . | quote }}}
+{{- end }}
+{{- with .Values.prometheus.matchers }}
+- {name: INTERNVL_OPERATOR_PROMETHEUS_MATCHERS, value: {{ . | quote }}}
+{{- end }}
+{{- if .Values.prometheus.tokenSecret }}
+- {name: INTERNVL_OPERATOR_PROMETHEUS_TOKEN_FILE, value: /etc/internvl-prometheus/token}
+{{- end }}
 {{- range $name, $value := .Values.operator.settings }}
 - {name: INTERNVL_OPERATOR_{{ $name }}, value: {{ $value | quote }}}
 {{- end }}
@@ -117,6 +126,10 @@ volumes:
   {{- if include "internvl.makesPods" . }}
   - {name: pods, configMap: {name: {{ .Release.Name }}-pods}}
   {{- end }}
+  {{- with .Values.prometheus.tokenSecret }}
+  - name: prometheus-token
+    secret: {secretName: {{ .name }}, items: [{key: {{ .key }}, path: token}]}
+  {{- end }}
 {{- with .Values.operator.nodeSelector }}
 nodeSelector: {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -141,5 +154,8 @@ volumeMounts:
   - {name: tmp, mountPath: /tmp}
   {{- if include "internvl.makesPods" . }}
   - {name: pods, mountPath: /etc/internvl, readOnly: true}
+  {{- end }}
+  {{- if .Values.prometheus.tokenSecret }}
+  - {name: prometheus-token, mountPath: /etc/internvl-prometheus, readOnly: true}
   {{- end }}
 {{- end }}

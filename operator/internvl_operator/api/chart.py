@@ -20,13 +20,23 @@ _TEXTS = {"type": "array", "items": _TEXT}
 _MAP = {"type": "object"}
 _PREFIX = {"type": "string", "pattern": "^$|/$"}
 _ADDRESS = {"type": "string", "pattern": "^$|^https?://[^/]+"}
+_ADDRESS_WITH_PATH = {"type": "string", "pattern": "^$|^https?://[^/@?#]+(/[^@?#]*)?$"}
+_SECRET_KEY = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {"name": _TEXT, "key": _TEXT},
+    "dependencies": {"name": ["key"], "key": ["name"]},
+}
 _NAMESPACES = {
     "type": "array",
     "uniqueItems": True,
     "items": {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"},
 }
 # Settings that the chart itself makes from its values.
-_OWN_VALUES = {"ray_address", "pods_file", "token_key_secret", "namespaces", "lease_name", "lease_namespace"}
+_OWN_VALUES = {
+    *("ray_address", "pods_file", "token_key_secret", "namespaces", "lease_name", "lease_namespace"),
+    *("prometheus_url", "prometheus_matchers", "prometheus_token_file"),
+}
 
 
 def render_values_schema() -> dict[str, Any]:
@@ -56,6 +66,9 @@ def render_values_schema() -> dict[str, Any]:
                 "crds": _closed({"install": {"type": "boolean"}}),
                 "namespaces": _NAMESPACES,
                 "rayAddress": _ADDRESS,
+                "prometheus": _closed(
+                    {"url": _ADDRESS_WITH_PATH, "matchers": _TEXT, "tokenSecret": _SECRET_KEY}
+                ),
                 "kuberay": _closed(
                     {
                         "enabled": {"type": "boolean"},

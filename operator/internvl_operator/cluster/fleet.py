@@ -86,6 +86,14 @@ class Fleet:
         site.watch.subscribe(key)
         return site.watch.seen
 
+    def known(self, key: ServiceKey, home: RayHome) -> RaySeen | RayUnavailable | None:
+        """The same of a service that lives there already, without asking anything; None for another one."""
+        return self._sites[home].watch.seen if self._lives(key, home) else None
+
+    def api(self, home: RayHome) -> ServeApi:
+        """A client of an address, for what is asked there beside Serve."""
+        return self._connect(home)
+
     def stay(self, key: ServiceKey, homes: Collection[RayHome]) -> None:
         """The service lives nowhere else any more: stop asking an address that nobody lives on."""
         for home in self._homes.get(key, set()).difference(homes):

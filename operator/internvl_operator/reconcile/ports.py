@@ -138,6 +138,10 @@ class RayFleet(Protocol):
         """The last answer; None while the address was never asked (the first answer wakes the service)."""
         ...
 
+    def known(self, key: ServiceKey, home: RayHome) -> RaySeen | RayUnavailable | None:
+        """The same, without asking; None also where the service does not live."""
+        ...
+
     def stay(self, key: ServiceKey, homes: Collection[RayHome]) -> None:
         """The service lives nowhere else any more: what was known of other addresses is forgotten."""
         ...

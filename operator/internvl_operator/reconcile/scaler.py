@@ -103,7 +103,7 @@ class Scaler:
         """Look at all loads, and decide about each service. One that breaks holds up no other."""
         places: dict[ServiceKey, tuple[RayHome, RaySeen]] = {}
         for key, followed in self._followed.items():
-            ray = self._fleet.snapshot(key, followed.home)
+            ray = self._fleet.known(key, followed.home)
             if isinstance(ray, RaySeen):
                 places[key] = (followed.home, ray)
         loads = await self._loads.read(places)

@@ -18,6 +18,8 @@ LARGEST_SHARE = 0.25
 """Of a window in a known figure."""
 SLOWNESS_S = 120.0
 """Replica-seconds of a window that would count half, if it could."""
+SLOWEST = 0.001
+"""Units per second; a replica that did less is stuck, and was not measured."""
 TRUST = 4.0
 """A figure stays within this factor of the stated one."""
 RESTATED = 1.2
@@ -38,9 +40,10 @@ class Capacity:
 def learned(known: Capacity | None, work: Work | None, stated: float | None) -> Capacity | None:
     """What is known after one window. None: nobody stated a figure, and no replica was full yet."""
     known = _begun(known, stated)
-    if work is None or work.seconds_while_full < LEAST_EVIDENCE_S or work.done_while_full <= 0:
+    if work is None or work.seconds_while_full < LEAST_EVIDENCE_S:
         return known
-    return _moved(known, work.done_while_full / work.seconds_while_full, work.seconds_while_full)
+    measured = work.done_while_full / work.seconds_while_full
+    return known if measured < SLOWEST else _moved(known, measured, work.seconds_while_full)
 
 
 def _begun(known: Capacity | None, stated: float | None) -> Capacity | None:

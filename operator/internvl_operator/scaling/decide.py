@@ -12,7 +12,8 @@ from internvl_operator.scaling import budget, sentences
 from internvl_operator.scaling.budget import Claim
 from internvl_operator.scaling.history import History
 from internvl_operator.scaling.model import SIDES, Limit, Observation, Settings, SideDecision
-from internvl_operator.scaling.wish import Number, Round, Wish, wish_of
+from internvl_operator.scaling.numbers import Number
+from internvl_operator.scaling.wish import Round, Wish, wish_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,21 +61,26 @@ def _within_budget(
     if settings.max_gpus is None:
         return targets
     gpus = settings.max_gpus - observation.elsewhere_gpus
-    claims = {
-        role: Claim(
-            least=min(settings.sides[role].minimum, wish.asked.number),
-            wanted=wish.asked.number,
-            needed=wish.asked.number if wish.need is None else wish.need.total,
-            now=wish.standing,
-            gpus=settings.sides[role].gpus,
-        )
-        for role, wish in wishes.items()
-        if settings.sides[role].gpus > 0
-    }
-    if len(claims) == len(SIDES):
-        numbers = budget.split(claims[Role.VISION], claims[Role.LANGUAGE], gpus, _pictures(observation))
+    bounded = {role: wish for role, wish in wishes.items() if settings.sides[role].gpus > 0}
+    held = {role: _claim(role, wish, settings, holds=wish.need is None) for role, wish in bounded.items()}
+    if sum(claim.least * claim.gpus for claim in held.values()) > gpus:
+        held = {role: _claim(role, wish, settings, holds=False) for role, wish in bounded.items()}
+    if len(held) == len(SIDES):
+        numbers = budget.split(held[Role.VISION], held[Role.LANGUAGE], gpus, _pictures(observation))
         return {**targets, **dict(zip(SIDES, numbers, strict=True))}
-    return {**targets, **{role: budget.alone(claim, gpus) for role, claim in claims.items()}}
+    return {**targets, **{role: budget.alone(claim, gpus) for role, claim in held.items()}}
+
+
+def _claim(role: Role, wish: Wish, settings: Settings, *, holds: bool) -> Claim:
+    """What the side asks of the budget; one whose load is unknown keeps what it has, where the budget allows it."""
+    number, bounds = wish.asked.number, settings.sides[role]
+    return Claim(
+        least=number if holds else min(bounds.minimum, number),
+        wanted=number,
+        needed=number if wish.need is None else wish.need.total,
+        now=wish.standing,
+        gpus=bounds.gpus,
+    )
 
 
 def _pictures(observation: Observation) -> float:

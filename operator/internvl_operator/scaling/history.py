@@ -14,7 +14,7 @@ from internvl_operator.api.names import Role
 from internvl_operator.scaling.capacity import Capacity
 from internvl_operator.scaling.model import SIDES, WorkKind
 from internvl_operator.scaling.quiet import Quiet
-from internvl_operator.scaling.rises import Rises, Slot
+from internvl_operator.scaling.rises import BUCKETS, Rises, Slot
 from internvl_operator.scaling.starts import Starts
 
 LONGEST_ROUND_S = 60.0
@@ -117,7 +117,7 @@ def _side(document: Mapping[str, Any]) -> SideHistory:
             tuple(
                 Slot(_number(begun), _number(mean), 1, _number(top)) for begun, mean, top in document["slots"]
             ),
-            {int(index): _number(seconds) for index, seconds in document["rises"].items()},
+            {min(int(index), BUCKETS): _number(seconds) for index, seconds in document["rises"].items()},
             _number(document["seen"]),
             _number(document["peak"]),
         ),
@@ -125,7 +125,7 @@ def _side(document: Mapping[str, Any]) -> SideHistory:
         starts=Starts(lasted_s) if start is None else Starts(lasted_s, _number(start[0]), int(start[1])),
         capacity={
             WorkKind(kind): Capacity(
-                _number(value), _number(evidence_s), None if stated is None else _number(stated)
+                _positive(value), _number(evidence_s), None if stated is None else _positive(stated)
             )
             for kind, (value, evidence_s, stated) in document["capacity"].items()
         },
@@ -135,6 +135,12 @@ def _side(document: Mapping[str, Any]) -> SideHistory:
 def _number(value: Any) -> float:
     number = float(value)
     if not math.isfinite(number):
+        raise ValueError(value)
+    return number
+
+
+def _positive(value: Any) -> float:
+    if (number := _number(value)) <= 0:
         raise ValueError(value)
     return number
 

@@ -30,6 +30,10 @@ KINDS: Mapping[Role, tuple[WorkKind, ...]] = {
 """The kinds of work that a side does."""
 
 
+FIRST_START_S: Mapping[Role, float] = {Role.VISION: 30.0, Role.LANGUAGE: 180.0}
+"""How long a replica takes to start, before one was seen to: an encoder takes seconds, a language model minutes."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
     """One kind of work, of all replicas of a side together, over one window."""
@@ -107,8 +111,13 @@ class SideSettings:
     """GPUs of one replica. A side with none is not bounded by the budget."""
     capacity: Mapping[WorkKind, float] = field(default_factory=dict)
     """Units per second of one replica that the user or the recipe states; learning begins there."""
-    start_s: float = 60.0
-    """How long a replica takes to start, before one was seen to."""
+    start_s: float | None = None
+    """How long a replica takes to start, before one was seen to. None: `FIRST_START_S`."""
+
+    @property
+    def least(self) -> int:
+        """Replicas that run now whatever the load is."""
+        return min(max(self.minimum, self.floor), self.maximum)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

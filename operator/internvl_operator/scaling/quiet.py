@@ -17,7 +17,11 @@ class Quiet:
         """With `number` needed now; what is older than the window is forgotten."""
         step_s = window_s / STEPS
         begun = step_s * math.floor(clock / step_s) if step_s > 0 else clock
-        kept = [item for item in self.needed if item[1] > number and item[0] + window_s > clock]
+        kept = [
+            item
+            for item in self.needed
+            if item[1] > number and (item[0] == clock or clock < item[0] + window_s)
+        ]
         if kept and kept[-1][0] >= begun:
             return Quiet(tuple(kept))  # within this part of the window more was needed
         return Quiet((*kept, (clock, number)))

@@ -17,10 +17,12 @@ from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.labels import POOL
 from internvl_operator.cluster.fleet import Fleet
 from internvl_operator.cluster.http import AiohttpTransport
+from internvl_operator.cluster.load_watch import LoadWatch
 from internvl_operator.cluster.ray import RayClient, RayFault
 from internvl_operator.errors import Rejected
 from internvl_operator.reconcile.loop import WorkQueue
 from internvl_operator.reconcile.reconciler import Reconciler
+from internvl_operator.reconcile.scaler import Scaler
 from internvl_operator.settings import Settings
 from internvl_operator.standalone.console import Console
 from internvl_operator.standalone.file_store import FileServiceStore
@@ -62,7 +64,7 @@ def plan_nodes(written: Sequence[WrittenService]) -> tuple[RayNode, ...]:
     needed: dict[str | None, int] = {}
     for service in written:
         for role in (service.spec.vision, service.spec.language):
-            needed[role.pool] = needed.get(role.pool, 0) + math.ceil(role.cores) * role.min_replicas
+            needed[role.pool] = needed.get(role.pool, 0) + math.ceil(role.cores) * role.most_replicas
     anywhere = needed.pop(None, 0) + GATEWAY_CPUS * len(written)
     pools = list(needed) or [None]
     return tuple(
@@ -153,11 +155,14 @@ class _Up:
         loop = asyncio.get_running_loop()
         queue: WorkQueue[ServiceKey] = WorkQueue(lambda key: reconciler.reconcile(key), clock=loop)
         fleet = Fleet(transport, self._settings, wake=queue.add, now=_now)
-        reconciler = Reconciler(self._store, fleet, self._settings, now=_now)
+        loads = LoadWatch(transport, self._settings, find=fleet.api, now=lambda: _now().timestamp())
+        scaler = Scaler(loads, fleet, wake=queue.add, now=_now)
+        reconciler = Reconciler(self._store, fleet, self._settings, now=_now, scaler=scaler)
         for key in self._store.load(self._written):
             queue.add(key)
         tasks = [
             asyncio.create_task(queue.run(), name="work queue"),
+            asyncio.create_task(scaler.run(), name="scaling"),
             asyncio.create_task(self._follow_file(queue), name="file"),
         ]
         try:

@@ -12,7 +12,8 @@ begins it, and when it is done. So one can tell what is asked from what is manag
 * what one answer costs: `WORK` of decode divided by `SEQUENCES_BEGUN`, not by what was admitted, else a rush looks
   like short answers;
 * what a replica manages, per stage: `SATURATED_WORK` divided by `SATURATED_SECONDS` over the same window;
-* how full a replica is: the rate of `SATURATED_SECONDS`, summed over its stages, from 0 to 1.
+* how full a replica is: the rate of `SATURATED_SECONDS`, summed over its stages, from 0 to 1;
+* what waits: `QUEUE_DEPTH` in the replicas, and `AWAITED` wherever it is, also in nobody's hands yet.
 """
 
 from collections.abc import Iterator, Mapping
@@ -173,7 +174,7 @@ AWAITED_TILES = Metric(
     "internvl_awaited_tiles",
     MetricKind.GAUGE,
     Unit.TILES,
-    "Tiles of admitted requests whose first token has not come.",
+    "Tiles of admitted requests whose first token has not come. Some of them may be encoded already.",
     (Role.GATEWAY,),
 )
 
@@ -242,9 +243,10 @@ QUEUE_DEPTH = Metric(
     "internvl_queue_depth",
     MetricKind.GAUGE,
     Unit.WORK,
-    "What waits in a replica: tiles for room or for the engine, sequences for a slot.",
+    "What waits in a replica: tiles for room or for the engine (vision), sequences for a slot (language), their prompt "
+    "tokens (prefill).",
     _SIDES,
-    _SIDE,
+    {"stage": ("vision", "language", "prefill")},
 )
 QUEUE_SECONDS = Metric(
     "internvl_queue_seconds",
@@ -306,7 +308,8 @@ WORK = Metric(
     "internvl_work",
     MetricKind.COUNTER,
     Unit.WORK,
-    "Work done by stage: tiles encoded, prompt and visual tokens prefilled, output tokens decoded.",
+    "Work done by stage: tiles encoded, prompt and visual tokens prefilled, output tokens decoded (the first of an "
+    "answer comes with its prefill).",
     _SIDES,
     _STAGE,
 )
@@ -357,9 +360,9 @@ STAGE_SECONDS = Metric(
     "internvl_stage_seconds",
     MetricKind.HISTOGRAM,
     Unit.SECONDS,
-    "Seconds that one request spent in a stage: queue, decode, encode, transfer, prefill, decode_step, total.",
+    "Seconds that one request spent in a stage: decode, encode, transfer, prefill, decode_step (a token), total.",
     _EVERY_ROLE,
-    {"stage": ("queue", "decode", "encode", "transfer", "prefill", "decode_step", "total")},
+    {"stage": ("decode", "encode", "transfer", "prefill", "decode_step", "total")},
     _SECONDS,
 )
 BATCH_TILES = Metric(

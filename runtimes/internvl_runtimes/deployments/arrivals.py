@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from internvl_runtimes.contract import metrics
 from internvl_runtimes.contract.metrics import Input
@@ -31,19 +30,14 @@ class Answering:
         self._at = now
 
 
-@dataclass(slots=True)
-class _Awaited:
-    requests: int = 0
-    tiles: int = 0
-
-
 class Arrivals:
     """Counts requests when they are admitted and once each, whatever becomes of them."""
 
     def __init__(self, recorder: Recorder, clock: Callable[[], float] = time.monotonic) -> None:
         self._recorder = recorder
         self.clock = clock
-        self._awaited = {kind: _Awaited() for kind in Input}
+        self._awaited = dict.fromkeys(Input, 0)
+        self._awaited_tiles = 0
 
     def admitted(self, admitted: Admitted) -> None:
         """Count a request that will be sent on."""
@@ -77,15 +71,13 @@ class Arrivals:
 
     def record_load(self) -> None:
         """Set the gauges: what waits for its first token."""
-        for kind, awaited in self._awaited.items():
-            self._recorder.record(metrics.AWAITED, awaited.requests, input=kind)
-        tiles = sum(awaited.tiles for awaited in self._awaited.values())
-        self._recorder.record(metrics.AWAITED_TILES, tiles)
+        for kind, requests in self._awaited.items():
+            self._recorder.record(metrics.AWAITED, requests, input=kind)
+        self._recorder.record(metrics.AWAITED_TILES, self._awaited_tiles)
 
     def _await(self, admitted: Admitted, sign: int) -> None:
-        awaited = self._awaited[_input(admitted)]
-        awaited.requests += sign
-        awaited.tiles += sign * admitted.tiles
+        self._awaited[_input(admitted)] += sign
+        self._awaited_tiles += sign * admitted.tiles
 
 
 def _input(admitted: Admitted) -> Input:

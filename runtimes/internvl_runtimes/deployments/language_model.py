@@ -10,13 +10,21 @@ import numpy as np
 
 from internvl_runtimes.contract import metrics
 from internvl_runtimes.contract.failures import FailureCode
+from internvl_runtimes.contract.metrics import Stage
 from internvl_runtimes.contract.serve_args import LanguageConfig
 from internvl_runtimes.deployments.handles import next_before
 from internvl_runtimes.deployments.in_flight import InFlight
 from internvl_runtimes.deployments.loading import load_failures, open_artifact, open_checkpoint
 from internvl_runtimes.deployments.metrics import Recorder
 from internvl_runtimes.deployments.model_bytes import ModelBytes
-from internvl_runtimes.engines.base import EngineFailed, EnginePrompt, LanguageEngine, TokenStep
+from internvl_runtimes.deployments.work import record_work
+from internvl_runtimes.engines.base import (
+    EngineFailed,
+    EngineLoad,
+    EnginePrompt,
+    LanguageEngine,
+    TokenStep,
+)
 from internvl_runtimes.preprocess.detokenizer import TextStream
 from internvl_runtimes.preprocess.prompt import Prompter, TokenizerInvalid
 from internvl_runtimes.preprocess.template import TemplateUnknown
@@ -84,6 +92,8 @@ class _Running:
     loaded: LoadedLanguage
     generation: str
     in_flight: InFlight = field(default_factory=InFlight)
+    told: EngineLoad = field(default_factory=lambda: EngineLoad(0, 0, 0, 0, 0))
+    """What of its work is in the metrics already."""
 
     async def retire(self) -> None:
         """Let the answers on it end, then stop it."""
@@ -106,7 +116,7 @@ class LanguageModel:
         self._clock = clock
         self._config: LanguageConfig | None = None
         self._running: _Running | None = None
-        self._retiring: set[asyncio.Task[None]] = set()
+        self._retiring: dict[asyncio.Task[None], _Running] = {}
 
     async def reconfigure(self, config: LanguageConfig) -> None:
         """Apply a configuration. Changed limits make a new engine over the same loaded model, no reload.
@@ -131,8 +141,8 @@ class LanguageModel:
         self._config, self._running = config, _Running(engine, loaded, config.generation)
         if old is not None:
             retire = asyncio.get_running_loop().create_task(old.retire())
-            self._retiring.add(retire)
-            retire.add_done_callback(self._retiring.discard)
+            self._retiring[retire] = old
+            retire.add_done_callback(self._retired)
 
     async def generate(
         self, request: GenerateRequest, features: Features | None
@@ -164,6 +174,9 @@ class LanguageModel:
         prompter = running.loaded.prompter
         text = TextStream(prompter.tokenizer, request.sampling.stop)
         answer = _Answer(request, features, running, len(prompt.token_ids))
+        visual = len(prompt.visual_positions)
+        self._recorder.record(metrics.PROMPT_TOKENS_ARRIVED, visual, kind="visual")
+        self._recorder.record(metrics.PROMPT_TOKENS_ARRIVED, answer.prompt_tokens - visual, kind="prompt")
         stops = frozenset[int]() if request.sampling.ignore_eos else prompter.stop_token_ids
         steps = running.engine.generate(prompt, sampling=request.sampling, stop_token_ids=stops)
         pending = ""
@@ -178,6 +191,7 @@ class LanguageModel:
                 if text.stopped:
                     answer.reason = "stop"
                 if shown_at is None:
+                    self._recorder.record(metrics.QUEUE_SECONDS, answer.wait_s, stage="language")
                     self.record_load()
                 now = self._clock()
                 if answer.reason is None and (shown_at is None or now - shown_at >= COALESCE_S):
@@ -201,14 +215,29 @@ class LanguageModel:
         return self._running.engine.max_model_len
 
     def record_load(self) -> None:
-        """Set the gauges: running and waiting sequences, KV bytes."""
-        if self._running is None:
+        """Set the gauges: running and waiting sequences, KV bytes. Count what the engines did since the last time."""
+        for retiring in self._retiring.values():
+            self._count_work(retiring)
+        if self._running is None or self._config is None:
             return
-        load = self._running.engine.load()
+        load = self._count_work(self._running)
+        self._recorder.record(metrics.BATCH_LIMIT, self._config.max_sequences, stage="language")
         self._recorder.record(metrics.RUNNING_SEQUENCES, load.running)
         self._recorder.record(metrics.QUEUE_DEPTH, load.waiting, stage="language")
+        self._recorder.record(metrics.QUEUE_DEPTH, load.waiting_tokens, stage="prefill")
         self._recorder.record(metrics.KV_BYTES, load.kv_bytes_reserved, state="reserved")
         self._recorder.record(metrics.KV_BYTES, load.kv_bytes_used, state="used")
+
+    def _retired(self, task: asyncio.Task[None]) -> None:
+        self._count_work(self._retiring.pop(task))
+
+    def _count_work(self, running: _Running) -> EngineLoad:
+        load, told = running.engine.load(), running.told
+        running.told = load
+        self._recorder.record(metrics.SEQUENCES_BEGUN, load.begun - told.begun)
+        record_work(self._recorder, Stage.PREFILL, load.prefill.since(told.prefill))
+        record_work(self._recorder, Stage.DECODE, load.decode.since(told.decode))
+        return load
 
     def _record(self, finished: Finished) -> None:
         seconds = finished.seconds

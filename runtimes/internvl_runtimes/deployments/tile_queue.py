@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from internvl_runtimes.deployments.tile_meter import TileMeter
 from internvl_runtimes.engines.base import EngineFailed, Pixels
 from internvl_runtimes.engines.tile_features import RequestFeatures
 
@@ -39,8 +40,9 @@ class _Job:
 class TileQueue:
     """Batches and runs encodes until closed. All methods on one event loop."""
 
-    def __init__(self, encode: Encode, *, max_batch_tiles: int) -> None:
+    def __init__(self, encode: Encode, meter: TileMeter, *, max_batch_tiles: int) -> None:
         self._encode = encode
+        self._meter = meter
         self.max_batch_tiles = max_batch_tiles
         self._jobs: deque[_Job] = deque()
         self._arrived = asyncio.Event()
@@ -119,7 +121,8 @@ class TileQueue:
         sizes = [len(job.pixels) for job in batch]
         loop = asyncio.get_running_loop()
         try:
-            results = await loop.run_in_executor(self._thread, self._call, batch, sizes)
+            with self._meter.batch(sum(sizes)):
+                results = await loop.run_in_executor(self._thread, self._call, batch, sizes)
         except Exception as error:
             failure = (
                 error if isinstance(error, EngineFailed) else EngineFailed(f"encoding failed: {error!r}")

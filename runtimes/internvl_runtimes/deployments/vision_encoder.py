@@ -16,6 +16,7 @@ from internvl_runtimes.deployments.in_flight import InFlight
 from internvl_runtimes.deployments.loading import load_failures, open_artifact, open_checkpoint
 from internvl_runtimes.deployments.metrics import Recorder
 from internvl_runtimes.deployments.model_bytes import ModelBytes
+from internvl_runtimes.deployments.tile_meter import TileMeter
 from internvl_runtimes.deployments.tile_queue import Encoded, TileQueue
 from internvl_runtimes.deployments.tile_room import TileRoom
 from internvl_runtimes.engines.base import EngineFailed, Pixels, Rows, VisionEngine
@@ -127,6 +128,7 @@ class VisionEncoder:
         self._config: VisionConfig | None = None
         self._running: _Running | None = None
         self._retiring: set[asyncio.Task[None]] = set()
+        self._meter = TileMeter(recorder)
         self._room = TileRoom(tiles=0, waiting=0)  # `reconfigure` gives it its size
 
     async def reconfigure(self, config: VisionConfig) -> None:
@@ -142,12 +144,12 @@ class VisionEncoder:
         if self._running is None or self._config is None or _loads_from(config) != _loads_from(self._config):
             loaded = await asyncio.to_thread(self._load, config)
             loaded.read.record(self._recorder, "vision")
-            old, self._running = self._running, _run(loaded, config, self._recorder)
+            old, self._running = self._running, _run(loaded, config, self._recorder, self._meter)
             if old is not None:
                 task = asyncio.get_running_loop().create_task(old.retire())
                 self._retiring.add(task)
                 task.add_done_callback(self._retiring.discard)
-        self._running.queue.max_batch_tiles = config.max_batch_tiles
+        self._running.queue.max_batch_tiles = self._meter.batch_limit = config.max_batch_tiles
         self._room.resize(
             tiles=HELD_BATCHES * config.max_batch_tiles, waiting=WAITING_BATCHES * config.max_batch_tiles
         )
@@ -174,7 +176,7 @@ class VisionEncoder:
             raise FeaturesInvalid(f"{request.revision} was asked for, this replica has {loaded.revision}")
         tiles, source = _count_tiles(request, config, loaded.checkpoint)
         try:
-            with running.in_flight.one():
+            with running.in_flight.one(), self._meter.request(tiles):
                 async with self._room.take(tiles, source=source):
                     began = time.perf_counter()
                     shapes, pixels = await _cut_all(
@@ -194,7 +196,8 @@ class VisionEncoder:
         return features
 
     def record_load(self) -> None:
-        """Set the gauge: tiles that wait, for room or for the engine."""
+        """Set the gauges and count what the engine did since the last time."""
+        self._meter.record_load()
         if self._running is not None:
             waiting = self._room.waiting_tiles + self._running.queue.waiting_tiles
             self._recorder.record(metrics.QUEUE_DEPTH, waiting, stage="vision")
@@ -210,8 +213,9 @@ class VisionEncoder:
         self._recorder.record(metrics.TILES, tiles - compressed, rate="keep")
         self._recorder.record(metrics.TILES, compressed, rate="compress")
         self._recorder.record(metrics.BYTES_HANDED_OVER, features.rows.nbytes)
-        for stage, seconds in features.seconds.items():
-            self._recorder.record(metrics.STAGE_SECONDS, seconds, stage=stage)
+        self._recorder.record(metrics.QUEUE_SECONDS, features.seconds["queue"], stage="vision")
+        for stage in ("decode", "encode"):
+            self._recorder.record(metrics.STAGE_SECONDS, features.seconds[stage], stage=stage)
 
 
 def _count_tiles(
@@ -258,14 +262,14 @@ def _loads_from(config: VisionConfig) -> tuple[object, ...]:
     )
 
 
-def _run(loaded: LoadedVision, config: VisionConfig, recorder: Recorder) -> _Running:
+def _run(loaded: LoadedVision, config: VisionConfig, recorder: Recorder, meter: TileMeter) -> _Running:
     queue: TileQueue
     engine = _BoundedEngine(loaded.engine, lambda: queue.max_batch_tiles, recorder)
 
     def encode(pixels: Pixels, tiles: Sequence[int]) -> list[RequestFeatures]:
         return encode_tiles(engine, pixels, tiles, flash=loaded.checkpoint.flash)
 
-    queue = TileQueue(encode, max_batch_tiles=config.max_batch_tiles)
+    queue = TileQueue(encode, meter, max_batch_tiles=config.max_batch_tiles)
     decoders = ThreadPoolExecutor(config.threads, thread_name_prefix="decode")
     return _Running(loaded, queue, decoders, InFlight())
 

@@ -97,6 +97,27 @@ class TokenStep:
 
 
 @dataclass(frozen=True, slots=True)
+class StageWork:
+    """What one stage of an engine did since the start."""
+
+    done: float = 0
+    busy_s: float = 0.0
+    saturated_done: float = 0
+    """The part of it that was done while sequences waited which the engine could not take."""
+    saturated_s: float = 0.0
+    """Seconds of that."""
+
+    def since(self, before: "StageWork") -> "StageWork":
+        """What came on top of an earlier state."""
+        return StageWork(
+            self.done - before.done,
+            self.busy_s - before.busy_s,
+            self.saturated_done - before.saturated_done,
+            self.saturated_s - before.saturated_s,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class EngineLoad:
     """What an engine is doing now: for metrics, admission and the autoscaler."""
 
@@ -110,8 +131,14 @@ class EngineLoad:
     """What the cache can grow to."""
     decode_steps: int = 0
     """Decode steps since the start."""
-    decode_s: float = 0.0
-    """Seconds spent in them."""
+    waiting_tokens: int = 0
+    """Prompt tokens of the sequences that wait for a slot."""
+    begun: int = 0
+    """Sequences that got a slot since the start."""
+    prefill: StageWork = StageWork()
+    """Prompt tokens, visual ones included."""
+    decode: StageWork = StageWork()
+    """Output tokens but the first of each answer, which its prefill gives."""
 
 
 class LanguageEngine(Protocol):

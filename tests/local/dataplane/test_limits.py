@@ -97,6 +97,5 @@ def test_the_nodes_export_the_metrics_of_the_contract(service: Service) -> None:
         )
 
     suffix = {MetricKind.COUNTER: "_total{", MetricKind.GAUGE: "{", MetricKind.HISTOGRAM: "_bucket{"}
-    # Lost features are another test's; a counter that never counted is not exported.
-    wanted = [f"ray_{m.name}{suffix[m.kind]}" for m in metrics.ALL if m != metrics.REENCODES]
+    wanted = [f"ray_{m.name}{suffix[m.kind]}" for m in metrics.ALL]
     eventually("every metric", lambda: (text := exported()) and all(name in text for name in wanted))

@@ -21,6 +21,7 @@ from internvl_runtimes.engines.onnxruntime_language.sampling import LogitsInvali
 from internvl_runtimes.engines.onnxruntime_language.scheduler import Limits, Prefill, Scheduler
 from internvl_runtimes.engines.onnxruntime_language.sequence import Sequence
 from internvl_runtimes.engines.onnxruntime_language.slots import Floats, KvSlots
+from internvl_runtimes.engines.step_meter import Part, StepMeter
 from internvl_runtimes.protocol.handover import PromptTooLong, Sampling
 
 MAX_FAILED_STEPS = 3
@@ -56,8 +57,7 @@ class OnnxRuntimeLanguage:
         self._stopping = False
         self._failed_steps: Counter[str] = Counter()
         self._dead: str | None = "the engine has not been started"
-        self._decode_steps = 0
-        self._decode_s = 0.0
+        self._meter = StepMeter()
 
     @property
     def hidden_size(self) -> int:
@@ -129,8 +129,11 @@ class OnnxRuntimeLanguage:
                 kv_bytes_reserved=self._slots.bytes_reserved,
                 kv_bytes_used=self._scheduler.cached_tokens * self._decoder.kv_shape.bytes_per_token,
                 kv_bytes_limit=self._slots.bytes_limit,
-                decode_steps=self._decode_steps,
-                decode_s=self._decode_s,
+                decode_steps=self._meter.decode_steps,
+                waiting_tokens=self._scheduler.waiting_tokens,
+                begun=self._scheduler.begun,
+                prefill=self._meter.prefill,
+                decode=self._meter.decode,
             )
 
     def check_health(self) -> None:
@@ -187,34 +190,46 @@ class OnnxRuntimeLanguage:
     def _step(self) -> None:
         """Schedule, run, sample, deliver."""
         with self._changed:
-            step = self._scheduler.schedule(self._clock())
+            began = self._clock()
+            step = self._scheduler.schedule(began)
+            saturated = self._scheduler.waiting > 0
             self._slots.retain(self._scheduler.running_ids())
         events: list[tuple[Sequence, _Event]] = []
+        prefills, decodes = Part("prefill"), Part("decode")
         # Decoding first: a sequence that is prefilled in this step has its row in the cache only after it.
         if step.decodes:
-            self._attempt("decode", partial(self._decode, step.decodes), step.decodes, events)
+            decode = partial(self._decode, step.decodes)
+            self._attempt(decodes, len(step.decodes), decode, step.decodes, events)
         for prefill in step.prefills:
-            self._attempt("prefill", partial(self._prefill, prefill), (prefill.sequence,), events)
+            tokens, run = prefill.stop - prefill.start, partial(self._prefill, prefill)
+            self._attempt(prefills, tokens, run, (prefill.sequence,), events)
+        self._meter.step(prefills, decodes, seconds=self._clock() - began, saturated=saturated)
         self._deliver(events)
 
     def _attempt(
         self,
-        part: str,
+        part: Part,
+        tokens: int,
         run: Callable[[], list[tuple[Sequence, _Event]]],
         sequences: tuple[Sequence, ...],
         events: list[tuple[Sequence, _Event]],
     ) -> None:
         """Run a part of a step; when it fails, those that it was for fail, and only those."""
+        began = self._clock()
         # Counted apart: a decode that always fails is not excused by the prefills that go well before it.
         try:
             made = run()
         except Exception as error:
             made = [(sequence, self._fail(sequence, error)) for sequence in sequences]
-            self._failed_steps[part] += 1
+            self._failed_steps[part.name] += 1
+            part.ran(0, self._clock() - began)
         else:
+            part.ran(tokens, self._clock() - began)
             # Logits of a prefill may be invalid by the request's own rows; those of a whole batch are not.
-            invalid = part == "decode" and made and all(isinstance(event, EngineFailed) for _, event in made)
-            self._failed_steps[part] = self._failed_steps[part] + 1 if invalid else 0
+            invalid = (
+                part.name == "decode" and made and all(isinstance(event, EngineFailed) for _, event in made)
+            )
+            self._failed_steps[part.name] = self._failed_steps[part.name] + 1 if invalid else 0
         events += made
 
     def _fail(self, sequence: Sequence, error: Exception) -> EngineFailed:
@@ -238,17 +253,13 @@ class OnnxRuntimeLanguage:
         return self._sample([sequence], logits[None])
 
     def _decode(self, sequences: tuple[Sequence, ...]) -> list[tuple[Sequence, _Event]]:
-        started = time.perf_counter()
         past = self._slots.past()
         rows = [self._slots.row(sequence.id) for sequence in sequences]
         tokens = np.zeros(len(past.positions), np.int64)
         tokens[rows] = [sequence.answer[-1] for sequence in sequences]
         output = decode_step(self._decoder, past, tokens)
         self._slots.append(output.new_keys, output.new_values)
-        events = self._sample(sequences, output.logits[rows])
-        self._decode_steps += 1
-        self._decode_s += time.perf_counter() - started
-        return events
+        return self._sample(sequences, output.logits[rows])
 
     def _sample(self, sequences: Iterable[Sequence], logits: Floats) -> list[tuple[Sequence, _Event]]:
         """Choose each sequence's next token; whoever was cancelled meanwhile is told nothing."""

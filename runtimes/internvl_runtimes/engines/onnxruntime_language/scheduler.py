@@ -61,6 +61,8 @@ class Scheduler:
         self._waiting: deque[Sequence] = deque()
         self._prefilling: deque[Sequence] = deque()
         self._running: dict[int, Sequence] = {}
+        self.begun = 0
+        """Sequences that got a slot."""
         self._service_s = 0.0  # moving average of the seconds a sequence holds its slot
 
     @property
@@ -72,6 +74,11 @@ class Scheduler:
     def waiting(self) -> int:
         """Sequences that wait for a slot."""
         return len(self._waiting)
+
+    @property
+    def waiting_tokens(self) -> int:
+        """Prompt tokens of the sequences that wait for a slot."""
+        return sum(sequence.prompt_tokens for sequence in self._waiting)
 
     @property
     def cached_tokens(self) -> int:
@@ -150,6 +157,7 @@ class Scheduler:
             return None
         sequence = self._waiting.popleft()
         sequence.started_at = now
+        self.begun += 1
         self._prefilling.append(sequence)
         return sequence
 

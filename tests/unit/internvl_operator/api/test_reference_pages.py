@@ -3,6 +3,7 @@ from dataclasses import fields
 from internvl_operator.api import reference
 from internvl_operator.api.conditions import Reason
 from internvl_operator.settings import Settings
+from internvl_runtimes.contract import metrics
 
 
 def rows(page: str) -> dict[str, list[str]]:
@@ -24,3 +25,11 @@ def test_every_field_and_every_reason_is_explained():
     assert [name for name, row in rows(reference.encode_reference()).items() if len(row[3]) < 5] == []
     page = rows(reference.encode_conditions())
     assert [reason for reason in Reason if not (page[reason][1] and page[reason][2])] == []
+
+
+def test_every_metric_has_a_row_under_the_name_that_a_scrape_shows():
+    found = rows(reference.encode_metrics())
+    assert list(found) == [metric.exported for metric in metrics.ALL]
+    assert found["ray_internvl_tiles_total"][1:5] == ["counter", "tiles", "vision", "`rate`: keep, compress"]
+    assert found["ray_internvl_errors_total"][4] == "`reason`"
+    assert [name for name, row in found.items() if len(row) != 6 or len(row[5]) < 10] == []

@@ -193,3 +193,24 @@ def _encoded(image: Image.Image) -> bytes:
     held = io.BytesIO()
     image.save(held, "PNG")
     return held.getvalue()
+
+
+async def test_a_replica_with_more_than_a_batch_tells_what_it_managed(setting: Setting) -> None:
+    gate = Gate(setting.engine)
+    asked = [asyncio.ensure_future(setting.encoder.encode(request(png(c)))) for c in ["red", "blue"] * 3]
+    await until(gate.reached.is_set)
+    assert setting.recorded.total(metrics.TILES_ARRIVED) == 6
+    assert setting.recorded.total(metrics.TILES_BEGUN) < 6
+    gate.open()
+    await asyncio.gather(*asked)
+    total = setting.recorded.total
+    assert total(metrics.WORK, stage="vision") == total(metrics.TILES_BEGUN) == 6
+    assert 0 < total(metrics.SATURATED_WORK, stage="vision") < 6, "the last four are no more than a batch"
+    assert total(metrics.SATURATED_SECONDS, stage="vision") > 0
+    assert total(metrics.QUEUE_SECONDS, stage="vision") > 0
+
+
+async def test_one_request_leaves_a_replica_unsaturated(setting: Setting) -> None:
+    await setting.encoder.encode(request(png(size=(12 * TILE, TILE))))
+    assert setting.recorded.total(metrics.WORK, stage="vision") == 13
+    assert setting.recorded.total(metrics.SATURATED_SECONDS) == 0

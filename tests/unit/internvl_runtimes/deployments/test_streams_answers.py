@@ -10,6 +10,7 @@ import pytest
 from internvl_runtimes.contract import metrics
 from internvl_runtimes.contract.failures import FailureCode, ReplicaFailed
 from internvl_runtimes.deployments.language_model import LanguageModel, LoadedLanguage
+from internvl_runtimes.engines.base import EngineLoad, StageWork
 from internvl_runtimes.preprocess.prompt import PICTURE, Message, Prompter
 from internvl_runtimes.protocol.handover import (
     Chunk,
@@ -172,3 +173,44 @@ async def test_a_failed_reload_leaves_the_old_engine_answering(setting: Setting)
         await setting.model.reconfigure(language_config(threads=2, generation="l2"))
     finished = (await setting.chunks(setting.request()))[-1].finished
     assert finished is not None and finished.generation == "l1"
+
+
+async def test_each_request_tells_its_tokens_when_it_arrives_and_its_wait_at_its_first_token(
+    setting: Setting,
+) -> None:
+    given = features(ImageFeatures(1, 1, (2,)))
+    async with aclosing(setting.model.generate(setting.request(pictures=1), given)) as chunks:
+        first = asyncio.ensure_future(anext(chunks))
+        await first
+        total = setting.recorded.total
+        assert total(metrics.PROMPT_TOKENS_ARRIVED, kind="visual") == 2
+        assert total(metrics.PROMPT_TOKENS_ARRIVED, kind="prompt") > 0
+        assert total(metrics.QUEUE_SECONDS, stage="language") == 0.5
+
+
+async def test_what_an_engine_did_is_counted_once_and_to_its_end_when_another_takes_over(
+    setting: Setting,
+) -> None:
+    def did(engine: FakeLanguage, tokens: int) -> None:
+        work = StageWork(tokens, tokens / 10, tokens, tokens / 10)
+        engine.load = lambda: EngineLoad(0, 0, 0, 0, 0, begun=tokens, decode=work)  # type: ignore[method-assign]
+
+    old = setting.engines[0]
+    did(old, 30)
+    setting.model.record_load()
+    setting.model.record_load()
+    assert setting.recorded.total(metrics.WORK, stage="decode") == 30
+    async with aclosing(setting.model.generate(setting.request(), None)) as chunks:
+        await anext(chunks)
+        await setting.model.reconfigure(language_config(max_sequences=3))
+        did(old, 40)
+        did(setting.engines[1], 5)
+        setting.model.record_load()
+        assert setting.recorded.total(metrics.WORK, stage="decode") == 40 + 5
+        did(old, 50)
+    while not old.stopped:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert setting.recorded.total(metrics.WORK, stage="decode") == 50 + 5
+    assert setting.recorded.total(metrics.SATURATED_SECONDS, stage="decode") == pytest.approx(5.5)
+    assert setting.recorded.total(metrics.SEQUENCES_BEGUN) == 50 + 5

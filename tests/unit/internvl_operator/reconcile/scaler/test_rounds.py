@@ -79,7 +79,7 @@ class World:
 
     # the Ray side
 
-    def snapshot(self, key, home):
+    def known(self, key, home):
         if self.away:
             return RayUnavailable(
                 address=home.address, since=self.now, reason=Reason.RAY_UNREACHABLE, message="away"
@@ -237,7 +237,7 @@ async def test_a_new_process_at_rest_wakes_nobody_and_remembers(world):
     decided = plan(
         Observation(
             service=seen,
-            ray=world.snapshot(A, HOME),
+            ray=world.known(A, HOME),
             scaling=world.shown(seen),
             now=world.now,
         ),
@@ -259,7 +259,7 @@ async def test_a_new_process_finishes_what_the_one_before_had_only_decided(world
     world.tiles[A] = 35.0
     await world.rounds(2)
     decided = plan(
-        Observation(service=seen, ray=world.snapshot(A, HOME), scaling=world.shown(seen), now=world.now),
+        Observation(service=seen, ray=world.known(A, HOME), scaling=world.shown(seen), now=world.now),
         Settings(ray_address=HOME.address),
     )
     world.start()

@@ -1,0 +1,80 @@
+"""From a need to a number: rounded up, within the bounds of the side, held up by the quiet window."""
+
+import math
+from dataclasses import dataclass
+
+from internvl_operator.scaling import sentences
+from internvl_operator.scaling.model import Limit, SideLoad, SideSettings
+from internvl_operator.scaling.needs import Need
+from internvl_operator.scaling.quiet import Quiet
+
+TOLERANCE = 0.02
+"""Replicas that a need may be above a whole number without another replica."""
+NEARLY = 0.1
+"""A replica that stands is kept while it is short of being needed by no more than this, so that a noisy load near a
+whole number does not start and stop one again and again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Number:
+    """A number of replicas, and what made it another one than load and reserve ask for."""
+
+    number: int
+    limit: Limit | None = None
+    note: str = ""
+    """The limit in words; empty where there is none."""
+    until_s: float | None = None
+    """Seconds until the limit ends by itself."""
+
+
+def idle(need: Need, bounds: SideSettings, *, stands_at_zero: bool, idle_s: float, limit_s: float) -> Number:
+    """For a side without work that may go to zero: there after `limit_s`, until then not below one replica."""
+    if stands_at_zero or idle_s >= limit_s:
+        return Number(number=0)
+    if _whole(need) > 1:
+        return bounded(need, bounds)
+    note = f"no picture for {sentences.minutes(idle_s)}; none is kept after {sentences.minutes(limit_s)}"
+    return Number(number=1, limit=Limit.IDLE, note=note, until_s=limit_s - idle_s)
+
+
+def bounded(need: Need, bounds: SideSettings) -> Number:
+    """For a side with work: at least one replica, within its bounds."""
+    number, least = max(1, _whole(need)), bounds.least
+    if number > bounds.maximum:
+        note = f"{number} are wanted, but maxReplicas is {bounds.maximum}"
+        return Number(number=bounds.maximum, limit=Limit.MAXIMUM, note=note)
+    if number >= least:
+        return Number(number=number)
+    if least > bounds.minimum:
+        return Number(number=least, limit=Limit.SCHEDULE, note=f"{bounds.floor_why} wants {least}")
+    return Number(number=least, limit=Limit.MINIMUM, note=f"minReplicas is {least}")
+
+
+def not_lower(asked: Number, standing: int, load: SideLoad) -> Number:
+    """Not below what stands, because what did not tell its load may have more of it."""
+    if asked.number >= standing:
+        return asked
+    missing = load.expected_replicas - load.answered_replicas
+    who = load.silent or f"{missing} of {load.expected_replicas} replicas"
+    return Number(
+        number=standing, limit=Limit.SILENT, note=f"not lowered, because {who} did not tell its load"
+    )
+
+
+def nearly(need: Need, asked: Number, standing: int) -> int:
+    """The number that the quiet window remembers: of what stands, also what is nearly needed."""
+    return max(asked.number, min(standing, math.ceil(need.total + NEARLY)))
+
+
+def calmed(asked: Number, quiet: Quiet, bounds: SideSettings, *, clock: float, window_s: float) -> Number:
+    """Not below what was needed within the quiet window."""
+    highest = min(quiet.highest, bounds.maximum)
+    if highest <= asked.number:
+        return asked
+    left_s = quiet.left_s(clock=clock, window_s=window_s)
+    note = f"{highest} were needed, or nearly, within the last {sentences.minutes(window_s)}"
+    return Number(number=highest, limit=Limit.QUIET, note=note, until_s=left_s)
+
+
+def _whole(need: Need) -> int:
+    return math.ceil(need.total - TOLERANCE)

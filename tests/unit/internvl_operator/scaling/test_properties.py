@@ -1,0 +1,253 @@
+"""What holds for every load, history and clock."""
+
+import itertools
+import math
+import random
+from dataclasses import dataclass, replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from internvl_operator.api.names import Role
+from internvl_operator.scaling.decide import Decision, decide
+from internvl_operator.scaling.history import History, from_json, to_json
+from internvl_operator.scaling.model import (
+    KINDS,
+    SIDES,
+    Limit,
+    Observation,
+    Settings,
+    SideLoad,
+    SideSeen,
+    SideSettings,
+    Work,
+    WorkKind,
+    side_gpus,
+)
+
+NOW = 1_700_000_000.0
+ODD = (math.nan, math.inf, -1.0, 1e300, 0.0)
+
+
+@dataclass
+class Wild:
+    """A service to which anything happens, from one seed."""
+
+    seed: int
+
+    def __post_init__(self) -> None:
+        self.chance = random.Random(self.seed)
+        self.settings = Settings(
+            sides={role: self._bounds(role) for role in SIDES},
+            max_gpus=self.chance.choice([None, None, 4, 16]),
+            quiet_s=self.chance.choice([0.0, 3.0, 300.0]),
+            idle_s=self.chance.choice([1.0, 600.0]),
+        )
+        self.history, self.now = History(), NOW
+        self.stands = {role: self.chance.randint(0, 9) for role in SIDES}
+
+    def _bounds(self, role: Role) -> SideSettings:
+        least = self.chance.randint(0 if role is Role.VISION else 1, 4)
+        stated = {kind: self.chance.uniform(0.01, 1e4) for kind in KINDS[role]}
+        return SideSettings(
+            minimum=least,
+            maximum=max(1, least) + self.chance.randint(0, 30),
+            floor=self.chance.choice([0, 0, 3, 99]),
+            gpus=self.chance.choice([0, 1, 2, 8]),
+            capacity=stated if self.chance.random() < 0.8 else {},
+        )
+
+    def figure(self, most: float) -> float:
+        return self.chance.choice(ODD) if self.chance.random() < 0.02 else self.chance.uniform(0, most)
+
+    def load(self, role: Role) -> SideLoad | None:
+        if self.chance.random() < 0.1:
+            return None
+        work = {
+            kind: Work(
+                arriving=self.figure(1e5),
+                waiting=self.figure(1e4),
+                done_while_full=self.figure(1e3),
+                seconds_while_full=self.figure(50),
+            )
+            for kind in KINDS[role]
+            if self.chance.random() < 0.9
+        }
+        return SideLoad(
+            at=self.now - self.chance.choice([0, 0, 1, 5, 100, -3600]),
+            window_s=5.0,
+            work=work,
+            requests=self.chance.choice([None, 0.0, 1.0, 1e4]),
+            answered_replicas=self.chance.randint(0, 3),
+            expected_replicas=self.chance.randint(0, 3),
+        )
+
+    def observation(self) -> Observation:
+        sides = {
+            role: SideSeen(
+                load=self.load(role),
+                target=self.stands[role],
+                ready=self.chance.randint(0, 12),
+                healthy=self.chance.random() < 0.9,
+            )
+            for role in SIDES
+            if self.chance.random() < 0.95
+        }
+        return Observation(sides=sides, elsewhere_gpus=self.chance.choice([0, 0, 3]))
+
+    def round(self) -> Decision:
+        self.now += self.chance.choice([0.0, 5.0, 5.0, 5.0, 30.0, 400.0, -7200.0, 86400.0])
+        if self.chance.random() < 0.1:
+            self.history = from_json(to_json(self.history))
+        observation = self.observation()
+        decision = decide(observation, self.history, self.settings, self.now)
+        self.check(observation, decision)
+        self.history = decision.history
+        self.stands |= decision.targets
+        return decision
+
+    def check(self, observation: Observation, decision: Decision) -> None:
+        assert decision.targets.keys() == observation.sides.keys()
+        least = 0
+        for role, side in decision.sides.items():
+            bounds = self.settings.sides[role]
+            assert bounds.minimum <= side.target <= bounds.maximum, (self.seed, role, side)
+            assert side.why.startswith(str(role)), self.seed
+            least += bounds.minimum * bounds.gpus
+        if self.settings.max_gpus is not None:
+            used = side_gpus(self.settings.sides, decision.targets)
+            assert used <= max(least, self.settings.max_gpus - observation.elsewhere_gpus), self.seed
+
+
+@pytest.mark.timeout(180)
+def test_ten_thousand_random_histories_stay_within_all_bounds():
+    for seed in range(10_000):
+        wild = Wild(seed)
+        for _ in range(3):
+            wild.round()
+
+
+MADE_AGAIN = HealthCheck.function_scoped_fixture  # the fixture is a type, of which each example makes its own
+LOADS = st.floats(0, 30)
+SEEDS = st.integers(0, 10_000)
+
+
+@pytest.mark.timeout(180)
+@settings(deadline=None, max_examples=150)
+@given(seed=SEEDS, rounds=st.integers(0, 6))
+def test_deciding_twice_about_the_same_changes_nothing(seed, rounds):
+    wild = Wild(seed)
+    for _ in range(rounds):
+        wild.round()
+    observation = wild.observation()
+    first = decide(observation, wild.history, wild.settings, wild.now)
+    second = decide(observation, first.history, wild.settings, wild.now)
+    assert second.targets == first.targets
+    assert decide(observation, second.history, wild.settings, wild.now) == second
+
+
+@pytest.mark.timeout(180)
+@settings(deadline=None, max_examples=150)
+@given(seed=SEEDS, rounds=st.integers(0, 6), one=LOADS, other=LOADS)
+def test_more_load_never_gets_fewer_replicas(seed, rounds, one, other):
+    wild = Wild(seed)
+    wild.settings = replace(wild.settings, max_gpus=None)
+    for _ in range(rounds):
+        wild.round()
+
+    def target(load: float) -> int:
+        work = {WorkKind.TILES: Work(arriving=load * 10)}
+        seen = SideSeen(
+            load=SideLoad(at=wild.now, window_s=5, work=work), target=wild.stands[Role.VISION], ready=1
+        )
+        decision = decide(Observation(sides={Role.VISION: seen}), wild.history, wild.settings, wild.now)
+        return decision.targets[Role.VISION]
+
+    assert target(min(one, other)) <= target(max(one, other))
+
+
+@pytest.mark.timeout(180)
+@settings(deadline=None, max_examples=60, suppress_health_check=[MADE_AGAIN])
+@given(jump=st.sampled_from([-86400.0, -600.0, -1.0, 61.0, 3600.0, 864_000.0]), load=LOADS)
+def test_a_clock_that_jumps_takes_nothing_away(made, jump, load):
+    service = made()
+    service.play(60, vision=load, language=load / 2)
+    before = dict(service.stands)
+    service.now += jump
+    for _ in range(20):
+        service.now += 5
+        decision = service.round(service.tiles(0.0), service.tokens(0.0))
+        assert all(decision.targets[role] >= before[role] for role in SIDES)
+
+
+@pytest.mark.timeout(180)
+@settings(deadline=None, max_examples=10, suppress_health_check=[MADE_AGAIN])
+@given(vision=LOADS, language=st.floats(0, 18))
+def test_a_constant_load_never_raises_the_number_again(made, vision, language):
+    service = made()
+    targets = [decision.targets for decision in service.play(3 * 3600, vision, language)]
+    for role in SIDES:
+        numbers = [found[role] for found in targets]
+        assert numbers == sorted(numbers, reverse=True)
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("load", [0.5, 4.0, 11.0])
+def test_a_noisy_load_moves_the_number_seldom(made, seed, load):
+    chance = random.Random(seed)
+    service = made()
+    service.play(1800, vision=lambda _: max(0.0, chance.gauss(load, 0.15 * load)))
+    numbers = [
+        decision.targets[Role.VISION]
+        for decision in service.play(7200, vision=lambda _: max(0.0, chance.gauss(load, 0.15 * load)))
+    ]
+    changes = sum(one != other for one, other in itertools.pairwise(numbers))
+    assert changes <= 12  # in two hours, 1,440 rounds
+    assert max(numbers) - min(numbers) <= 2
+
+
+@pytest.mark.timeout(180)
+@settings(deadline=None, max_examples=100)
+@given(seed=SEEDS, rounds=st.integers(1, 6))
+def test_what_was_written_down_decides_the_same(seed, rounds):
+    wild = Wild(seed)
+    for _ in range(rounds):
+        wild.round()
+    text = to_json(wild.history)
+    assert len(text.encode()) < 4096
+    assert to_json(from_json(text)) == text
+    observation = wild.observation()
+    for history in (from_json(text), from_json(to_json(from_json(text)))):
+        again = decide(observation, history, wild.settings, wild.now)
+        assert again.targets == decide(observation, from_json(text), wild.settings, wild.now).targets
+
+
+@pytest.mark.timeout(180)
+@settings(deadline=None, max_examples=200)
+@given(seed=SEEDS, cut=st.integers(0, 2000), junk=st.text(max_size=5))
+def test_a_damaged_memory_is_no_obstacle(seed, cut, junk):
+    wild = Wild(seed)
+    wild.round()
+    text = to_json(wild.history)
+    cut %= len(text)
+    for damaged in (text[:cut] + junk, text[:cut] + junk + text[cut + len(junk) :], junk):
+        decide(wild.observation(), from_json(damaged), wild.settings, wild.now)
+
+
+@pytest.mark.timeout(180)
+@settings(deadline=None, max_examples=100)
+@given(seed=SEEDS, rounds=st.integers(0, 6))
+def test_an_unknown_load_holds_whatever_was_before(seed, rounds):
+    wild = Wild(seed)
+    wild.settings = replace(wild.settings, max_gpus=None)
+    for _ in range(rounds):
+        wild.round()
+    wild.now += 5
+    seen = {role: SideSeen(load=None, target=wild.stands[role], ready=1) for role in SIDES}
+    decision = decide(Observation(sides=seen), wild.history, wild.settings, wild.now)
+    for role, side in decision.sides.items():
+        bounds = wild.settings.sides[role]
+        assert side.target == min(max(wild.stands[role], bounds.least), bounds.maximum)
+        assert side.limited_by is Limit.UNKNOWN

@@ -1,0 +1,87 @@
+import pytest
+
+from internvl_operator.api.names import Role
+from internvl_operator.scaling.needs import FIRST_SHARE
+from internvl_operator.scaling.rises import MISSED_S, Rises
+
+HORIZON_S = 30.0
+
+
+def learned(loads, rises=None, *, begun=0.0, every_s=5.0, horizon_s=HORIZON_S) -> Rises:
+    rises = Rises() if rises is None else rises
+    for index, load in enumerate(loads):
+        rises = rises.after(load, clock=begun + index * every_s, horizon_s=horizon_s)
+    return rises
+
+
+def bursts(count: int, height: float, *, lasting: int = 12, apart: int = 120, base: float = 2.0):
+    """Loads of a calm base with bursts of one minute every ten."""
+    for _ in range(count):
+        yield from [base] * (apart - lasting)
+        yield from [base + height] * lasting
+
+
+def test_a_constant_load_needs_no_reserve():
+    assert learned([5.0] * 2000).reserve(HORIZON_S) == 0.0
+
+
+def test_a_falling_load_needs_none():
+    assert learned([20 - index / 100 for index in range(2000)]).reserve(HORIZON_S) == 0.0
+
+
+def test_one_burst_is_no_rule():
+    assert learned(bursts(1, 8.0, apart=1000)).reserve(HORIZON_S) == 0.0
+    assert learned(bursts(1, 8.0, apart=1000), horizon_s=180.0).reserve(180.0) == 0.0
+
+
+def test_bursts_that_come_again_are_kept_in_reserve():
+    reserve = learned(bursts(30, 8.0)).reserve(HORIZON_S)
+    assert 7.0 <= reserve <= 8.3  # buckets are 15 % wide
+
+
+def test_it_is_the_rise_that_was_exceeded_for_one_percent_of_six_hours():
+    # Every rise shows for the 30 s before it. Six large ones are 180 s, so the seventh is what counts.
+    few = learned([*bursts(30, 4.0), *bursts(6, 16.0)])
+    many = learned([*bursts(30, 4.0), *bursts(9, 16.0)])
+    assert MISSED_S == 216
+    assert 3.4 <= few.reserve(HORIZON_S) <= 4.2
+    assert 14.0 <= many.reserve(HORIZON_S) <= 16.5
+
+
+def test_a_side_that_starts_slowly_needs_more():
+    ramp = [index % 240 / 20 for index in range(4000)]  # rises by 0.01 a second for twenty minutes
+    fast, slow = learned(ramp), learned(ramp, horizon_s=300.0)
+    assert fast.reserve(HORIZON_S) == pytest.approx(0.01 * 30, rel=0.25)
+    assert slow.reserve(300.0) == pytest.approx(0.01 * 300, rel=0.25)
+
+
+def test_old_rises_are_forgotten_within_a_day():
+    rises = learned(bursts(30, 8.0))
+    assert rises.reserve(HORIZON_S) > 7
+    later = learned([2.0] * 17_280, rises, begun=30 * 600.0)
+    assert later.reserve(HORIZON_S) == 0.0
+
+
+def test_what_is_kept_is_bounded():
+    rises = learned(((index * 7919) % 1000) * 10.0 for index in range(5000))
+    assert len(rises.slots) <= 14
+    assert len(rises.buckets) <= 81
+
+
+def test_the_default_reserve_fades_as_learning_goes_on(service):
+    service.play(30, vision=8.0)
+    early = service.play(5, vision=8.0)[-1].sides[Role.VISION].needed
+    late = service.play(2 * 3600, vision=8.0)[-1].sides[Role.VISION].needed
+    assert early - 8.0 > 0.9 * FIRST_SHARE * 8.0
+    assert late - 8.0 < 1.0  # chance alone is left
+
+
+def test_replicas_that_say_nothing_teach_no_rise(service):
+    for index in range(1500):
+        service.now += 5
+        is_whole = index % 60 < 30
+        load = service.tiles(
+            8.0 if is_whole else 1.0, answered_replicas=5 if is_whole else 1, expected_replicas=5
+        )
+        service.round(load, service.tokens(0.5))
+    assert service.history.of(Role.VISION).rises.reserve(35.0) == 0.0

@@ -1,0 +1,79 @@
+from dataclasses import replace
+
+import pytest
+
+from internvl_operator.api.names import Role
+from internvl_operator.scaling.history import History
+from internvl_operator.scaling.model import Limit
+
+
+@pytest.fixture
+def service(made):
+    played = made()
+    played.bounds[Role.VISION] = replace(played.bounds[Role.VISION], minimum=0)
+    return played
+
+
+def test_vision_goes_when_no_picture_came_for_long_enough(service):
+    service.play(300, vision=2.0)
+    waiting = service.play(595, vision=0.0)[-1].sides[Role.VISION]
+    assert waiting.target >= 1
+    assert service.play(10, vision=0.0)[-1].targets[Role.VISION] == 0
+
+
+def test_it_says_when_the_last_replica_goes(service):
+    service.play(30, vision=0.2)
+    side = service.play(400, vision=0.0)[-1].sides[Role.VISION]
+    assert (side.target, side.limited_by) == (1, Limit.IDLE)
+    assert side.why.endswith("no picture for 7 min; none is kept after 10 min")
+    assert side.until_s == pytest.approx(200)
+
+
+def test_text_alone_needs_none_and_is_served(service):
+    service.stands[Role.VISION] = 0
+    decision = service.play(600, vision=0.0, language=3.0)[-1]
+    assert decision.targets[Role.VISION] == 0
+    assert decision.targets[Role.LANGUAGE] >= 3
+
+
+def test_the_first_picture_wakes_it(service):
+    service.stands[Role.VISION] = 0
+    service.play(60, vision=0.0)
+    service.now += 5
+    assert service.round(service.tiles(0.01), service.tokens(0.1)).targets[Role.VISION] == 1
+
+
+def test_a_crowd_wakes_as_many_as_it_needs(service):
+    service.stands[Role.VISION] = 0
+    service.play(60, vision=0.0)
+    service.now += 5
+    assert service.round(service.tiles(6.0, waiting=30.0), service.tokens(0.1)).targets[Role.VISION] >= 8
+
+
+def test_another_process_without_memory_does_not_wake_it(service):
+    service.stands[Role.VISION] = 0
+    service.play(60, vision=0.0)
+    service.history = History()
+    assert {d.targets[Role.VISION] for d in service.play(60, vision=0.0)} == {0}
+
+
+def test_a_picture_that_is_being_worked_at_is_no_idleness(service):
+    service.play(30, vision=1.0)
+    for _ in range(300):
+        service.now += 5
+        decision = service.round(service.tiles(0.0, running=1.0), service.tokens(0.1))
+    assert decision.targets[Role.VISION] == 1
+
+
+def test_an_unknown_load_keeps_it(service):
+    service.play(30, vision=1.0)
+    for _ in range(300):
+        service.now += 5
+        decision = service.round(None, service.tokens(0.1))
+    assert decision.targets[Role.VISION] >= 1
+    assert service.play(300, vision=0.0)[-1].targets[Role.VISION] >= 1
+
+
+def test_where_the_minimum_is_one_the_last_replica_stays(made):
+    service = made()
+    assert service.play(3600, vision=0.0)[-1].targets[Role.VISION] == 1
