@@ -40,8 +40,8 @@ def _writer(managed: Any) -> str:
         if "f:replicas" in entry.get("fieldsV1", {}).get("f:spec", {})
         and entry.get("manager") != labels.FIELD_MANAGER
     ]
-    newest = max(writers, key=lambda entry: str(entry.get("time", "")), default={})
-    return str(newest.get("manager", ""))
+    newest = max(writers, key=lambda entry: str(entry.get("time", "")), default=None)
+    return "" if newest is None else str(newest.get("manager", ""))
 
 
 def _status(found: Mapping[str, Any] | None) -> InternVLScaleStatus | None:
