@@ -10,8 +10,9 @@ from internvl_operator.api.scale import InternVLScaleStatus
 from internvl_operator.api.spec import parse_spec
 from internvl_operator.cluster.observe_scale import see_scale
 from internvl_operator.plan.decision import ScaleErrand
-from internvl_operator.plan.observation import ScaleSeen, ScalesSeen, ScalingSeen
+from internvl_operator.plan.observation import LoadSeen, ScaleSeen, ScalesSeen, ScalingSeen
 from internvl_operator.plan.scale_objects import may_stand
+from internvl_operator.plan.scaling_input import scaling_observation
 from internvl_operator.scaling.model import SideDecision
 
 SPEC = {
@@ -198,6 +199,18 @@ def test_the_load_decides_nothing_there(theirs):
     assert wanted(plan) == 1
     assert plan.status.condition(ConditionType.SCALING_ACTIVE) is None
     assert "scaling" not in plan.status.to_mapping()
+
+
+def test_its_gpus_count_in_the_budget_of_the_other_side(theirs):
+    at_rest(somebody_writes(theirs, 3))
+    spec = parse_spec({**THEIRS, "language": {"pool": "language", "maxReplicas": 4}})
+    seen = scaling_observation(
+        replace(theirs.seen, spec=spec),
+        theirs.ray,
+        LoadSeen(reason=Reason.METRICS_MISSING, unknown="nobody tells"),
+        {Role.VISION: 2, Role.LANGUAGE: 1},
+    )
+    assert set(seen.sides) == {Role.LANGUAGE} and seen.elsewhere_gpus == 6
 
 
 def test_the_number_stays_while_the_object_is_gone(theirs):
