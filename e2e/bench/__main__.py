@@ -16,6 +16,7 @@ BENCHMARKS = {
     "apply-to-ready": "e2e.bench.apply_to_ready",
     "measuring": "e2e.bench.measuring",
     "operator-at-rest": "e2e.bench.operator_at_rest",
+    "replica-decisions": "e2e.bench.replica_decisions",
     "two-writers": "e2e.bench.two_writers",
     "upkeep": "e2e.bench.upkeep",
 }

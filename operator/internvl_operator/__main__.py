@@ -216,6 +216,7 @@ async def _operate(
         scaler = Scaler(
             loads,
             fleet,
+            quiet_s=settings.scale_down_after_s,
             wake=queue.add,
             now=_now,
             offer=None if pods is None else pods.offer,

@@ -57,6 +57,8 @@ class Settings:
     deletion_deadline_s: float = 60.0
     """From the deletion timestamp; after it the finalizer goes, whatever Ray says."""
 
+    scale_down_after_s: float = 300.0
+    """Replicas that follow the load become fewer when fewer were needed for so long."""
     prometheus_url: str | None = None
     """Prometheus (`http://prometheus.monitoring.svc:9090`) that scrapes the Ray nodes. Without it the operator reads them."""
     prometheus_token_file: str | None = None

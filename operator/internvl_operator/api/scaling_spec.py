@@ -152,7 +152,7 @@ class ScalingSpec(Wire):
         Field(
             description=(
                 "Auto: the operator writes the numbers that it decides. Recommend: it only says them in the status, "
-                "and minReplicas run."
+                "and the numbers stay as they are."
             )
         ),
     ] = ScalingMode.AUTO

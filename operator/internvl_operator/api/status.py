@@ -192,7 +192,9 @@ class Status(Stored):
     )
     last_failure: FailureStatus | None = Field(default=None, description="The last failure, healed or not.")
     conditions: tuple[Condition, ...] = Field(
-        default=(), description="Ready, Progressing, Degraded, VisionReady, LanguageReady, ProbePassed."
+        default=(),
+        description="Ready, Progressing, Degraded, VisionReady, LanguageReady, ProbePassed; where replicas follow the load "
+        "also ScalingActive, MetricsAvailable.",
     )
 
     def condition(self, kind: ConditionType) -> Condition | None:

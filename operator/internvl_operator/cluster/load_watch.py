@@ -33,6 +33,8 @@ OWN_REPORT_S, REPORT_S = 1.0, 10.0
 PAGES_PER_S = 100.0
 """Pages of nodes that are read at most; with more nodes a round is later."""
 
+KEPT_S = 600.0
+"""So long the means of a service are kept that is not looked at: Ray may be away for a moment."""
 NOT_YET = "its gateway has not told yet what arrives"
 
 Places = Mapping[ServiceKey, tuple[RayHome, RaySeen]]
@@ -64,7 +66,7 @@ class LoadWatch:
         self._prometheus = _prometheus(transport, settings)
         self._scope = Scope(window_s=settings.prometheus_window_s, matchers=settings.prometheus_matchers)
         self._nodes: dict[RayHome, NodeLoads] = {}
-        self._meters: dict[ServiceKey, LoadMeter] = {}
+        self._meters: dict[ServiceKey, tuple[LoadMeter, float]] = {}
         self._said = ""
 
     @property
@@ -91,7 +93,12 @@ class LoadWatch:
     def _forget(self, places: Places) -> None:
         homes = {home for home, _ in places.values()}
         self._nodes = {home: nodes for home, nodes in self._nodes.items() if home in homes}
-        self._meters = {key: meter for key, meter in self._meters.items() if key in places}
+        now = self._now()
+        self._meters = {
+            key: (meter, now if key in places else used)
+            for key, (meter, used) in self._meters.items()
+            if key in places or 0 <= now - used < KEPT_S
+        }
 
     async def _ask(self, prometheus: Prometheus, places: Places) -> Mapping[ServiceKey, LoadSeen]:
         try:
@@ -145,7 +152,8 @@ class LoadWatch:
         silent: str = "",
     ) -> LoadSeen:
         """The load of one service, or `advice` where there is none."""
-        loads = self._meters.setdefault(key, LoadMeter(key)).loads(readings, _running(key, ray), silent)
+        meter, _ = self._meters.setdefault(key, (LoadMeter(key), self._now()))
+        loads = meter.loads(readings, _running(key, ray), silent)
         if loads is None:
             return LoadSeen(reason=Reason.METRICS_MISSING, unknown=advice or NOT_YET)
         is_whole = all(load.answered_replicas >= load.expected_replicas for load in loads.values())

@@ -27,7 +27,7 @@ TIMEOUT_S = 2.0
 MAX_BYTES = 8 * 1024 * 1024
 """Of one page."""
 FIND_EVERY_S = 10.0
-"""Pause between two looks at where the exporters are; Ray writes its own list every five seconds."""
+"""Pause between two looks at where the exporters are, while each node has one."""
 KEPT_S = 15.0
 """So long a replica counts whose node does not answer."""
 PREFIXES = (f"{PREFIX}internvl_",)
@@ -106,7 +106,7 @@ class NodeLoads:
     async def _find(self, hosts: Collection[str]) -> None:
         now = self._now()
         is_fresh = self._found_at is not None and 0 <= now - self._found_at < FIND_EVERY_S
-        if is_fresh and self._exporters:
+        if is_fresh and {_host(exporter) for exporter in self._exporters} >= set(hosts):
             return
         allowed = [item for item in await self._finder.fetch_exporters() if self._may_ask(item, hosts)]
         self._exporters = tuple(dict.fromkeys(allowed))
@@ -114,8 +114,7 @@ class NodeLoads:
 
     def _may_ask(self, exporter: str, hosts: Collection[str]) -> bool:
         """Whether it is a node's: what Ray says is not trusted further than the nodes that its replicas run on."""
-        host, _, port = exporter.rpartition(":")
-        host = host.strip("[]")
+        host, port = _host(exporter), exporter.rpartition(":")[2]
         try:
             address = ipaddress.ip_address(host)
         except ValueError:
@@ -196,6 +195,10 @@ def _replica(sample: Sample) -> Replica:
         sample.labels.get(label, "") for label in (APPLICATION_LABEL, DEPLOYMENT_LABEL, REPLICA_LABEL)
     )
     return application, deployment, replica
+
+
+def _host(exporter: str) -> str:
+    return exporter.rpartition(":")[0].strip("[]")
 
 
 def _keep_largest(values: dict[Series, float], metric: Metric, sample: Sample) -> None:

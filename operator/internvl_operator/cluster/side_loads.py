@@ -20,6 +20,8 @@ from internvl_runtimes.contract.metrics import Input, Stage
 
 MEMORY_S = 120.0
 """Time constant of the means."""
+TYPICAL_ANSWER = 100.0
+"""Tokens of an answer while none was begun: what callers allow at most is often many times what they get."""
 LEAST_SHARE = 0.02
 """Of the visual tokens at admission that a tile becomes at least."""
 
@@ -63,9 +65,10 @@ class Means:
         )
 
     @property
-    def answer_tokens(self) -> float | None:
-        """Tokens of one answer; None while none was begun."""
-        return self.decoded_tokens / self.begun if self.begun >= 1 and self.decoded_tokens > 0 else None
+    def answer_tokens(self) -> float:
+        """Tokens of one answer."""
+        is_known = self.begun >= 1 and self.decoded_tokens > 0
+        return self.decoded_tokens / self.begun if is_known else TYPICAL_ANSWER
 
     @property
     def visual_share(self) -> float:
@@ -166,8 +169,8 @@ def _language(main: Readings, means: Means) -> SideLoad:
         seconds_while_full=_full(main, metrics.SATURATED_SECONDS, Stage.PREFILL),
     )
     output = Work(
-        arriving=most if answer is None else min(most, requests * answer),
-        waiting=waiting * (answer or 0.0),
+        arriving=min(most, requests * answer),
+        waiting=waiting * answer,
         done_while_full=_full(main, metrics.SATURATED_WORK, Stage.DECODE),
         seconds_while_full=_full(main, metrics.SATURATED_SECONDS, Stage.DECODE),
     )

@@ -101,13 +101,16 @@ def _gpus(role: Role, spec: InternVLServiceSpec, offer: PodSettings | None) -> i
     return 0 if pool is None else pool.gpus
 
 
-def scaling_settings(spec: InternVLServiceSpec, gpus: Mapping[Role, int], now: datetime) -> Settings:
-    """The spec's part, with the schedules that are open now."""
+def scaling_settings(
+    spec: InternVLServiceSpec, gpus: Mapping[Role, int], now: datetime, *, quiet_s: float
+) -> Settings:
+    """What the spec says, with the schedules that are open now, and the operator's quiet window."""
     return Settings(
         sides={role: _side(role, spec, gpus[role], now) for role in decided_roles(spec)},
         max_gpus=spec.scaling.max_gpus,
         idle_s=spec.scaling.idle_s,
         first_token_s=spec.scaling.objectives.first_token_s,
+        quiet_s=quiet_s,
     )
 
 

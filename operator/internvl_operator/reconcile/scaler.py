@@ -56,6 +56,7 @@ class Scaler:
         loads: LoadSource,
         fleet: RayFleet,
         *,
+        quiet_s: float,
         wake: Callable[[ServiceKey], None],
         now: Callable[[], datetime],
         offer: PodSettings | None = None,
@@ -64,6 +65,7 @@ class Scaler:
     ) -> None:
         self._loads = loads
         self._fleet = fleet
+        self._quiet_s = quiet_s
         self._wake = wake
         self._now = now
         self._offer = offer
@@ -127,7 +129,7 @@ class Scaler:
         observation = scaling_observation(service, ray, load, gpus)
         if observation is None:
             return
-        settings = scaling_settings(service.spec, gpus, now)
+        settings = scaling_settings(service.spec, gpus, now, quiet_s=self._quiet_s)
         decision = decide(observation, followed.history, settings, now.timestamp())
         followed.history = decision.history
         if self._recorder is not None:

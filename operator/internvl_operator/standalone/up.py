@@ -156,7 +156,7 @@ class _Up:
         queue: WorkQueue[ServiceKey] = WorkQueue(lambda key: reconciler.reconcile(key), clock=loop)
         fleet = Fleet(transport, self._settings, wake=queue.add, now=_now)
         loads = LoadWatch(transport, self._settings, find=fleet.api, now=lambda: _now().timestamp())
-        scaler = Scaler(loads, fleet, wake=queue.add, now=_now)
+        scaler = Scaler(loads, fleet, quiet_s=self._settings.scale_down_after_s, wake=queue.add, now=_now)
         reconciler = Reconciler(self._store, fleet, self._settings, now=_now, scaler=scaler)
         for key in self._store.load(self._written):
             queue.add(key)

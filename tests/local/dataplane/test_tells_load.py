@@ -127,7 +127,9 @@ def test_a_load_of_pictures_makes_vision_full_and_tells_what_it_manages(
     )
     assert 0 < seconds <= took_s + 1
     assert full > 0.8 * work, "but for the last picture, others waited"
-    assert full / seconds > 0.8 * work / took_s, "no less than what came of it in all that time, but for the ends"
+    assert full / seconds > 0.8 * work / took_s, (
+        "no less than what came of it in all that time, but for the ends"
+    )
 
 
 def test_what_waits_is_seen_while_nobody_serves_it(service: Service) -> None:

@@ -42,6 +42,11 @@ def test_the_ray_address_loses_its_slash():
     )
 
 
+def test_a_prometheus_may_lie_below_a_path_and_loses_its_slash():
+    found = Settings.from_env({"INTERNVL_OPERATOR_PROMETHEUS_URL": "https://Mimir.example/prometheus/"})
+    assert found.prometheus_url == "https://mimir.example:443/prometheus"
+
+
 @pytest.mark.parametrize(
     ("variable", "value"),
     [
@@ -52,6 +57,12 @@ def test_the_ray_address_loses_its_slash():
         ("RAY_ADDRESS", "ray-head:8265"),
         ("RAY_ADDRESS", "http://ray-head:99999"),
         ("PROBE_TIMEOUT_S", "nan"),
+        ("PROMETHEUS_URL", "prometheus:9090"),
+        ("PROMETHEUS_URL", "http://user:pw@prometheus:9090"),
+        ("PROMETHEUS_URL", "http://prometheus:9090/a?b=c"),
+        ("PROMETHEUS_URL", "http://prometheus:99999"),
+        ("PROMETHEUS_MATCHERS", 'cluster="a"}'),
+        ("PROMETHEUS_MATCHERS", "cluster"),
     ],
 )
 def test_what_cannot_be_used_is_refused_by_name(variable, value):

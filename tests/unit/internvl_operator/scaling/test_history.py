@@ -6,6 +6,8 @@ from internvl_operator.api.names import Role
 from internvl_operator.scaling.history import History, from_json, to_json
 from internvl_operator.scaling.starts import LONGEST_S, Starts
 
+pytestmark = pytest.mark.timeout(180)  # hours of rounds: seconds, and more on a busy machine
+
 
 def test_a_restart_forgets_no_reserve(service):
     for _ in range(30):

@@ -1,7 +1,11 @@
+import pytest
+
 from internvl_operator.api.names import Role
 from internvl_operator.scaling.history import History
 from internvl_operator.scaling.model import Limit
 from internvl_operator.scaling.quiet import STEPS, Quiet
+
+pytestmark = pytest.mark.timeout(180)  # hours of rounds: seconds, and more on a busy machine
 
 
 def test_a_number_comes_down_after_five_quiet_minutes(service):

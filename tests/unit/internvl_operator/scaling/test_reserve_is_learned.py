@@ -4,6 +4,8 @@ from internvl_operator.api.names import Role
 from internvl_operator.scaling.needs import FIRST_SHARE
 from internvl_operator.scaling.rises import MISSED_S, Rises
 
+pytestmark = pytest.mark.timeout(180)  # hours of rounds: seconds, and more on a busy machine
+
 HORIZON_S = 30.0
 
 
@@ -74,6 +76,15 @@ def test_the_default_reserve_fades_as_learning_goes_on(service):
     late = service.play(2 * 3600, vision=8.0)[-1].sides[Role.VISION].needed
     assert early - 8.0 > 0.9 * FIRST_SHARE * 8.0
     assert late - 8.0 < 1.0  # chance alone is left
+
+
+def test_at_the_top_of_a_burst_there_is_nothing_left_to_rise_to(service):
+    for _ in range(20):
+        service.play(540, vision=2.0)
+        top = service.play(60, vision=8.0)[-1].sides[Role.VISION]
+    calm = service.play(600, vision=2.0)[-1].sides[Role.VISION]
+    assert 8.0 <= calm.needed <= 8.5  # room for a burst
+    assert 10.0 <= top.needed <= 10.5  # a quarter above the highest load, not a second burst on top
 
 
 def test_replicas_that_say_nothing_teach_no_rise(service):

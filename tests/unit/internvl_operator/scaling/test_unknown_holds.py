@@ -5,6 +5,8 @@ import pytest
 from internvl_operator.api.names import Role
 from internvl_operator.scaling.model import Limit, SideSettings, Work, WorkKind
 
+pytestmark = pytest.mark.timeout(180)  # hours of rounds: seconds, and more on a busy machine
+
 
 def test_an_unknown_load_holds_the_number_and_says_why(service):
     service.play(300, vision=6.0)

@@ -6,6 +6,8 @@ from internvl_operator.api.names import Role
 from internvl_operator.scaling.history import History
 from internvl_operator.scaling.model import Limit
 
+pytestmark = pytest.mark.timeout(180)  # hours of rounds: seconds, and more on a busy machine
+
 
 @pytest.fixture
 def service(made):

@@ -113,6 +113,19 @@ async def test_a_replica_that_left_its_page_is_forgotten_at_once(clock):
     assert found["team.a"].replicas == {"Gateway": 1}
 
 
+async def test_a_new_node_is_looked_for_until_it_is_found_and_then_rarely(clock):
+    ray = Ray(**{"10_0_0_1": gateway(100)})
+    loads = nodes(ray, clock)
+    await look(loads, clock)
+    await look(loads, clock)
+    assert ray.finds == 2, "10.0.0.2 has no exporter yet"
+    ray.pages["10.0.0.2"] = gateway(50, replica="g2")
+    found = await look(loads, clock)
+    assert found["team.a"].replicas == {"Gateway": 2} and ray.finds == 3
+    await look(loads, clock)
+    assert ray.finds == 3
+
+
 async def test_only_nodes_of_replicas_are_asked_whatever_ray_says(clock):
     ray = Ray(**{"10_0_0_1": gateway(100)})
     ray.extra = [

@@ -79,3 +79,15 @@ async def test_pools_are_those_of_living_nodes():
     body = json.dumps({"data": {"result": {"result": nodes}}}).encode()
 
     assert await client(HttpReply(200, body)).fetch_pools("p") == {"vision"}
+
+
+async def test_the_exporters_of_all_groups_are_one_list():
+    body = json.dumps([{"labels": {"job": "ray"}, "targets": ["10.0.0.1:8080", "10.0.0.2:8080"]}]).encode()
+    assert await client(HttpReply(200, body)).fetch_exporters() == ("10.0.0.1:8080", "10.0.0.2:8080")
+
+
+@pytest.mark.parametrize("body", [b"<html>", b'{"error": "x"}', b"[{}]", b"[[]]"])
+async def test_a_list_of_exporters_of_another_form_is_no_ray(body):
+    with pytest.raises(RayFault) as fault:
+        await client(HttpReply(200, body)).fetch_exporters()
+    assert fault.value.reason is Reason.NOT_RAY

@@ -65,9 +65,11 @@ def test_answers_are_as_long_as_those_that_began():
     assert output.arriving == pytest.approx(4 * 25.0), "four requests, 50 tokens a second for two begun ones"
 
 
-def test_before_an_answer_was_begun_it_may_be_as_long_as_it_was_asked_for():
-    output = loads(reading(ADMITTED))[Role.LANGUAGE].work[WorkKind.OUTPUT_TOKENS]
-    assert output.arriving == 4000.0
+def test_before_an_answer_was_begun_it_is_as_long_as_most_are_or_as_it_may_be():
+    for most, arriving in ((4000.0, 4 * 100.0), (40.0, 40.0)):
+        asked = {**ADMITTED, (metrics.OUTPUT_TOKENS_ADMITTED.name, ""): most}
+        output = loads(reading(asked))[Role.LANGUAGE].work[WorkKind.OUTPUT_TOKENS]
+        assert output.arriving == arriving
 
 
 def test_a_rush_that_has_not_begun_does_not_make_answers_look_short():

@@ -1,5 +1,3 @@
-
-
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.names import Role
 from internvl_operator.handlers.operator_metrics import OperatorMetrics

@@ -56,7 +56,9 @@ class World:
 
     def start(self):
         """A new operator process."""
-        self.scaler = Scaler(self, self, wake=self.woken.append, now=lambda: self.now, recorder=self)
+        self.scaler = Scaler(
+            self, self, quiet_s=300.0, wake=self.woken.append, now=lambda: self.now, recorder=self
+        )
 
     # the load
 

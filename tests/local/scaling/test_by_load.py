@@ -1,0 +1,101 @@
+"""Each side by its own load: pictures make vision more, text makes language more, rest makes both fewer.
+
+No request is lost on the way, and what cannot be known moves nothing.
+"""
+
+import time
+
+from e2e.cluster.prometheus_server import PrometheusServer
+from tests.local.scaling.conftest import QUIET_S, World
+
+PICTURES, TEXT = "448x448=1", "text=1"
+
+
+def settle(world: World) -> None:
+    """Both sides are at their least, and run."""
+    world.wait(
+        lambda: all(world.target(role) == world.ready(role) == 1 for role in ("vision", "language")),
+        "both sides are at one replica",
+        within_s=QUIET_S + 120,
+    )
+
+
+def is_lossless(figures: dict) -> bool:
+    print(figures)
+    requests = figures["requests"]
+    return requests["failed"] == 0 and requests["answered"] == requests["due"] > 0
+
+
+def test_pictures_make_vision_more_and_nothing_else(world: World) -> None:
+    settle(world)
+    load = world.load(PICTURES, rate=2.0, seconds=60, tokens=1)
+    took_s = world.wait(lambda: world.target("vision") > 1, "vision is to have more", within_s=30)
+    print(f"a new target after {took_s:.1f} s, the start of the load generator included")
+    world.wait(lambda: world.ready("vision") > 1, "vision has more")
+    assert world.target("language") == 1
+    assert is_lossless(load.ended())
+    (step, *_) = world.status["roles"]["vision"]["lastScaling"]
+    assert "tiles/s" in step["why"] and step["to"] > step["from"]
+
+
+def test_text_makes_language_more_and_nothing_else(world: World) -> None:
+    settle(world)
+    load = world.load(TEXT, rate=6.0, seconds=60, tokens=8)
+    world.wait(lambda: world.target("language") > 1, "language is to have more", within_s=30)
+    world.wait(lambda: world.ready("language") > 1, "language has more")
+    assert world.target("vision") == 1
+    assert is_lossless(load.ended())
+
+
+def test_after_the_load_both_come_down(world: World) -> None:
+    settle(world)
+    assert world.said("ScalingActive") == ("True", "ScaledByLoad")
+    assert world.said("Ready") == ("True", "Ready")
+
+
+def test_an_operator_that_is_killed_in_the_middle_goes_on(world: World) -> None:
+    settle(world)
+    load = world.load(PICTURES, rate=2.0, seconds=60, tokens=1)
+    world.wait(lambda: world.target("vision") > 1, "vision is to have more", within_s=30)
+    world.installation.kill_operator()
+    world.installation.start_operator()
+    world.wait(lambda: world.ready("vision") > 1, "vision has more")
+    assert is_lossless(load.ended())
+    settle(world)
+
+
+def test_a_budget_that_is_spent_is_the_reason_that_is_said(world: World) -> None:
+    """GPUs are counted in the spec only: a Ray node with none would place no such replica, so the bound is maxReplicas."""
+    settle(world)
+    load = world.load(PICTURES, rate=6.0, seconds=40, tokens=1)
+    world.wait(
+        lambda: world.said("ScalingActive") == ("True", "ScalingLimited"),
+        "the condition names the bound",
+        within_s=60,
+    )
+    assert world.target("vision") == 4 and "maxReplicas is 4" in world.status["roles"]["vision"]["why"]
+    load.ended()
+
+
+def test_a_prometheus_scales_as_well_and_when_it_is_killed_nothing_moves(
+    world: World, prometheus: PrometheusServer
+) -> None:
+    settle(world)
+    load = world.load(PICTURES, rate=2.0, seconds=90, tokens=1)
+    took_s = world.wait(lambda: world.target("vision") > 1, "vision is to have more", within_s=40)
+    print(f"a new target after {took_s:.1f} s, the start of the load generator included")
+    prometheus.kill()
+    world.wait(
+        lambda: world.said("MetricsAvailable") == ("False", "PrometheusUnavailable"),
+        "the condition says so",
+        within_s=40,
+    )
+    held = world.target("vision"), world.target("language")
+    assert is_lossless(load.ended())
+    deadline = time.monotonic() + QUIET_S + 15
+    while time.monotonic() < deadline:
+        assert (world.target("vision"), world.target("language")) == held
+        time.sleep(1)
+    prometheus.start()
+    world.wait(lambda: world.said("MetricsAvailable")[0] == "True", "the load is known again")
+    settle(world)

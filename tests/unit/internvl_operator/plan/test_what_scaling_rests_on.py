@@ -1,0 +1,85 @@
+"""What the decision is made from: the spec's bounds, GPUs of the spec or the pool, schedules, and how replicas stand."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from internvl_operator.api.conditions import Reason
+from internvl_operator.api.names import Role
+from internvl_operator.api.pods import parse_pod_settings
+from internvl_operator.api.spec import parse_spec
+from internvl_operator.plan.observation import LoadSeen
+from internvl_operator.plan.scaling_input import gpus_of, scaling_observation, scaling_settings
+from internvl_operator.scaling.model import WorkKind
+
+OFFER = parse_pod_settings("{image: example.test/runtime, pools: {l4: {gpus: 2}, cpu: {}}}")
+MONDAY_9 = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
+UNKNOWN = LoadSeen(reason=Reason.METRICS_MISSING, unknown="nobody tells")
+NO_GPUS = {Role.VISION: 0, Role.LANGUAGE: 0}
+
+
+def spec(**more):
+    return parse_spec({"model": {"uri": "file:///m"}, **more})
+
+
+def settings(found, gpus=NO_GPUS, now=MONDAY_9):
+    return scaling_settings(found, gpus, now, quiet_s=120.0)
+
+
+def test_gpus_are_the_specs_or_else_the_pools():
+    found = spec(vision={"pool": "l4"}, language={"pool": "l4", "gpus": 1})
+    assert gpus_of(found, OFFER) == {Role.VISION: 2, Role.LANGUAGE: 1}
+    assert gpus_of(found, None) == {Role.VISION: 0, Role.LANGUAGE: 1}
+
+
+def test_bounds_capacity_and_the_quiet_window_reach_the_decision():
+    found = settings(
+        spec(
+            vision={"maxReplicas": 4, "capacity": {"tilesPerSecond": 20}},
+            scaling={"maxGPUs": 6, "objectives": {"timeToFirstToken": "500ms"}},
+        )
+    )
+    vision = found.sides[Role.VISION]
+    assert (vision.minimum, vision.maximum, vision.capacity) == (1, 4, {WorkKind.TILES: 20.0})
+    assert (found.max_gpus, found.first_token_s, found.quiet_s) == (6, 0.5, 120.0)
+    assert Role.LANGUAGE not in found.sides, "its number is fixed"
+
+
+@pytest.mark.parametrize(("hour", "floor"), [(7, 0), (9, 3), (11, 2), (20, 0)])
+def test_of_schedules_that_are_open_the_highest_counts(hour, floor):
+    schedule = [
+        {"cron": "0 8 * * *", "duration": "2h", "vision": 3},
+        {"cron": "0 8 * * *", "duration": "4h", "vision": 2, "language": 1},
+    ]
+    found = spec(vision={"maxReplicas": 4}, language={"maxReplicas": 2}, scaling={"schedule": schedule})
+    side = settings(found, now=MONDAY_9.replace(hour=hour)).sides[Role.VISION]
+    assert side.floor == floor and ("0 8 * * *" in side.floor_why) == bool(floor)
+
+
+def test_a_fixed_sides_gpus_count_in_the_budget(ready):
+    found = spec(vision={"maxReplicas": 4}, language={"minReplicas": 3})
+    seen = scaling_observation(
+        ready.see(spec=found).seen, ready.ray, UNKNOWN, {Role.VISION: 1, Role.LANGUAGE: 2}
+    )
+    assert seen is not None and seen.elsewhere_gpus == 6 and set(seen.sides) == {Role.VISION}
+    vision = seen.sides[Role.VISION]
+    assert (vision.load, vision.unknown, vision.target, vision.ready) == (None, "nobody tells", 1, 1)
+
+
+def test_before_serve_holds_a_configuration_there_is_nothing_to_decide(world):
+    world.see(spec=spec(vision={"maxReplicas": 4}))
+    assert scaling_observation(world.seen, world.ray, UNKNOWN, NO_GPUS) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "healthy"),
+    [
+        ("UPSCALING", "", True),
+        ("UPSCALING", "A replica failed to start: no", False),
+        ("UNHEALTHY", "", False),
+    ],
+)
+def test_a_replica_that_cannot_start_is_no_measurement_of_starting(ready, status, message, healthy):
+    ready.see(spec=spec(vision={"maxReplicas": 4})).deployment(Role.VISION, status, message)
+    seen = scaling_observation(ready.seen, ready.ray, UNKNOWN, NO_GPUS)
+    assert seen is not None and seen.sides[Role.VISION].healthy is healthy
