@@ -1,4 +1,4 @@
-"""Prometheus' text format, as far as the data plane's metrics need it. Pure; called by `cluster.exporters`.
+"""Prometheus' text format, as far as the data plane's metrics need it. Pure; called by `cluster.node_loads` and `cluster.prometheus`.
 
 A page of a Ray node holds thousands of lines of others, so that lines are chosen by the start of their name before
 they are taken apart. A number that is not finite is no measurement and is left out.

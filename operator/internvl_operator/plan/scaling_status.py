@@ -78,8 +78,8 @@ def says_the_same(status: Status | None, spec: InternVLServiceSpec, seen: Scalin
 
 def _without(status: Status) -> Status:
     """Nothing of it: the service may have been scaled before."""
-    is_said = any(item.type in KINDS for item in status.conditions)
-    if status.scaling is None and not is_said and not any(status.roles.of(role).owner for role in Role):
+    is_told = any(status.roles.of(role).owner for role in Role) or any(map(status.condition, KINDS))
+    if status.scaling is None and not is_told:
         return status
     roles = {role.value: status.roles.of(role).model_copy(update=_UNSCALED) for role in Role}
     kept = tuple(item for item in status.conditions if item.type not in KINDS)

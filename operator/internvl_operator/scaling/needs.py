@@ -12,7 +12,7 @@ from internvl_operator.scaling.model import KINDS, SideLoad, SideSettings, WorkK
 FIRST_SHARE = 0.25
 """Reserve as a share of the load while nothing is learned yet; it fades over `FIRST_S`."""
 FIRST_S = 3600.0
-BEYOND = 1.25
+BEYOND = 1.1
 """Load and learned reserve go no higher than this times the highest load of the last hours: at the top of a burst
 there is nothing left to rise to."""
 CHANCE = 1.0
@@ -82,12 +82,12 @@ def need(
     waiting = sum(work.waiting / capacity[kind].value for kind, work in load.work.items() if work.waiting)
     drain_s = max(horizon_s, SHORTEST_DRAIN_S)
     unlearned = max(0.0, 1 - history.rises.seen_s / FIRST_S)
-    rise = max(history.rises.reserve(horizon_s), unlearned * FIRST_SHARE * busy)
+    rise = min(history.rises.reserve(horizon_s), max(0.0, BEYOND * history.rises.peak - busy))
     return Need(
         load=busy,
         drain=waiting / drain_s,
         drain_s=drain_s,
-        learned=min(rise, max(0.0, BEYOND * history.rises.peak - busy)),
+        learned=max(rise, unlearned * FIRST_SHARE * busy),
         chance=_chance(busy, load.requests, first_token_s),
     )
 

@@ -4,6 +4,7 @@ No request is lost on the way, and what cannot be known moves nothing.
 """
 
 import time
+from typing import Any
 
 from e2e.cluster.prometheus_server import PrometheusServer
 from tests.local.scaling.conftest import QUIET_S, World
@@ -20,7 +21,7 @@ def settle(world: World) -> None:
     )
 
 
-def is_lossless(figures: dict) -> bool:
+def is_lossless(figures: dict[str, Any]) -> bool:
     print(figures)
     requests = figures["requests"]
     return requests["failed"] == 0 and requests["answered"] == requests["due"] > 0
@@ -64,8 +65,7 @@ def test_an_operator_that_is_killed_in_the_middle_goes_on(world: World) -> None:
     settle(world)
 
 
-def test_a_budget_that_is_spent_is_the_reason_that_is_said(world: World) -> None:
-    """GPUs are counted in the spec only: a Ray node with none would place no such replica, so the bound is maxReplicas."""
+def test_a_bound_that_is_reached_is_the_reason_that_is_said(world: World) -> None:
     settle(world)
     load = world.load(PICTURES, rate=6.0, seconds=40, tokens=1)
     world.wait(

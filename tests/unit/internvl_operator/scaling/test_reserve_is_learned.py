@@ -83,8 +83,8 @@ def test_at_the_top_of_a_burst_there_is_nothing_left_to_rise_to(service):
         service.play(540, vision=2.0)
         top = service.play(60, vision=8.0)[-1].sides[Role.VISION]
     calm = service.play(600, vision=2.0)[-1].sides[Role.VISION]
-    assert 8.0 <= calm.needed <= 8.5  # room for a burst
-    assert 10.0 <= top.needed <= 10.5  # a quarter above the highest load, not a second burst on top
+    assert 7.5 <= calm.needed <= 8.5  # room for a burst
+    assert 9.0 <= top.needed <= 9.5  # a tenth above the highest load, and chance; not a second burst on top
 
 
 def test_replicas_that_say_nothing_teach_no_rise(service):

@@ -16,6 +16,12 @@ def test_one_node_a_pool_and_the_first_is_the_head_with_room_for_the_gateway():
     assert [(node.pool, node.cpus) for node in nodes] == [("v", 2 + GATEWAY_CPUS), ("l", 2)]
 
 
+def test_there_is_room_for_the_most_replicas_that_the_load_may_ask_for():
+    (node,) = plan_nodes([service(vision={"pool": "p", "maxReplicas": 4}, language={"pool": "p"})])
+
+    assert node.cpus == 4 + 1 + GATEWAY_CPUS
+
+
 def test_without_pools_one_node_is_enough():
     (node,) = plan_nodes([service()])
 
