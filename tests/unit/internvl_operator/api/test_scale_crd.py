@@ -1,7 +1,11 @@
+from pathlib import Path
+
 import pytest
 
 from internvl_operator.api import crd
 from internvl_operator.api.scale import OWNER_WORDS, InternVLScaleSpec
+
+ROOT = Path(__file__).parents[4]
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +30,11 @@ def test_the_rule_names_the_field_to_set(version):
     (rule,) = version["schema"]["openAPIV3Schema"]["properties"]["spec"]["x-kubernetes-validations"]
     assert rule["messageExpression"] == OWNER_WORDS
     assert "spec.' + self.role + '.scaledBy: External" in OWNER_WORDS
+
+
+def test_the_page_quotes_what_the_rule_says():
+    said = OWNER_WORDS.strip("'").replace("' + self.role + '", "vision")
+    assert said in " ".join((ROOT / "docs" / "autoscaling.md").read_text().split())
 
 
 def test_a_number_is_never_missing(version):
