@@ -126,7 +126,7 @@ SCALED_BY_MESSAGE = (
     "scaledBy: External needs a maxReplicas above minReplicas, because the number is taken between them; set "
     "maxReplicas"
 )
-ZERO_RULE = "self.minReplicas > 0 || (has(self.maxReplicas) && self.maxReplicas > 0)"
+ZERO_RULE = "!has(self.minReplicas) || self.minReplicas > 0 || (has(self.maxReplicas) && self.maxReplicas > 0)"
 ZERO_MESSAGE = (
     "minReplicas 0 needs a maxReplicas of at least 1, because otherwise no picture would ever be answered; "
     "set maxReplicas"
