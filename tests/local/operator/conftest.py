@@ -72,10 +72,13 @@ class Services:
         return answer.document if answer.status == 200 else None
 
     def replace_spec(self, name: str, **spec: Any) -> None:
-        found = self.get(name)
-        assert found is not None
-        found["spec"] = {"model": {"uri": "file:///stub"}, **spec}
-        answer = self.plane.client.request("PUT", f"{SERVICES}/{name}", found)
+        for _ in range(10):
+            found = self.get(name)
+            assert found is not None
+            found["spec"] = {"model": {"uri": "file:///stub"}, **spec}
+            answer = self.plane.client.request("PUT", f"{SERVICES}/{name}", found)
+            if answer.status != 409:  # the operator wrote the status in between
+                break
         assert answer.status == 200, answer.text
 
     def delete(self, name: str) -> None:
