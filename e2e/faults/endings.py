@@ -16,7 +16,7 @@ from e2e.platform.namespace import ClientImage, make_namespace, remove_namespace
 from e2e.platform.world import NAME, NAMESPACE, World
 
 KINDS = (
-    *("internvlservices", "rayclusters", "pods", "services", "secrets", "configmaps"),
+    *("internvlservices", "internvlscales", "rayclusters", "pods", "services", "secrets", "configmaps"),
     *("poddisruptionbudgets", "networkpolicies", "persistentvolumeclaims", "jobs", "endpointslices"),
 )
 NOT_OURS = {"pod/client", "configmap/kube-root-ca.crt", "persistentvolumeclaim/models"}

@@ -25,11 +25,13 @@ from internvl_operator.api.pods import PodSettings, parse_pod_settings
 from internvl_operator.cluster.fleet import Fleet
 from internvl_operator.cluster.http import AiohttpTransport
 from internvl_operator.cluster.installation import Installation, wait_for_installation
+from internvl_operator.cluster.kinds import SCALES
 from internvl_operator.cluster.kubernetes import ApiFault, KubeLease, Kubernetes
 from internvl_operator.cluster.lease import Lease, LeaseLost
 from internvl_operator.cluster.load_watch import LoadWatch
 from internvl_operator.cluster.object_store import KubeObjectStore
 from internvl_operator.cluster.object_watch import ObjectWatch
+from internvl_operator.cluster.scale_store import KubeScaleStore
 from internvl_operator.cluster.service_store import KubeServiceStore, see_service
 from internvl_operator.cluster.tokens import Tokens, ensure_token_key
 from internvl_operator.errors import Rejected
@@ -206,6 +208,9 @@ async def _operate(
         if pods is not None:
             watch = ObjectWatch(Kubernetes.connect, namespaces=settings.namespaces, wake=queue.add)
             objects = KubeObjectStore(kubernetes, watch, pods.tokens, monotonic=loop.time)
+        watched_scales = ObjectWatch(
+            Kubernetes.connect, namespaces=settings.namespaces, wake=queue.add, kinds=(SCALES,)
+        )
         loads = LoadWatch(transport, settings, find=fleet.api, now=lambda: _now().timestamp())
         metrics = OperatorMetrics()
         scaler = Scaler(
@@ -226,6 +231,7 @@ async def _operate(
             objects=objects,
             offer=None if pods is None else pods.offer,
             scaler=scaler,
+            scales=KubeScaleStore(kubernetes, watched_scales, monotonic=loop.time),
             fence=lease.check,
         )
 
@@ -259,6 +265,7 @@ async def _operate(
             asyncio.create_task(resync.run(), name="resync"),
             asyncio.create_task(scaler.run(), name="scaling"),
             asyncio.create_task(Watcher(on_event, namespaces=settings.namespaces).run(), name="watch"),
+            asyncio.create_task(watched_scales.run(), name="watch of scales"),
             asyncio.create_task(stop.wait(), name=STOP),
         }
         if watch is not None:

@@ -32,6 +32,12 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 - apiGroups: [serving.internvl.io]
   resources: [internvlservices/status]
   verbs: [patch]
+- apiGroups: [serving.internvl.io]
+  resources: [internvlscales] # one for each side whose number is not fixed
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [serving.internvl.io]
+  resources: [internvlscales/status]
+  verbs: [patch]
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]

@@ -122,7 +122,7 @@ def main(arguments: list[str]) -> None:
     (path / "values.schema.json").write_text(
         json.dumps(render_values_schema(), indent=2) + "\n", encoding="utf-8"
     )
-    (path / "files" / crd.FILE_NAME).write_text(crd.encode_crd(), encoding="utf-8")
+    crd.write_crds(path / "files")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The CustomResourceDefinition, made from the pydantic types. `python -m internvl_operator.api.crd DIR` writes it.
+"""The CustomResourceDefinitions, made from the pydantic types. `python -m internvl_operator.api.crd DIR` writes them.
 
 Pydantic's JSON schema is not structural: `structural` resolves `$ref`, turns `anyOf` with null into an absent
 field, `const` into `enum`, and drops `additionalProperties` and titles. Patterns that have a sentence become
@@ -6,18 +6,21 @@ CEL rules, because the API server shows only a rule's own message.
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import BaseModel
 
 from internvl_operator.api import labels, wire
 from internvl_operator.api.patterns import PATTERN_MESSAGES
+from internvl_operator.api.scale import InternVLScaleSpec, InternVLScaleStatus
 from internvl_operator.api.spec import InternVLServiceSpec
 from internvl_operator.api.status import Status
 
 FILE_NAME = f"{labels.GROUP}_{labels.PLURAL}.yaml"
+SCALE_FILE_NAME = f"{labels.GROUP}_{labels.SCALE_PLURAL}.yaml"
 
 NAME_RULE = (
     "!self.metadata.name.contains('.') && size(self.metadata.name) <= 63",
@@ -34,38 +37,95 @@ COLUMNS: tuple[tuple[str, str, str, str], ...] = (
     ("Age", "date", ".metadata.creationTimestamp", "Time since it was created."),
 )
 
+SCALE_COLUMNS: tuple[tuple[str, str, str, str], ...] = (
+    ("Owner", "string", ".status.owner", "Who decides the number."),
+    ("Wanted", "integer", ".spec.replicas", "Replicas that are wanted."),
+    ("Running", "integer", ".status.replicas", "Replicas that run."),
+    ("Age", "date", ".metadata.creationTimestamp", "Time since it was created."),
+)
+
 _RULES = "x-kubernetes-validations"
 _DROPPED = ("title", "$defs", "discriminator")
 
 
 def render_crd() -> dict[str, Any]:
-    """The whole manifest, deterministic."""
+    """The whole manifest of the InternVLService's, deterministic."""
+    return _definition(
+        {
+            "kind": labels.KIND,
+            "listKind": f"{labels.KIND}List",
+            "plural": labels.PLURAL,
+            "singular": labels.SINGULAR,
+            "shortNames": [labels.SHORT_NAME],
+            "categories": list(labels.CATEGORIES),
+        },
+        subresources={"status": {}},
+        columns=COLUMNS,
+        schema=_root_schema(
+            labels.KIND,
+            "An InternVL model, served with vision encoder and language model on separate pools.",
+            spec=(InternVLServiceSpec, "What is wanted."),
+            status=(Status, "What the operator found out."),
+        )
+        | wire.cel_rules(NAME_RULE),
+    )
+
+
+def render_scale_crd() -> dict[str, Any]:
+    """The whole manifest of the InternVLScale's, deterministic."""
+    return _definition(
+        {
+            "kind": labels.SCALE_KIND,
+            "listKind": f"{labels.SCALE_KIND}List",
+            "plural": labels.SCALE_PLURAL,
+            "singular": labels.SCALE_SINGULAR,
+            "shortNames": [labels.SCALE_SHORT_NAME],
+            "categories": list(labels.CATEGORIES),
+        },
+        subresources={
+            "status": {},
+            "scale": {
+                "specReplicasPath": ".spec.replicas",
+                "statusReplicasPath": ".status.replicas",
+                "labelSelectorPath": ".status.selector",
+            },
+        },
+        columns=SCALE_COLUMNS,
+        schema=_root_schema(
+            labels.SCALE_KIND,
+            "The number of replicas of one side of an InternVLService. The operator makes it.",
+            spec=(InternVLScaleSpec, "The number, and who decides it."),
+            status=(InternVLScaleStatus, "What runs."),
+        ),
+    )
+
+
+def _definition(
+    names: Mapping[str, Any],
+    *,
+    subresources: Mapping[str, Any],
+    columns: Sequence[tuple[str, str, str, str]],
+    schema: Mapping[str, Any],
+) -> dict[str, Any]:
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{labels.PLURAL}.{labels.GROUP}"},
+        "metadata": {"name": f"{names['plural']}.{labels.GROUP}"},
         "spec": {
             "group": labels.GROUP,
             "scope": "Namespaced",
-            "names": {
-                "kind": labels.KIND,
-                "listKind": f"{labels.KIND}List",
-                "plural": labels.PLURAL,
-                "singular": labels.SINGULAR,
-                "shortNames": [labels.SHORT_NAME],
-                "categories": list(labels.CATEGORIES),
-            },
+            "names": dict(names),
             "versions": [
                 {
                     "name": labels.VERSION,
                     "served": True,
                     "storage": True,
-                    "subresources": {"status": {}},
+                    "subresources": dict(subresources),
                     "additionalPrinterColumns": [
                         {"name": name, "type": kind, "jsonPath": path, "description": description}
-                        for name, kind, path, description in COLUMNS
+                        for name, kind, path, description in columns
                     ],
-                    "schema": {"openAPIV3Schema": _root_schema()},
+                    "schema": {"openAPIV3Schema": dict(schema)},
                 }
             ],
         },
@@ -73,31 +133,48 @@ def render_crd() -> dict[str, Any]:
 
 
 def encode_crd() -> str:
-    """The manifest as YAML, byte-stable."""
+    """The InternVLService's as YAML, byte-stable."""
+    return _encode(render_crd())
+
+
+def encode_scale_crd() -> str:
+    """The InternVLScale's as YAML, byte-stable."""
+    return _encode(render_scale_crd())
+
+
+def write_crds(folder: Path) -> None:
+    """Write both into the folder."""
+    (folder / FILE_NAME).write_text(encode_crd(), encoding="utf-8")
+    (folder / SCALE_FILE_NAME).write_text(encode_scale_crd(), encoding="utf-8")
+
+
+def _encode(manifest: Mapping[str, Any]) -> str:
     header = "# Generated by `make generate` from internvl_operator/api; do not edit.\n"
-    text = yaml.safe_dump(render_crd(), sort_keys=False, width=110, allow_unicode=True)
-    return header + text
+    return header + yaml.safe_dump(dict(manifest), sort_keys=False, width=110, allow_unicode=True)
 
 
-def _root_schema() -> dict[str, Any]:
+def _root_schema(
+    kind: str,
+    description: str,
+    *,
+    spec: tuple[type[BaseModel], str],
+    status: tuple[type[BaseModel], str],
+) -> dict[str, Any]:
+    wanted, found = (
+        spec[0].model_json_schema(by_alias=True),
+        status[0].model_json_schema(by_alias=True, mode="serialization"),
+    )
     return {
         "type": "object",
-        "description": "An InternVL model, served with vision encoder and language model on separate pools.",
+        "description": description,
         "required": ["spec"],
         "properties": {
             "apiVersion": {"type": "string", "description": f"Always {labels.API_VERSION}."},
-            "kind": {"type": "string", "description": f"Always {labels.KIND}."},
+            "kind": {"type": "string", "description": f"Always {kind}."},
             "metadata": {"type": "object"},
-            "spec": {
-                **structural(InternVLServiceSpec.model_json_schema(by_alias=True)),
-                "description": "What is wanted.",
-            },
-            "status": {
-                **_open_lists(structural(Status.model_json_schema(by_alias=True, mode="serialization"))),
-                "description": "What the operator found out.",
-            },
+            "spec": {**structural(wanted), "description": spec[1]},
+            "status": {**_open_lists(structural(found)), "description": status[1]},
         },
-        **wire.cel_rules(NAME_RULE),
     }
 
 
@@ -171,11 +248,11 @@ def _open_lists(node: dict[str, Any]) -> dict[str, Any]:
 
 
 def main(arguments: list[str]) -> None:
-    """Write the CRD into the folder that is named."""
+    """Write the CRDs into the folder that is named."""
     (folder,) = arguments
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
-    (path / FILE_NAME).write_text(encode_crd(), encoding="utf-8")
+    write_crds(path)
 
 
 if __name__ == "__main__":

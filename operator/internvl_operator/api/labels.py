@@ -10,6 +10,10 @@ PLURAL = "internvlservices"
 SINGULAR = "internvlservice"
 SHORT_NAME = "ivl"
 CATEGORIES = ("all", "internvl")
+SCALE_KIND = "InternVLScale"
+SCALE_PLURAL = "internvlscales"
+SCALE_SINGULAR = "internvlscale"
+SCALE_SHORT_NAME = "ivls"
 
 FINALIZER = f"{GROUP}/serve-applications"
 """Held while the service may have applications in Ray Serve."""

@@ -85,6 +85,11 @@ def next_url(key: ServiceKey, house: House) -> str:
     return f"http://{next_front(key, house)}.{key.namespace}.svc"
 
 
+def scale_object(key: ServiceKey, role: Role) -> str:
+    """Name of the object by which somebody else may own the number of a role's replicas."""
+    return f"{key.name}-{role}"
+
+
 def vision_application(key: ServiceKey) -> str:
     """Name of the Serve application with the vision encoder."""
     return f"{key.namespace}.{key.name}.vision"

@@ -46,11 +46,14 @@ def encode_conditions() -> str:
 
 def encode_reference() -> str:
     """The page of all fields, as Markdown."""
-    schema = crd.render_crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
-    lines = [_HEADER.format(source="internvl_operator/api"), f"# {labels.KIND} ({labels.API_VERSION})\n"]
-    for section in ("spec", "status"):
-        lines += [f"## {section}\n", "| field | type | default | meaning |", "| --- | --- | --- | --- |"]
-        lines += [*_rows(section, schema[section]), ""]
+    lines = [_HEADER.format(source="internvl_operator/api")]
+    for kind, manifest in ((labels.KIND, crd.render_crd()), (labels.SCALE_KIND, crd.render_scale_crd())):
+        schema = manifest["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
+        lines.append(f"# {kind} ({labels.API_VERSION})\n")
+        for section in ("spec", "status"):
+            title = section if kind == labels.KIND else f"{section} of {kind}"
+            lines += [f"## {title}\n", "| field | type | default | meaning |", "| --- | --- | --- | --- |"]
+            lines += [*_rows(section, schema[section]), ""]
     return "\n".join(lines)
 
 

@@ -56,6 +56,13 @@ class ScalingMode(StrEnum):
     RECOMMEND = "Recommend"
 
 
+class ScaledBy(StrEnum):
+    """Who decides the number of a side's replicas."""
+
+    OPERATOR = "Operator"
+    EXTERNAL = "External"
+
+
 class Objectives(Wire):
     """What the replicas must suffice for."""
 

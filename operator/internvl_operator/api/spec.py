@@ -38,6 +38,7 @@ from internvl_operator.api.route_spec import HttpRouteSpec, IngressSpec
 from internvl_operator.api.scaling_spec import (
     MOST_REPLICAS,
     LanguageCapacity,
+    ScaledBy,
     ScalingSpec,
     VisionCapacity,
     seconds_of,
@@ -116,6 +117,14 @@ REPLICAS_MESSAGE = (
     "maxReplicas must be at least minReplicas; equal, or left out, the number is fixed, and above it replicas "
     "follow the load"
 )
+SCALED_BY_RULE = (
+    "!has(self.scaledBy) || self.scaledBy != 'External' || "
+    "(has(self.maxReplicas) && self.maxReplicas > self.minReplicas)"
+)
+SCALED_BY_MESSAGE = (
+    "scaledBy: External needs a maxReplicas above minReplicas, because the number is taken between them; set "
+    "maxReplicas"
+)
 SCHEDULE_RULE = "self.scaling.schedule.all(item, {})".format(
     " && ".join(
         f"(!has(item.{role}) || (has(self.{role}.maxReplicas) && item.{role} <= self.{role}.maxReplicas))"
@@ -125,6 +134,16 @@ SCHEDULE_RULE = "self.scaling.schedule.all(item, {})".format(
 SCHEDULE_MESSAGE = (
     "scaling.schedule wants more replicas of a side than its maxReplicas, or the side has no maxReplicas; "
     "set vision.maxReplicas and language.maxReplicas to the most that may run"
+)
+ONE_OWNER_RULE = "self.scaling.schedule.all(item, {})".format(
+    " && ".join(
+        f"(!has(item.{role}) || !has(self.{role}.scaledBy) || self.{role}.scaledBy != 'External')"
+        for role in ("vision", "language")
+    )
+)
+ONE_OWNER_MESSAGE = (
+    "scaling.schedule names a side whose number belongs to somebody else by scaledBy: External; remove the side from "
+    "the schedule, or scaledBy"
 )
 BUDGET_RULE = "!has(self.scaling.maxGPUs) || {} <= self.scaling.maxGPUs".format(
     " + ".join(
@@ -252,7 +271,9 @@ class BackendSpec(Wire):
 class RoleSpec(PodFields):
     """What both sides have in common."""
 
-    model_config = ConfigDict(json_schema_extra=cel_rules((REPLICAS_RULE, REPLICAS_MESSAGE)))
+    model_config = ConfigDict(
+        json_schema_extra=cel_rules((REPLICAS_RULE, REPLICAS_MESSAGE), (SCALED_BY_RULE, SCALED_BY_MESSAGE))
+    )
 
     pool: Annotated[
         Pool | None,
@@ -281,6 +302,16 @@ class RoleSpec(PodFields):
             "to minReplicas, a fixed number."
         ),
     ] = None
+    scaled_by: Annotated[
+        ScaledBy,
+        Field(
+            description=(
+                "Who decides the number between minReplicas and maxReplicas. Operator: the operator, by the load. "
+                "External: whoever writes spec.replicas of the InternVLScale <service>-<side>: kubectl scale, a "
+                "HorizontalPodAutoscaler, KEDA."
+            )
+        ),
+    ] = ScaledBy.OPERATOR
     cpu: Annotated[
         Cpu,
         Field(
@@ -299,6 +330,8 @@ class RoleSpec(PodFields):
     def _bounded_replicas(self) -> Self:
         if self.max_replicas is not None and self.max_replicas < self.min_replicas:
             raise ValueError(REPLICAS_MESSAGE)
+        if self.scaled_by is ScaledBy.EXTERNAL and not self.is_scaled:
+            raise ValueError(SCALED_BY_MESSAGE)
         return self
 
     @property
@@ -308,7 +341,7 @@ class RoleSpec(PodFields):
 
     @property
     def is_scaled(self) -> bool:
-        """Whether the number of replicas follows the load."""
+        """Whether the number of replicas may change without an edit of the spec."""
         return self.most_replicas > self.min_replicas
 
     @property
@@ -458,6 +491,7 @@ class InternVLServiceSpec(Wire):
             (CLAIM_RULE, CLAIM_MESSAGE),
             (POD_FIELDS_RULE, POD_FIELDS_MESSAGE),
             (SCHEDULE_RULE, SCHEDULE_MESSAGE),
+            (ONE_OWNER_RULE, ONE_OWNER_MESSAGE),
             (BUDGET_RULE, BUDGET_MESSAGE),
         )
     )
@@ -502,6 +536,8 @@ class InternVLServiceSpec(Wire):
             for floor, side in ((item.vision, self.vision), (item.language, self.language)):
                 if floor is not None and (side.max_replicas is None or floor > side.max_replicas):
                     raise ValueError(SCHEDULE_MESSAGE)
+                if floor is not None and side.scaled_by is ScaledBy.EXTERNAL:
+                    raise ValueError(ONE_OWNER_MESSAGE)
         least = sum((side.gpus or 0) * side.min_replicas for side in (self.vision, self.language))
         if self.scaling.max_gpus is not None and least > self.scaling.max_gpus:
             raise ValueError(BUDGET_MESSAGE)

@@ -74,10 +74,14 @@ class RoleStatus(Stored):
     attempt: int = Field(default=0, description="How often this role was retried since it was last changed.")
     owner: str | None = Field(
         default=None,
-        description="Who decides the number of replicas: operator, by the load. Absent: the spec, it is fixed.",
+        description=(
+            "Who decides the number of replicas: operator, by the load; else the field manager that wrote it last into "
+            "the InternVLScale, external while nobody has. Absent: the spec, it is fixed."
+        ),
     )
     target: int | None = Field(
-        default=None, description="Replicas that were decided by the load. Absent: the number is fixed."
+        default=None,
+        description="Replicas that were decided by the load, or taken from the InternVLScale. Absent: the number is fixed.",
     )
     why: str | None = Field(
         default=None,

@@ -20,9 +20,15 @@ class Stored(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
 
 
-def cel_rules(*rules: tuple[str, str]) -> JsonDict:
-    """CEL rules with their messages, in the form that a CRD schema wants."""
-    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in rules]}
+def cel_rules(*rules: tuple[str, str], words: str = "") -> JsonDict:
+    """CEL rules with their messages, in the form that a CRD schema wants.
+
+    `words` is a CEL expression of the message with values, for all of the rules.
+    """
+    more: JsonDict = {"messageExpression": words} if words else {}
+    return {
+        "x-kubernetes-validations": [{"rule": rule, "message": message, **more} for rule, message in rules]
+    }
 
 
 def encode_time(moment: datetime) -> str:

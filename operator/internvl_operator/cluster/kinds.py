@@ -12,12 +12,13 @@ from typing import Any
 from internvl_operator.api import labels, names
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.cluster.observe_pod import see_pod
-from internvl_operator.plan.observation import PodSeen
+from internvl_operator.cluster.observe_scale import see_scale
+from internvl_operator.plan.observation import PodSeen, ScaleSeen
 from internvl_operator.render.cluster_objects import Manifest
 from internvl_operator.render.serve_schema import encode_json
 
-Kept = str | PodSeen
-"""What is kept of an object: the text of `keep`, or a pod. Two of them are equal when nothing changed for `plan`."""
+Kept = str | PodSeen | ScaleSeen
+"""What is kept of an object: the text of `keep`, or a value. Two of them are equal when nothing changed for `plan`."""
 
 _VOLATILE = ("managedFields", "resourceVersion", "generation")
 """Metadata that changes, or takes room, without a meaning for `plan`."""
@@ -88,3 +89,6 @@ KINDS: tuple[ObjectKind, ...] = (
         keep=see_pod,
     ),
 )
+
+SCALES = _ours(labels.SCALE_KIND, keep=see_scale, is_optional=True)
+"""Of services whose numbers are not fixed, wherever their replicas are: watched apart from `KINDS`."""

@@ -42,8 +42,11 @@ OBJECTS = {
     "PodMonitor": create_namespaced_resource("monitoring.coreos.com", "v1", "PodMonitor", "podmonitors"),
     "Pod": create_namespaced_resource("", "v1", "Pod", "pods"),
     "Secret": create_namespaced_resource("", "v1", "Secret", "secrets"),
+    labels.SCALE_KIND: create_namespaced_resource(
+        labels.GROUP, labels.VERSION, labels.SCALE_KIND, labels.SCALE_PLURAL
+    ),
 }
-"""Kinds that a service's own Ray cluster is made of."""
+"""Kinds that belong to a service."""
 
 _UNFIT_MANIFEST = "failed to create typed patch object"
 """Of the API server's sentence about an applied manifest with a field that its kind does not have."""
@@ -247,6 +250,22 @@ class Kubernetes:
                 field_manager=labels.FIELD_MANAGER,
                 force=True,
                 dry_run=dry_run,
+            )
+        )
+        return dict(found)
+
+    async def apply_object_status(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        """Server-side apply of the status that the manifest holds."""
+        meta = manifest["metadata"]
+        found = await _call(
+            self._client.patch(
+                OBJECTS[manifest["kind"]].Status,
+                meta["name"],
+                manifest,
+                namespace=meta["namespace"],
+                patch_type=PatchType.APPLY,
+                field_manager=labels.FIELD_MANAGER,
+                force=True,
             )
         )
         return dict(found)

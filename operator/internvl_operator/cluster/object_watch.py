@@ -13,7 +13,7 @@ from internvl_operator.api.keys import ServiceKey
 from internvl_operator.cluster.kind_watch import KindWatch, ObjectApi
 from internvl_operator.cluster.kinds import KINDS, ObjectKind, manifest_of
 from internvl_operator.cluster.kubernetes import ApiFault
-from internvl_operator.plan.observation import PodSeen
+from internvl_operator.plan.observation import PodSeen, ScaleSeen
 from internvl_operator.render.cluster_objects import Manifest, ObjectId
 
 LIST_WITHIN_S = 5.0
@@ -98,6 +98,19 @@ class ObjectWatch:
                 watch.wanted.set()
                 await _told(watch)
                 found |= _objects(watch, key)
+        return found
+
+    async def scales(self, key: ServiceKey) -> dict[str, ScaleSeen]:
+        """The service's InternVLScales by name, which are watched from now on.
+
+        Raises:
+            ApiFault: The kind does not exist, may not be read, or was not listed yet; the last passes.
+        """
+        found: dict[str, ScaleSeen] = {}
+        for watch in self._of(key):
+            watch.wanted.set()
+            await _told(watch)
+            found |= {name: kept for name, kept in watch.kept(key).items() if isinstance(kept, ScaleSeen)}
         return found
 
     def pods(self, key: ServiceKey) -> tuple[PodSeen, ...]:

@@ -60,8 +60,20 @@ class Errand:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScaleErrand:
+    """What is to be done about a service's InternVLScales."""
+
+    objects: tuple[Manifest, ...] = ()
+    """To apply, because they are missing or differ."""
+    statuses: tuple[Manifest, ...] = ()
+    """After them: statuses to apply."""
+    delete: tuple[str, ...] = ()
+    """Names of those that nobody wants any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan(Errand):
-    """Order of execution: objects, finalizer ADD, write, status, events, probe, finalizer REMOVE.
+    """Order of execution: objects, finalizer ADD, write, scales, status, events, probe, finalizer REMOVE.
 
     Its own errand is for the Ray cluster that the service lives on.
     """
@@ -74,6 +86,7 @@ class Plan(Errand):
     """Before them: of these Ray clusters create the Secret with the token, unless there is one."""
     beside: Errand | None = None
     """For the second Ray cluster of the service's own, while its head changes."""
+    scales: ScaleErrand = ScaleErrand()
     finalizer: FinalizerChange = FinalizerChange.KEEP
     status: Status
     """Write it only if it differs from the stored one (`==`)."""

@@ -13,6 +13,7 @@ from internvl_operator.api.conditions import Reason
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.names import House, Role
 from internvl_operator.api.pods import PodSettings
+from internvl_operator.api.scale import InternVLScaleStatus
 from internvl_operator.api.spec import InternVLServiceSpec
 from internvl_operator.api.status import Status
 from internvl_operator.render.cluster_objects import Manifest, ObjectId
@@ -190,6 +191,35 @@ class ClusterSeen:
         return next((pod for pod in self.pods if pod.is_head), None)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScaleSeen:
+    """The InternVLScale of one side."""
+
+    name: str
+    service_uid: str | None
+    """Of the InternVLService that owns the object; None where none does."""
+    owner: str
+    """A `ScaledBy`."""
+    replicas: int
+    decided: int | None = None
+    writer: str = ""
+    """Field manager that wrote `replicas` last; empty where it was this operator."""
+    status: InternVLScaleStatus | None = None
+    deleting: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScalesSeen:
+    """The InternVLScales of a service."""
+
+    objects: Mapping[str, ScaleSeen] = field(default_factory=dict)
+    """By name."""
+    trouble: str = ""
+    """Why they cannot be read, or one of them does not stand as it should."""
+    is_readable: bool = True
+    """False: nothing is known of them."""
+
+
 HEAD_GROUP = "headgroup"
 """KubeRay's name for the group of the head."""
 
@@ -278,6 +308,8 @@ class Observation:
     """As many other services as may go over to another head at once do so (`reconcile.turns`)."""
     scaling: ScalingSeen | None = None
     """None: no side is scaled by load, or this process has not looked yet."""
+    scales: ScalesSeen | None = None
+    """None: the service has none, or there is no API server."""
     is_beside: bool = False
     """`plan.moving` looks at the other one by itself: clients are not sent to it."""
     now: datetime

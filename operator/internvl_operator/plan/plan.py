@@ -16,6 +16,7 @@ from internvl_operator.plan import (
     optional_objects,
     placing,
     replicas,
+    scale_objects,
     scaling_status,
 )
 from internvl_operator.plan.assessment import Assessment, assess
@@ -55,7 +56,7 @@ def plan(observation: Observation, settings: Settings) -> Plan:
     sized = replicas.sized(observation)
     move = moving.decide(sized, lambda seen: _plan_one(seen, settings, Move()))
     decided = moving.joined(_plan_one(houses.narrowed(sized), settings, move), move)
-    return scaling_status.reported(decided, observation)
+    return scale_objects.planned(scaling_status.reported(decided, observation), observation)
 
 
 def _plan_one(observation: Observation, settings: Settings, move: Move) -> Plan:

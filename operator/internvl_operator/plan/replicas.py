@@ -1,4 +1,4 @@
-"""How many replicas each role has: what the spec says, or, where the load decides, what was decided last.
+"""How many replicas each role has: what the spec says, or what the load or somebody else decided last.
 
 `sized` puts these numbers into the spec, so that everything that is rendered and compared has them. Where nothing was
 decided yet, or decisions are only recommended, the number stays that stands. Called by `plan.plan`.
@@ -8,16 +8,26 @@ from dataclasses import replace
 
 from internvl_operator.api import names
 from internvl_operator.api.names import DEPLOYMENTS, Role
-from internvl_operator.api.scaling_spec import ScalingMode
+from internvl_operator.api.scaling_spec import ScaledBy, ScalingMode
 from internvl_operator.api.spec import InternVLServiceSpec
-from internvl_operator.plan.observation import Observation, RaySeen
+from internvl_operator.plan.observation import Observation, RaySeen, ScaleSeen
 from internvl_operator.plan.serving import deployed_entry
 from internvl_operator.scaling.model import SIDES
 
 
 def scaled_roles(spec: InternVLServiceSpec | None) -> tuple[Role, ...]:
-    """The roles whose number follows the load."""
+    """The roles whose number is not fixed."""
     return () if spec is None else tuple(role for role in SIDES if spec.role(role).is_scaled)
+
+
+def decided_roles(spec: InternVLServiceSpec | None) -> tuple[Role, ...]:
+    """Those whose number follows the load."""
+    return tuple(role for role in scaled_roles(spec) if not is_external(spec, role))
+
+
+def is_external(spec: InternVLServiceSpec | None, role: Role) -> bool:
+    """Whether the number is taken from the role's InternVLScale."""
+    return spec is not None and spec.role(role).scaled_by is ScaledBy.EXTERNAL
 
 
 def sized(observation: Observation) -> Observation:
@@ -43,8 +53,18 @@ def number(observation: Observation, role: Role) -> int:
     side = spec.role(role)
     acts = spec.scaling.mode is ScalingMode.AUTO
     wanted = decided.sides[role].target if acts and decided is not None and role in decided.sides else None
+    if is_external(spec, role):
+        found = scale_of(observation, role)
+        wanted = found.replicas if found is not None and found.owner == ScaledBy.EXTERNAL else None
     wanted = standing(observation, role) if wanted is None else wanted
     return min(max(wanted, side.min_replicas), side.most_replicas)
+
+
+def scale_of(observation: Observation, role: Role) -> ScaleSeen | None:
+    """The role's InternVLScale, if it stands and belongs to this very service."""
+    service, scales = observation.service, observation.scales
+    found = None if scales is None else scales.objects.get(names.scale_object(service.key, role))
+    return found if found is not None and found.service_uid == service.uid and not found.deleting else None
 
 
 def standing(observation: Observation, role: Role) -> int:

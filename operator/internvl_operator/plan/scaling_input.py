@@ -19,7 +19,7 @@ from internvl_operator.plan.observation import (
     ReplicaState,
     ServiceSeen,
 )
-from internvl_operator.plan.replicas import scaled_roles
+from internvl_operator.plan.replicas import decided_roles, is_external
 from internvl_operator.plan.serving import deployed_entry
 from internvl_operator.render.groups import pool_of
 from internvl_operator.scaling.model import (
@@ -41,11 +41,10 @@ def scaling_observation(
     """How both sides stand. None while Serve holds no configuration of a side: there is nothing to change yet."""
     spec = service.spec
     sides: dict[Role, SideSeen] = {}
-    for role in scaled_roles(spec):
+    for role in decided_roles(spec):
         application = ray.applications.get(names.application(service.key, role))
-        config = None if application is None else application.config
-        target = deployed_entry(config, DEPLOYMENTS[role]).get("num_replicas")
-        if application is None or not isinstance(target, int):
+        target = _target(service, ray, role)
+        if application is None or target is None:
             return None
         deployment = application.deployments.get(DEPLOYMENTS[role])
         sides[role] = SideSeen(
@@ -55,11 +54,26 @@ def scaling_observation(
             ready=0 if deployment is None else _running(deployment),
             healthy=deployment is None or not _is_failing(deployment),
         )
-    fixed = () if spec is None else tuple(role for role in SIDES if role not in sides)
+    others = () if spec is None else tuple(role for role in SIDES if role not in sides)
     return Observation(
         sides=sides,
-        elsewhere_gpus=sum(gpus[role] * spec.replicas(role) for role in fixed) if spec is not None else 0,
+        elsewhere_gpus=sum(gpus[role] * _elsewhere(service, ray, role) for role in others),
     )
+
+
+def _target(service: ServiceSeen, ray: RaySeen, role: Role) -> int | None:
+    """Replicas that Serve's configuration asks for."""
+    application = ray.applications.get(names.application(service.key, role))
+    config = None if application is None else application.config
+    found = deployed_entry(config, DEPLOYMENTS[role]).get("num_replicas")
+    return found if isinstance(found, int) else None
+
+
+def _elsewhere(service: ServiceSeen, ray: RaySeen, role: Role) -> int:
+    """Replicas of a side that is not decided about: a fixed number, or what somebody else has asked for."""
+    assert service.spec is not None
+    standing = _target(service, ray, role) if is_external(service.spec, role) else None
+    return service.spec.replicas(role) if standing is None else standing
 
 
 def _running(deployment: DeploymentSeen) -> int:
@@ -92,7 +106,7 @@ def scaling_settings(
 ) -> Settings:
     """What the spec says, with the schedules that are open now, and the operator's quiet window."""
     return Settings(
-        sides={role: _side(role, spec, gpus[role], now) for role in scaled_roles(spec)},
+        sides={role: _side(role, spec, gpus[role], now) for role in decided_roles(spec)},
         max_gpus=spec.scaling.max_gpus,
         first_token_s=spec.scaling.objectives.first_token_s,
         quiet_s=quiet_s,

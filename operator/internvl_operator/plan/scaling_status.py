@@ -22,7 +22,7 @@ from internvl_operator.plan import conditions, failures
 from internvl_operator.plan.conditions import Said
 from internvl_operator.plan.decision import EventKind, EventNote, Plan
 from internvl_operator.plan.observation import Observation, ScalingSeen
-from internvl_operator.plan.replicas import number, scaled_roles
+from internvl_operator.plan.replicas import decided_roles, number
 from internvl_operator.scaling.model import Limit, SideDecision, WorkKind
 
 KINDS = (ConditionType.SCALING_ACTIVE, ConditionType.METRICS_AVAILABLE)
@@ -36,7 +36,7 @@ def reported(plan: Plan, observation: Observation) -> Plan:
     service, spec = observation.service, observation.service.spec
     if spec is None:
         return plan
-    roles = scaled_roles(spec)
+    roles = decided_roles(spec)
     if not roles:
         return replace(plan, status=_without(plan.status))
     old = service.status or Status()

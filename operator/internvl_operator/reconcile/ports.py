@@ -11,13 +11,14 @@ from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.names import House, Role
 from internvl_operator.api.status import Status
 from internvl_operator.plan.backend import RayHome
-from internvl_operator.plan.decision import EventNote, FinalizerChange, ProbeRequest
+from internvl_operator.plan.decision import EventNote, FinalizerChange, ProbeRequest, ScaleErrand
 from internvl_operator.plan.observation import (
     ClusterSeen,
     LoadSeen,
     ProbeSeen,
     RaySeen,
     RayUnavailable,
+    ScalesSeen,
     ScalingSeen,
     ServiceSeen,
     WriteSeen,
@@ -68,6 +69,22 @@ class ObjectStore(Protocol):
 
     def forget(self, key: ServiceKey) -> None:
         """The service is gone."""
+        ...
+
+
+class ScaleStore(Protocol):
+    """The InternVLScales of services whose numbers are not fixed. Faults are `NotYet`."""
+
+    async def observe(self, key: ServiceKey) -> ScalesSeen:
+        """What stands now; the service is woken when it changes."""
+        ...
+
+    async def carry_out(self, service: ServiceSeen, seen: ScalesSeen, errand: ScaleErrand) -> None:
+        """Delete, apply, write statuses. What is refused for good is told by the next `observe`."""
+        ...
+
+    def forget(self, key: ServiceKey) -> None:
+        """The service is gone, or its numbers are fixed."""
         ...
 
 

@@ -17,11 +17,12 @@ from internvl_operator.api.names import House
 from internvl_operator.api.pods import PodSettings
 from internvl_operator.errors import NotYet, Rejected
 from internvl_operator.plan.backend import Backend, RayHome, ray_home
-from internvl_operator.plan.decision import Errand, FinalizerChange, Plan
+from internvl_operator.plan.decision import Errand, FinalizerChange, Plan, ScaleErrand
 from internvl_operator.plan.houses import current_house, house_seen
 from internvl_operator.plan.observation import ClusterSeen, Observation, RaySeen, RaySide, ServiceSeen
 from internvl_operator.plan.plan import plan
-from internvl_operator.reconcile.ports import ObjectStore, RayFleet, ReplicaScaler, ServiceStore
+from internvl_operator.plan.scale_objects import may_stand
+from internvl_operator.reconcile.ports import ObjectStore, RayFleet, ReplicaScaler, ScaleStore, ServiceStore
 from internvl_operator.reconcile.turns import Turns
 from internvl_operator.render.cluster_objects import ObjectId
 from internvl_operator.settings import Settings
@@ -48,6 +49,7 @@ class Reconciler:
         objects: ObjectStore | None = None,
         offer: PodSettings | None = None,
         scaler: ReplicaScaler | None = None,
+        scales: ScaleStore | None = None,
         fence: Callable[[], None] = lambda: None,  # raises NotYet when this process may not write
     ) -> None:
         self._store = store
@@ -57,6 +59,7 @@ class Reconciler:
         self._objects = objects
         self._offer = offer
         self._scaler = scaler
+        self._scales = scales
         self._fence = fence
         self._turns = Turns(settings.moves_at_once, now=now)
         self._said: dict[ServiceKey, tuple[str, ...]] = {}
@@ -93,6 +96,10 @@ class Reconciler:
         observation = await self._observe(service)
         if observation is None:
             return None
+        if self._scales is not None and may_stand(service):
+            observation = replace(observation, scales=await self._scales.observe(key))
+        elif self._scales is not None:
+            self._scales.forget(key)
         self._told.pop(key, None)
         decided = plan(observation, self._settings)
         self._turns.note(service, decided)
@@ -163,6 +170,7 @@ class Reconciler:
         for home, errand in errands:
             if errand.write:
                 self._fleet.submit(key, home, errand.applications, errand.remove)
+        held_up = await self._apply_scales(observation, decided) or held_up
         if decided.status != service.status:
             await self._store.write_status(service, decided.status)
         for note in decided.events:
@@ -222,6 +230,17 @@ class Reconciler:
             log.warning("%s: %s", service.key, held_up)
         return held_up
 
+    async def _apply_scales(self, observation: Observation, decided: Plan) -> NotYet | None:
+        """What the API server cannot take now holds up nothing else."""
+        if self._scales is None or observation.scales is None or decided.scales == ScaleErrand():
+            return None
+        try:
+            await self._scales.carry_out(observation.service, observation.scales, decided.scales)
+        except NotYet as fault:
+            log.warning("%s: %s", observation.service.key, fault)
+            return fault
+        return None
+
     def _may_still_land(self, observation: Observation, *, is_writing: bool) -> bool:
         """Whether a write of this very process may put the applications into Serve after we looked.
 
@@ -246,6 +265,8 @@ class Reconciler:
         self._turns.forget(key)
         if self._scaler is not None:
             self._scaler.forget(key)
+        if self._scales is not None:
+            self._scales.forget(key)
         self._fleet.release(key)
         if self._objects is not None:
             self._objects.forget(key)

@@ -19,7 +19,7 @@ from internvl_operator.api.pods import PodSettings
 from internvl_operator.api.spec import InternVLServiceSpec
 from internvl_operator.plan.backend import RayHome
 from internvl_operator.plan.observation import LoadSeen, RaySeen, ScalingSeen, ServiceSeen
-from internvl_operator.plan.replicas import scaled_roles
+from internvl_operator.plan.replicas import decided_roles
 from internvl_operator.plan.scaling_input import gpus_of, scaling_observation, scaling_settings
 from internvl_operator.plan.scaling_status import sayings, says_the_same
 from internvl_operator.reconcile.ports import LoadSource, RayFleet, ScalingRecorder
@@ -75,7 +75,7 @@ class Scaler:
 
     def follow(self, service: ServiceSeen, home: RayHome) -> ScalingSeen | None:
         """What was decided about a service; from now on it is decided about. None: not yet, or it does not scale."""
-        if not scaled_roles(service.spec) or service.deleting_since is not None:
+        if not decided_roles(service.spec) or service.deleting_since is not None:
             self.forget(service.key)
             return None
         known = self._followed.get(service.key)

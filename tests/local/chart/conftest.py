@@ -22,6 +22,7 @@ class Releases:
 
     plane: ControlPlane
     kind: str = f"{DEFINITIONS}/internvlservices.serving.internvl.io"
+    scale_kind: str = f"{DEFINITIONS}/internvlscales.serving.internvl.io"
 
     def helm(self, *words: str) -> str:
         return run_helm(*words, "--kubeconfig", str(self.plane.kubeconfig()))
@@ -60,12 +61,13 @@ class Releases:
             path = f"{services.removesuffix('/internvlservices')}/namespaces/{meta['namespace']}/internvlservices"
             meta["finalizers"] = []
             self.plane.client.request("PUT", f"{path}/{meta['name']}", found)
-        self.plane.client.request("DELETE", self.kind)
+        for kind in (self.kind, self.scale_kind):
+            self.plane.client.request("DELETE", kind)
         self.plane.client.request(
             "DELETE", f"/apis/coordination.k8s.io/v1/namespaces/{SYSTEM}/leases/{RELEASE}"
         )
         self.plane.client.request("DELETE", f"/api/v1/namespaces/{SYSTEM}/secrets/{RELEASE}-token-key")
-        self.wait_for("the kind is gone", lambda: self.get(self.kind) is None)
+        self.wait_for("the kinds are gone", lambda: not (self.get(self.kind) or self.get(self.scale_kind)))
 
     def create_service(self, name: str, spec: dict[str, Any], *, finalizers: Sequence[str]) -> str:
         """An InternVLService; its path."""

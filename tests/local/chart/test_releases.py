@@ -64,7 +64,7 @@ def test_releases_of_one_name_stand_beside_each_other(releases):
         releases.create_namespace(f"team-{team}")
     releases.install("--set", "namespaces={team-a}", namespace="system-a")
     with pytest.raises(
-        ClusterFailed, match=r"internvlservices\.serving\.internvl\.io.*invalid ownership metadata"
+        ClusterFailed, match=r"internvls\w+\.serving\.internvl\.io.*invalid ownership metadata"
     ):
         releases.install("--set", "namespaces={team-b}", namespace="system-b")
     both = ("--set", "crds.install=false")

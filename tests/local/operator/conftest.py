@@ -23,6 +23,7 @@ from internvl_operator.standalone.local_ray import RayNode
 ROOT = Path(__file__).parents[3]
 CRDS = ROOT / "manifests" / "crds"
 SERVICES = "/apis/serving.internvl.io/v1alpha1/namespaces/default/internvlservices"
+SCALES = "/apis/serving.internvl.io/v1alpha1/namespaces/default/internvlscales"
 
 
 @dataclass
@@ -71,10 +72,13 @@ class Services:
         return answer.document if answer.status == 200 else None
 
     def replace_spec(self, name: str, **spec: Any) -> None:
-        found = self.get(name)
-        assert found is not None
-        found["spec"] = {"model": {"uri": "file:///stub"}, **spec}
-        answer = self.plane.client.request("PUT", f"{SERVICES}/{name}", found)
+        for _ in range(10):
+            found = self.get(name)
+            assert found is not None
+            found["spec"] = {"model": {"uri": "file:///stub"}, **spec}
+            answer = self.plane.client.request("PUT", f"{SERVICES}/{name}", found)
+            if answer.status != 409:  # the operator wrote the status in between
+                break
         assert answer.status == 200, answer.text
 
     def delete(self, name: str) -> None:
@@ -124,7 +128,8 @@ def plane(eventually: Eventually) -> Iterator[ControlPlane]:
             crd = yaml.safe_load(path.read_text())
             url = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
             assert plane.client.request("POST", url, crd).status == 201
-        eventually(lambda: plane.client.request("GET", SERVICES).status == 200, "the CRD is served")
+        for kind in (SERVICES, SCALES):
+            eventually(lambda kind=kind: plane.client.request("GET", kind).status == 200, f"{kind} is served")
         yield plane
 
 

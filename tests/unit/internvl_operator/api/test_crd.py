@@ -87,7 +87,8 @@ def test_the_committed_files_are_current(tmp_path, monkeypatch):
     for module in (crd, reference):
         monkeypatch.setattr(sys, "argv", [module.__name__, str(tmp_path)])
         runpy.run_path(module.__file__, run_name="__main__")
-    assert (tmp_path / crd.FILE_NAME).read_text() == (ROOT / "manifests" / "crds" / crd.FILE_NAME).read_text()
+    for name in (crd.FILE_NAME, crd.SCALE_FILE_NAME):
+        assert (tmp_path / name).read_text() == (ROOT / "manifests" / "crds" / name).read_text()
     for page in ("conditions.md", "reference.md"):
         assert (tmp_path / page).read_text() == (ROOT / "docs" / page).read_text(), "run `make generate`"
 

@@ -65,6 +65,18 @@ def test_threads_are_cores_rounded_up():
             "spec.vision",
             "at least minReplicas",
         ),
+        ({"model": MODEL, "vision": {"scaledBy": "HPA"}}, "spec.vision.scaledBy", "'Operator' or 'External'"),
+        ({"model": MODEL, "language": {"scaledBy": "External"}}, "spec.language", "set maxReplicas"),
+        (
+            {"model": MODEL, "vision": {"scaledBy": "External", "minReplicas": 2, "maxReplicas": 2}},
+            "spec.vision",
+            "a maxReplicas above minReplicas",
+        ),
+        (
+            {**schedule(vision=2), "vision": {"maxReplicas": 3, "scaledBy": "External"}},
+            "spec",
+            "belongs to somebody else by scaledBy: External",
+        ),
         (
             {"model": MODEL, "language": {"minReplicas": 0, "maxReplicas": 2}},
             "spec.language.minReplicas",

@@ -6,7 +6,7 @@ from lightkube.core.resource import api_info
 
 from internvl_operator.api import labels
 from internvl_operator.api.keys import ServiceKey
-from internvl_operator.cluster.kinds import KINDS, manifest_of
+from internvl_operator.cluster.kinds import KINDS, SCALES, manifest_of
 from internvl_operator.cluster.kubernetes import OBJECTS
 from internvl_operator.plan.observation import PodSeen
 from internvl_operator.render import optional_objects
@@ -15,16 +15,18 @@ from internvl_operator.render.cluster_objects import Owner, matches, render_fron
 BY_NAME = {kind.name: kind for kind in KINDS}
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", (*KINDS, SCALES), ids=lambda kind: kind.name)
 def test_every_kind_can_be_asked_for_and_says_whose_an_object_is(kind):
     assert kind.name in OBJECTS
     assert kind.label in kind.selector
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", (*KINDS, SCALES), ids=lambda kind: kind.name)
 def test_the_operator_may_list_and_watch_every_kind(kind):
-    folder = Path(__file__).parents[5] / "manifests" / "rbac" / "pods"
-    manifests = (folder / "optional" if kind.is_optional else folder) / "operator.yaml"
+    folder = Path(__file__).parents[5] / "manifests" / "rbac"
+    if kind is not SCALES:
+        folder /= "pods/optional" if kind.is_optional else "pods"
+    manifests = folder / "operator.yaml"
     resource = api_info(OBJECTS[kind.name])
     verbs = [
         verb

@@ -5,7 +5,7 @@ import pytest
 from internvl_operator.api import labels
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.cluster import object_watch
-from internvl_operator.cluster.kinds import KINDS
+from internvl_operator.cluster.kinds import KINDS, SCALES
 from internvl_operator.cluster.kubernetes import ApiFault
 from internvl_operator.cluster.object_watch import ObjectWatch
 from internvl_operator.render.cluster_objects import ObjectId
@@ -109,6 +109,26 @@ async def test_an_optional_kind_that_does_not_exist_is_in_nobodys_way():
     with pytest.raises(ApiFault, match="no such kind"):
         await watch.optional_objects(KEY, "HTTPRoute")
     await watch.listed(KEY)
+    await ended(task)
+
+
+async def test_scales_are_watched_from_when_a_service_has_a_number_that_is_not_fixed():
+    api = Api()
+    watch = ObjectWatch(lambda: api, namespaces=(), wake=lambda key: None, kinds=(SCALES,))
+    task = await running(watch)
+    assert api.listed == []
+    for _ in range(2):
+        assert set(await watch.scales(KEY)) == {"it"}
+    assert api.listed == [("InternVLScale", None)]
+    await ended(task)
+
+
+async def test_scales_that_cannot_be_read_are_a_fault():
+    api = Api(missing={"InternVLScale": ApiFault(404, "no such kind")})
+    watch = ObjectWatch(lambda: api, namespaces=(), wake=lambda key: None, kinds=(SCALES,))
+    task = await running(watch)
+    with pytest.raises(ApiFault, match="no such kind"):
+        await watch.scales(KEY)
     await ended(task)
 
 

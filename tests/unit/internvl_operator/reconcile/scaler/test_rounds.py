@@ -175,6 +175,12 @@ async def test_fixed_numbers_are_never_looked_at(world):
     assert not [entry for entry in world.booked if entry[0] == B]
 
 
+async def test_a_side_that_somebody_else_owns_is_never_looked_at(world):
+    theirs = service(B, vision={"maxReplicas": 8, "scaledBy": "External"})
+    assert world.shown(theirs) is None
+    assert await world.rounds(3) == [] and world.reads == [set()] * 3
+
+
 async def test_a_decision_that_breaks_holds_up_no_other(world, caplog):
     world.breaks = {A}
     world.tiles[B] = 35.0
