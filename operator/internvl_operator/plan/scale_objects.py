@@ -14,7 +14,7 @@ from internvl_operator.api.status import STEPS_KEPT, RoleStatus, ScalingStep, St
 from internvl_operator.plan import failures
 from internvl_operator.plan.decision import EventKind, EventNote, Plan, ScaleErrand
 from internvl_operator.plan.observation import Observation, ScaleSeen, ServiceSeen
-from internvl_operator.plan.replicas import LEAST, is_external, number, scale_of, scaled_roles
+from internvl_operator.plan.replicas import is_external, number, scale_of, scaled_roles
 from internvl_operator.plan.scaling_status import OPERATOR
 from internvl_operator.render.cluster_objects import Manifest, Owner
 from internvl_operator.render.scale_objects import render_scale, render_scale_status, scale_status
@@ -106,8 +106,7 @@ def _why(role: Role, spec: InternVLServiceSpec, observation: Observation, target
     if target < found.replicas:
         return f"{text}, but spec.{role}.maxReplicas is {side.most_replicas}"
     if target > found.replicas:
-        least = f"spec.{role}.minReplicas is {side.min_replicas}"
-        return f"{text}, but {least if side.min_replicas >= LEAST else 'one replica must stay'}"
+        return f"{text}, but spec.{role}.minReplicas is {side.min_replicas}"
     return text
 
 
