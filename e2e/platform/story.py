@@ -13,6 +13,7 @@ from typing import Any
 from PIL import Image as Picture
 
 from e2e.cluster.kube_cluster import KubeCluster
+from e2e.demo.pictures import SHAPE_TASKS
 from e2e.platform.kubectl import Kubectl
 from internvl_engines.nano import pictures, questions
 
@@ -137,8 +138,9 @@ class Story:
 def draw(rng: random.Random) -> tuple[str, Picture.Image, str]:
     """A question about a fresh picture of one tile or of several, the picture, and the right answer."""
     while True:
-        scene = pictures.compose(rng, grid=rng.choice([pictures.SINGLE_GRID, (3, 2)]))
-        asked = questions.ask(scene, rng, count=1)
+        grid = rng.choice([pictures.SINGLE_GRID, (3, 2)])
+        scene = pictures.compose(rng, grid=grid, subject="shapes")
+        asked = questions.ask(scene, rng, count=1, tasks=SHAPE_TASKS)
         if asked:
             return asked[0].text, pictures.draw(scene), asked[0].answer
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from e2e.demo.pictures import SHAPE_TASKS
 from internvl_engines.nano import pictures, questions
 from tests.local.dataplane.service import Service, picture, question, right_answers
 
@@ -82,8 +83,8 @@ def drawn_question(seed: int) -> tuple[dict[str, Any], str]:
     """A question about a picture of one of several sizes, and what is true of it."""
     rng = random.Random(f"a hundred:{seed}")
     while True:
-        scene = pictures.compose(rng, grid=pictures.random_grid(rng))
-        if asked := questions.ask(scene, rng, count=1):
+        scene = pictures.compose(rng, grid=pictures.random_grid(rng), subject="shapes")
+        if asked := questions.ask(scene, rng, count=1, tasks=SHAPE_TASKS):
             held = io.BytesIO()
             pictures.draw(scene).save(held, "PNG")
             return question(held.getvalue(), text=asked[0].text, temperature=0), asked[0].answer
@@ -93,7 +94,7 @@ def test_a_hundred_concurrent_pictures_each_get_their_own_answer(service: Servic
     asked = [drawn_question(seed) for seed in range(100)]
     bodies = [body for body, _ in asked]
     right = right_answers(service.checkpoint, bodies)
-    assert len(set(right)) > 12  # else a mix-up could go unnoticed
+    assert len(set(right)) > 10  # else a mix-up could go unnoticed
     assert sum(answer == truth for answer, (_, truth) in zip(right, asked, strict=True)) > 75
 
     async def ask_all() -> list[str]:

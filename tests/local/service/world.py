@@ -16,6 +16,7 @@ from PIL import Image
 from e2e.cluster.control_plane import ControlPlane
 from e2e.cluster.relay import Relay
 from e2e.demo.parts import LocalInstallation
+from e2e.demo.pictures import SHAPE_TASKS
 from e2e.demo.service import MODELS
 from internvl_engines.nano import pictures, questions
 
@@ -129,8 +130,8 @@ class World:
     def draw(self, *, grid: tuple[int, int] = pictures.SINGLE_GRID) -> tuple[Image.Image, str, str]:
         """A fresh picture, a question about it and the right answer."""
         while True:
-            scene = pictures.compose(self.rng, grid=grid)
-            asked = questions.ask(scene, self.rng, count=1)
+            scene = pictures.compose(self.rng, grid=grid, subject="shapes")
+            asked = questions.ask(scene, self.rng, count=1, tasks=SHAPE_TASKS)
             if asked:
                 return pictures.draw(scene), asked[0].text, asked[0].answer
 
