@@ -123,8 +123,8 @@ class World:
             *("--mix", mix, "--rate", str(rate), "--duration", str(seconds)),
             *("--max-tokens", str(tokens), "--json", str(figures)),
         ]
-        log = (self.folder / f"load-{len(self.loads)}.log").open("wb")
-        running = Running(subprocess.Popen(command, stdout=log, stderr=log), figures)
+        with figures.with_suffix(".log").open("wb") as log:
+            running = Running(subprocess.Popen(command, stdout=log, stderr=log), figures)
         self.loads.append(running)
         return running
 
