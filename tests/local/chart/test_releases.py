@@ -27,7 +27,7 @@ def crd_columns(releases):
 def test_an_upgrade_brings_the_newer_kind(releases, tmp_path):
     older = tmp_path / "chart"
     shutil.copytree(CHART, older)
-    (file,) = (older / "files").glob("*.yaml")
+    file = older / "files" / "serving.internvl.io_internvlservices.yaml"
     crd = yaml.safe_load(file.read_text())
     del crd["spec"]["versions"][0]["additionalPrinterColumns"][1:]
     file.write_text(yaml.safe_dump(crd, sort_keys=False))

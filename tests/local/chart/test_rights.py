@@ -85,6 +85,24 @@ def let_route_come_and_go(releases, service, plural, gateway):
         )
 
 
+def let_a_number_follow_and_be_fixed_again(releases, service):
+    """A side whose number is not fixed has an InternVLScale."""
+    scale = "/apis/serving.internvl.io/v1alpha1/namespaces/default/internvlscales/in-pods-vision"
+    for most, holds in (
+        (3, lambda found: bool(found and found.get("status"))),
+        (None, lambda found: not found),
+    ):
+        answer = releases.plane.client.request(
+            "PATCH",
+            service,
+            {"spec": {"vision": {"maxReplicas": most}}},
+            content_type="application/merge-patch+json",
+        )
+        assert answer.status == 200, answer.text
+        what = f"the scale of a side with maxReplicas {most}"
+        releases.wait_for(what, lambda holds=holds: holds(releases.get(scale)))
+
+
 def leave_a_second_cluster(releases, service):
     """What a change of the head leaves behind for a moment; the operator deletes it."""
     meta = releases.get(service)["metadata"]
@@ -135,6 +153,7 @@ def test_the_operator_needs_each_of_its_rights_and_no_other(
     releases.wait_for("the service has its RayCluster", lambda: releases.get(ray_cluster))
     releases.wait_for("its status is told", lambda: releases.get(in_pods).get("status"))
     leave_a_second_cluster(releases, in_pods)
+    let_a_number_follow_and_be_fixed_again(releases, in_pods)
     if values is EVERYTHING:
         for plural, gateway in ROUTES.items():
             let_route_come_and_go(releases, in_pods, plural, gateway)
