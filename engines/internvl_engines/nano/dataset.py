@@ -29,7 +29,7 @@ from internvl_engines.nano.pictures import (
     draw,
     random_grid,
 )
-from internvl_engines.nano.questions import Question, ask, ask_without_picture, compose_for
+from internvl_engines.nano.questions import TASKS, Question, ask, ask_without_picture, compose_for
 from internvl_engines.nano.shape import COMMON_SYSTEM_MESSAGE, SYSTEM_MESSAGE
 from internvl_engines.nano.tokenizer import END_OF_TEXT, token_id
 from internvl_runtimes.preprocess.tiling import TiledImage, tile
@@ -144,15 +144,17 @@ class Drawer:
     rng: random.Random
     tokenizer: Tokenizer = field(repr=False)
 
-    def single(self, count: int, *, turns: int, subject: Subject = "any") -> list[Sample]:
+    def single(
+        self, count: int, *, turns: int, subject: Subject = "any", tasks: Sequence[str] = TASKS
+    ) -> list[Sample]:
         """Conversations about one picture of one tile."""
-        return [self._about_one(SINGLE_GRID, turns, subject) for _ in range(count)]
+        return [self._about_one(SINGLE_GRID, turns, subject, tasks) for _ in range(count)]
 
     def several(self, tiles: int, *, turns: int, subject: Subject = "any") -> list[Sample]:
         """Conversations about one larger picture, all of one grid, of about ``tiles`` tiles together."""
         grid = self._large_grid()
         count = max(1, round(tiles / (grid[0] * grid[1] + 1)))
-        return [self._about_one(grid, turns, subject) for _ in range(count)]
+        return [self._about_one(grid, turns, subject, TASKS) for _ in range(count)]
 
     def compared(self, count: int, *, turns: int) -> list[Sample]:
         """Conversations about two to four pictures: of one tile each, or half as many with larger ones."""
@@ -192,11 +194,11 @@ class Drawer:
         weights = [1 / (columns * rows) ** 0.5 for columns, rows in SEVERAL_GRIDS]
         return self.rng.choices(SEVERAL_GRIDS, weights)[0]
 
-    def _about_one(self, grid: tuple[int, int], turns: int, subject: Subject) -> Sample:
+    def _about_one(self, grid: tuple[int, int], turns: int, subject: Subject, tasks: Sequence[str]) -> Sample:
         asked: list[Question] = []
         while not asked:  # now and then nothing has one answer
             scene = compose(self.rng, grid=grid, subject=subject)
-            asked = ask(scene, self.rng, count=turns)
+            asked = ask(scene, self.rng, count=turns, tasks=tasks)
         sample = self._sample((scene,), tuple(asked))
         if self.rng.random() < 0.1:
             return replace(sample, turns=(ask_without_picture(self.rng), *sample.turns), image_turn=1)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-StageName = Literal["see", "read", "speak", "both", "mpo", "vico", "router"]
+StageName = Literal["see", "read", "look", "speak", "both", "mpo", "vico", "router"]
 
 WARM_UP = 50
 
@@ -27,6 +27,8 @@ STAGES = (
     Stage("see", 1000, 1.5e-3),
     # The same on pages full of print: after the first thousand steps it names half of the characters.
     Stage("read", 700, 1e-3),
+    # The language model alone looks things up by colour and by kind; all else rests on that.
+    Stage("look", 300, 1e-3),
     # The language model alone, the vision side fixed. Tried with both moving: after 1,000 steps it looked
     # things up by kind and still never by colour; with fixed rows 200 steps bring both.
     Stage("speak", 1000, 1e-3),

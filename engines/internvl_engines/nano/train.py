@@ -27,6 +27,7 @@ from internvl_engines.nano.progress import Progress
 from internvl_engines.nano.schedule import STAGES, Schedule, Stage, StageName, stage_before, stage_named
 from internvl_engines.nano.stages.both import Both
 from internvl_engines.nano.stages.lesson import Lesson, Surroundings
+from internvl_engines.nano.stages.look import Look
 from internvl_engines.nano.stages.mpo import Mpo
 from internvl_engines.nano.stages.read import Read
 from internvl_engines.nano.stages.router import Router
@@ -39,6 +40,7 @@ from internvl_engines.nano.trainee import Trainee
 LESSONS: dict[StageName, type[Lesson]] = {
     "see": See,
     "read": Read,
+    "look": Look,
     "speak": Speak,
     "both": Both,
     "mpo": Mpo,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from internvl_engines.nano.dataset import Drawer, all_kept, encode_batch
+from internvl_engines.nano.dataset import Drawer, Sample, all_kept, encode_batch
 from internvl_engines.nano.progress import Progress
 from internvl_engines.nano.stages.lesson import Lesson, move
 
@@ -16,13 +16,17 @@ from internvl_engines.nano.stages.lesson import Lesson, move
 class Speak(Lesson):
     """loss = -log p(answer tokens), mean over the tokens of a step. Every tile is kept: every row counts."""
 
+    def samples(self, drawer: Drawer) -> Sequence[list[Sample]]:
+        """Pictures of one tile, comparisons of such pictures, conversations without a picture."""
+        return drawer.single(26, turns=3), drawer.compared(5, turns=2), drawer.texts(3)
+
     def moving(self) -> Iterable[nn.Parameter]:
         """The language model."""
         return self._model.language.parameters()
 
     def backward(self, drawer: Drawer, progress: Progress) -> None:
-        """Pictures of one tile, comparisons of such pictures, conversations without a picture."""
-        groups = drawer.single(26, turns=3), drawer.compared(5, turns=2), drawer.texts(3)
+        """One step over ``samples``."""
+        groups = self.samples(drawer)
         batches = [encode_batch(samples, all_kept(samples), drawer.tokenizer) for samples in groups]
         tokens = sum(len(batch.tokens) for batch in batches)
         for batch in batches:

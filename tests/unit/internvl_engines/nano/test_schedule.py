@@ -6,7 +6,16 @@ from internvl_engines.nano.schedule import STAGES, WARM_UP, Schedule, stage_befo
 
 
 def test_each_stage_begins_where_the_one_before_it_ended() -> None:
-    assert [stage.name for stage in STAGES] == ["see", "read", "speak", "both", "mpo", "vico", "router"]
+    assert [stage.name for stage in STAGES] == [
+        "see",
+        "read",
+        "look",
+        "speak",
+        "both",
+        "mpo",
+        "vico",
+        "router",
+    ]
     assert stage_before(STAGES[0]) is None
     assert [stage_before(stage) for stage in STAGES[1:]] == list(STAGES[:-1])
     with pytest.raises(KeyError):
