@@ -12,6 +12,8 @@ from PIL import Image
 from internvl_engines.contract.checkpoint import CheckpointConfig
 from internvl_runtimes.contract.metrics import Metric
 from internvl_runtimes.contract.serve_args import GatewayConfig, LanguageConfig, ModelSource, VisionConfig
+from internvl_runtimes.deployments.admission import Admission
+from internvl_runtimes.deployments.gateway import Gateway
 from internvl_runtimes.engines.base import EngineLoad, EnginePrompt, Pixels, Rows, TokenStep, VisionGeometry
 from internvl_runtimes.protocol.handover import (
     Chunk,
@@ -277,3 +279,18 @@ def checkpoint_config() -> CheckpointConfig:
             "use_thumbnail": True,
         }
     )
+
+
+class GatewaySetting:
+    """A gateway over fake sides, with a clock that only tests move, and what it records."""
+
+    def __init__(self, admission: Admission, sides: FakeSides) -> None:
+        self.sides, self.clock, self.recorded = sides, Clock(), Recorded()
+        self.gateway = Gateway(
+            vision=lambda _: sides,
+            language=sides,
+            recorder=self.recorded,
+            load=lambda _: admission,
+            clock=self.clock,
+            pause=self.clock.pause,
+        )

@@ -9,14 +9,12 @@ import pytest
 from internvl_runtimes.contract import metrics
 from internvl_runtimes.contract.metrics import Metric
 from internvl_runtimes.deployments.admission import Admission
-from internvl_runtimes.deployments.gateway import Gateway
 from internvl_runtimes.deployments.handles import Lost
 from internvl_runtimes.protocol.problems import RequestInvalid, RoleUnavailable
 from tests.unit.internvl_runtimes.deployments.fakes import (
     TILE,
-    Clock,
     FakeSides,
-    Recorded,
+    GatewaySetting,
     answer,
     data_url,
     gateway_config,
@@ -24,18 +22,7 @@ from tests.unit.internvl_runtimes.deployments.fakes import (
 )
 
 
-class Setting:
-    def __init__(self, admission: Admission, sides: FakeSides) -> None:
-        self.sides, self.clock, self.recorded = sides, Clock(), Recorded()
-        self.gateway = Gateway(
-            vision=lambda _: sides,
-            language=sides,
-            recorder=self.recorded,
-            load=lambda _: admission,
-            clock=self.clock,
-            pause=self.clock.pause,
-        )
-
+class Setting(GatewaySetting):
     async def ask(self, *images: bytes, **more: Any) -> str:
         await self.gateway.reconfigure(gateway_config())
         parts: list[dict[str, Any]] = [

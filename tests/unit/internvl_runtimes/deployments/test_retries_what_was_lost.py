@@ -8,14 +8,13 @@ import pytest
 
 from internvl_runtimes.contract import metrics
 from internvl_runtimes.deployments.admission import Admission
-from internvl_runtimes.deployments.gateway import DEADLINE_S, LOST_RETRIES, Gateway
+from internvl_runtimes.deployments.gateway import DEADLINE_S, LOST_RETRIES
 from internvl_runtimes.deployments.handles import Lost
 from internvl_runtimes.protocol.handover import Chunk, FeaturesInvalid, Overloaded, PictureUnreadable
 from internvl_runtimes.protocol.problems import DeadlinePassed, RequestInvalid, RoleUnavailable
 from tests.unit.internvl_runtimes.deployments.fakes import (
-    Clock,
     FakeSides,
-    Recorded,
+    GatewaySetting,
     answer,
     data_url,
     gateway_config,
@@ -23,19 +22,8 @@ from tests.unit.internvl_runtimes.deployments.fakes import (
 )
 
 
-class Setting:
+class Setting(GatewaySetting):
     """A configured gateway over fake sides."""
-
-    def __init__(self, admission: Admission, sides: FakeSides) -> None:
-        self.sides, self.clock, self.recorded = sides, Clock(), Recorded()
-        self.gateway = Gateway(
-            vision=lambda _: sides,
-            language=sides,
-            recorder=self.recorded,
-            load=lambda _: admission,
-            clock=self.clock,
-            pause=self.clock.pause,
-        )
 
     async def chunks(self, *, picture: bool = True) -> list[Chunk]:
         await self.gateway.reconfigure(gateway_config())
