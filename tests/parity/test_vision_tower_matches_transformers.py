@@ -58,28 +58,10 @@ def transformers_tower(kinds, tower):
 
 
 def _renamed(weights):
-    renamed = {}
-    for name, value in weights.items():
-        if ".attn.qkv." in name:
-            for part, piece in zip("qkv", value.chunk(3), strict=True):
-                renamed[name.replace("attn.qkv", f"attn.{part}_proj")] = piece
-        else:
-            renamed[name] = value
-    pairs = (
-        ("class_embedding", "cls_token"),
-        ("patch_embedding.", "patch_embeddings.projection."),
-        ("position_embedding", "position_embeddings"),
-        ("encoder.layers.", "encoder.layer."),
-        (".attn.proj.", ".attention.projection_layer."),
-        (".attn.", ".attention."),
-        (".norm1.", ".layernorm_before."),
-        (".norm2.", ".layernorm_after."),
-        (".ls1", ".lambda_1"),
-        (".ls2", ".lambda_2"),
-    )
-    for old, new in pairs:
-        renamed = {name.replace(old, new): value for name, value in renamed.items()}
-    return renamed
+    from internvl_engines.nano.hf_layout import hf_name_parts
+
+    parts = (hf_name_parts(f"vision_model.{name}", value) for name, value in weights.items())
+    return {name.removeprefix("vision_tower."): value for part in parts for name, value in part}
 
 
 @pytest.mark.parametrize("kinds", TOWERS.values(), ids=TOWERS)

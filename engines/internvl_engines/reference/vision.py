@@ -54,6 +54,11 @@ class Vision(nn.Module):
             yield from self.pooling_before_gating.parameters()
             yield from self.gating.parameters()
 
+    def parameters_but_router(self) -> Iterator[nn.Parameter]:
+        """Tower and projectors: what sees, without what chooses a resolution."""
+        router = set(self.router_parameters())
+        yield from (parameter for parameter in self.parameters() if parameter not in router)
+
     def routes(self, patches: Tensor) -> Tensor:
         """Which tiles of one request are compressed: [N, P, D] -> bool [N]; never without Flash."""
         flash = self.config.flash

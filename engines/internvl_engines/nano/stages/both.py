@@ -21,8 +21,11 @@ class Both(Lesson):
 
     def moving(self) -> Iterable[nn.Parameter]:
         """Everything but the router, which has no part in any loss here."""
-        router = set(self._model.vision.router_parameters())
-        return (parameter for parameter in self._model.parameters() if parameter not in router)
+        model = self._model
+        yield model.word_bias
+        yield from model.marker.parameters()
+        yield from model.vision.parameters_but_router()
+        yield from model.language.parameters()
 
     def backward(self, drawer: Drawer, progress: Progress) -> None:
         """One tile, several tiles, several pictures, no picture."""

@@ -25,8 +25,8 @@ class See(Lesson):
 
     def moving(self) -> Iterable[nn.Parameter]:
         """The vision side but the router, what reads it, and the words' embeddings."""
-        model, router = self._model, set(self._model.vision.router_parameters())
-        yield from (parameter for parameter in model.vision.parameters() if parameter not in router)
+        model = self._model
+        yield from model.vision.parameters_but_router()
         yield from model.marker.parameters()
         yield model.word_bias
         yield model.language.get_parameter("model.embed_tokens.weight")

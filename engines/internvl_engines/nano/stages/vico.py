@@ -37,8 +37,7 @@ class Vico(Lesson):
 
     def moving(self) -> Iterable[nn.Parameter]:
         """The whole model but the router."""
-        router = set(self._model.vision.router_parameters())
-        yield from (parameter for parameter in self._model.vision.parameters() if parameter not in router)
+        yield from self._model.vision.parameters_but_router()
         yield from self._model.language.parameters()
 
     def backward(self, drawer: Drawer, progress: Progress) -> None:
