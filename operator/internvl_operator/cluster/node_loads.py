@@ -92,16 +92,23 @@ class NodeLoads:
             RayFault: Ray does not say where its exporters are.
         """
         await self._find(hosts)
-        answers = await asyncio.gather(*(self._page(exporter) for exporter in self._exporters))
-        now = self._now()
         self._told.clear()
-        pages = dict(zip(self._exporters, answers, strict=True))
-        for exporter, page in pages.items():
-            if isinstance(page, bytes):
-                self._take(exporter, page, now)
-        self.silent = tuple(sorted(text for text in answers if isinstance(text, str)))
-        self._drop({exporter for exporter, page in pages.items() if isinstance(page, bytes)}, now)
+        faults = await asyncio.gather(*(self._look(exporter) for exporter in self._exporters))
+        found = dict(zip(self._exporters, faults, strict=True))
+        self.silent = tuple(sorted(fault for fault in faults if fault))
+        self._drop({exporter for exporter, fault in found.items() if not fault}, self._now())
         return self._readings()
+
+    async def _look(self, exporter: str) -> str:
+        """Take in a node's page when it comes: another node that hangs must not make it look later than it is.
+
+        Returns a sentence why there is none, else nothing.
+        """
+        page = await self._page(exporter)
+        if isinstance(page, str):
+            return page
+        self._take(exporter, page, self._now())
+        return ""
 
     async def _find(self, hosts: Collection[str]) -> None:
         now = self._now()

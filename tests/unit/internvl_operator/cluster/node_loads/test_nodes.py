@@ -15,6 +15,8 @@ class Ray:
         self.asked = []
         self.extra = []
         self.finds = 0
+        self.hang = lambda: None
+        """What a page that does not come takes."""
 
     async def fetch_exporters(self):
         self.finds += 1
@@ -24,6 +26,7 @@ class Ray:
         self.asked.append(url)
         page = self.pages[url.removeprefix("http://").removesuffix(":8080/metrics")]
         if page is None:
+            self.hang()
             raise HttpUnreachable(f"cannot reach {url}")
         return HttpReply(200, "\n".join(page).encode())
 
@@ -102,6 +105,21 @@ async def test_a_node_that_does_not_answer_is_named_and_its_replicas_do_not_coun
     )
     found = await look(loads, clock, 20.0)
     assert found["team.a"].rate(metrics.TILES_ADMITTED) == 0, "then forgotten"
+
+
+async def test_a_node_that_hangs_changes_no_rate_of_the_others(clock):
+    def hang():
+        clock.seconds += 2.0
+
+    ray = Ray(**{"10_0_0_1": gateway(100), "10_0_0_2": gateway(50, replica="g2")})
+    ray.hang = hang
+    loads = nodes(ray, clock)
+    await look(loads, clock)
+    ray.pages.update({"10.0.0.1": gateway(120), "10.0.0.2": None})
+    found = await look(loads, clock)
+    assert found["team.a"].rate(metrics.TILES_ADMITTED) == pytest.approx(10.0), (
+        "read before the other one hung"
+    )
 
 
 async def test_a_replica_that_left_its_page_is_forgotten_at_once(clock):
