@@ -148,6 +148,12 @@ class NodeLoads:
         return reply.body
 
     def _take(self, exporter: str, page: bytes, now: float) -> None:
+        """Take in what the page says of replicas that are present.
+
+        Ray shows the counters of a replica that is gone for as long as its node lives, its gauges for two reports.
+        Source: ray 2.60, `_private/telemetry/open_telemetry_metric_recorder.py`, `_create_observable_callback`.
+        """
+        present: set[Replica] = set()
         counters: dict[Replica, dict[Series, float]] = {}
         gauges: dict[Replica, dict[Series, float]] = {}
         for sample in parse_page(page, PREFIXES):
@@ -157,10 +163,10 @@ class NodeLoads:
             elif sample.name in _GAUGES:
                 _keep_largest(gauges.setdefault(replica, {}), _GAUGES[sample.name], sample)
             elif sample.name == PRESENCE.exported:
-                counters.setdefault(replica, {})
-        for replica, values in counters.items():
+                present.add(replica)
+        for replica in present:
             known = self._replicas.setdefault(replica, ReplicaCounters(self._report_s))
-            known.take(now, values, gauges.get(replica, {}))
+            known.take(now, counters.get(replica, {}), gauges.get(replica, {}))
             self._nodes[replica] = exporter
             self._told.add(replica)
 

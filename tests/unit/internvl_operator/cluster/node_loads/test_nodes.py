@@ -131,6 +131,15 @@ async def test_a_replica_that_left_its_page_is_forgotten_at_once(clock):
     assert found["team.a"].replicas == {"Gateway": 1}
 
 
+async def test_a_replica_whose_counters_alone_are_left_is_gone(clock):
+    ray = Ray(**{"10_0_0_1": [*gateway(100), *gateway(100, replica="g2")]})
+    loads = nodes(ray, clock)
+    await look(loads, clock)
+    ray.pages["10.0.0.1"] = [*gateway(110), line(metrics.TILES_ADMITTED, 100, replica="g2")]
+    found = await look(loads, clock)
+    assert found["team.a"].replicas == {"Gateway": 1}, "it would stand for one that does not tell"
+
+
 async def test_a_new_node_is_looked_for_until_it_is_found_and_then_rarely(clock):
     ray = Ray(**{"10_0_0_1": gateway(100)})
     loads = nodes(ray, clock)
