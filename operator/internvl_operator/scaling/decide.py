@@ -45,12 +45,13 @@ def decide(observation: Observation, history: History, settings: Settings, now: 
     }
     targets = _within_budget(observation, wishes, settings)
     remembered = {role: replace(wish.history, target=targets[role]) for role, wish in wishes.items()}
+    others = {role: replace(side, target=None, held=None) for role, side in lived.sides.items()}
     return Decision(
         sides={
             role: _decided(role, observation.sides[role].target, wish, targets[role], settings)
             for role, wish in wishes.items()
         },
-        history=replace(lived, sides={**lived.sides, **remembered}),
+        history=replace(lived, sides={**others, **remembered}),
     )
 
 

@@ -27,7 +27,7 @@ class SideHistory:
     """One side's."""
 
     target: int | None = None
-    """What was decided last."""
+    """What was decided last; None while nothing is decided about the side, for somebody else owns it."""
     held: int | None = None
     """What it asked of the budget while its load is unknown: asking for what it got would be less each round."""
     loaded_at: float = 0.0

@@ -46,7 +46,8 @@ class Wish:
 def wish_of(role: Role, seen: SideSeen, side: SideHistory, this: Round) -> Wish:
     """What the side asks for."""
     bounds, clock = this.settings.sides[role], this.clock
-    standing = seen.target if this.is_resumed or side.target is None else side.target
+    this = replace(this, is_resumed=this.is_resumed or side.target is None)
+    standing = seen.target if side.target is None or this.is_resumed else side.target
     side = replace(
         side,
         starts=side.starts.after(target=seen.target, ready=seen.ready, healthy=seen.healthy, clock=clock),

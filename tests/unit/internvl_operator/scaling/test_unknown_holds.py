@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 
 from internvl_operator.api.names import Role
-from internvl_operator.scaling.model import Limit, SideSettings, Work, WorkKind
+from internvl_operator.scaling.decide import decide
+from internvl_operator.scaling.model import Limit, Observation, SideSettings, Work, WorkKind
 
 pytestmark = pytest.mark.timeout(180)  # hours of rounds: seconds, and more on a busy machine
 
@@ -81,3 +82,19 @@ def test_a_lower_maximum_holds_while_the_load_is_unknown(service):
     service.stands[Role.VISION] = 6
     service.bounds[Role.VISION] = replace(service.bounds[Role.VISION], maximum=3)
     assert service.round(None, None).targets == {Role.VISION: 3, Role.LANGUAGE: 1}
+
+
+@pytest.mark.parametrize("load", [None, 0.5])
+def test_a_side_that_somebody_else_owned_begins_with_the_number_that_stands(service, load):
+    service.play(60, vision=2.0)
+    for _ in range(30):
+        service.now += 5
+        language = {Role.LANGUAGE: service.see(Role.LANGUAGE, service.tokens(0.5))}
+        service.history = decide(
+            Observation(sides=language), service.history, service.settings(), service.now
+        ).history
+    service.stands[Role.VISION] = 9
+    for _ in range(50):
+        service.now += 5
+        tiles = None if load is None else service.tiles(load)
+        assert service.round(tiles, service.tokens(0.5)).targets[Role.VISION] == 9
