@@ -62,7 +62,8 @@ def wish_of(role: Role, seen: SideSeen, side: SideHistory, this: Round) -> Wish:
     if kinds := needs.unmeasured(seen.load, side.capacity):
         why = f"how many {' and '.join(kinds)} one replica manages is not stated, and none was full yet"
         # The window has taught what it can; seen again it must teach no more.
-        return _held(replace(side, loaded_at=max(side.loaded_at, seen.load.at)), standing, bounds, this, why)
+        loaded_at = seen.load.at if _is_new(seen.load, side) else side.loaded_at
+        return _held(replace(side, loaded_at=loaded_at), standing, bounds, this, why)
     usual_s = side.starts.usual_s(FIRST_START_S[role] if bounds.start_s is None else bounds.start_s)
     return _known(seen.load, side, standing, bounds, this, horizon_s=usual_s + seen.load.window_s)
 
@@ -91,15 +92,20 @@ def _held(side: SideHistory, standing: int, bounds: SideSettings, this: Round, w
 
 def _measured(role: Role, load: SideLoad, side: SideHistory, bounds: SideSettings) -> SideHistory:
     """With what one replica manages; a window that was seen before teaches nothing."""
-    is_new = load.at > side.loaded_at
-    return replace(side, capacity=needs.capacities(role, load if is_new else None, side.capacity, bounds))
+    new = load if _is_new(load, side) else None
+    return replace(side, capacity=needs.capacities(role, new, side.capacity, bounds))
+
+
+def _is_new(load: SideLoad, side: SideHistory) -> bool:
+    """Whether nothing was learned from it yet. One from long before the newest is: the clock was set back."""
+    return load.at > side.loaded_at or load.at < side.loaded_at - OLDEST_S
 
 
 def _known(
     load: SideLoad, side: SideHistory, standing: int, bounds: SideSettings, this: Round, *, horizon_s: float
 ) -> Wish:
     is_whole = load.answered_replicas >= load.expected_replicas
-    if load.at > side.loaded_at:
+    if _is_new(load, side):
         busy = needs.busy_replicas(load, side.capacity)
         rises = side.rises.after(busy, clock=this.clock, horizon_s=horizon_s) if is_whole else side.rises
         side = replace(side, loaded_at=load.at, rises=rises)

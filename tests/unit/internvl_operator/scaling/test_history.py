@@ -1,9 +1,11 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 from internvl_operator.api.names import Role
 from internvl_operator.scaling.history import History, from_json, to_json
+from internvl_operator.scaling.model import Work, WorkKind
 from internvl_operator.scaling.starts import LONGEST_S, Starts
 
 pytestmark = pytest.mark.timeout(180)  # hours of rounds: seconds, and more on a busy machine
@@ -40,6 +42,18 @@ def test_its_clock_goes_on_by_rounds_and_never_jumps():
     assert history.at_time(900.0).clock == 5.0
     assert history.at_time(900.0).at_time(905.0).clock == 10.0
     assert history.at_time(1005.0 + 86_400).clock == 65.0
+
+
+def test_a_clock_that_was_set_back_does_not_end_learning(service):
+    service.play(60, vision=2.0)
+    before = service.history.of(Role.VISION)
+    service.now -= 86_400
+    full = Work(arriving=40.0, done_while_full=300.0, seconds_while_full=10.0)
+    service.round(replace(service.tiles(2.0), work={WorkKind.TILES: full}), service.tokens(0.5))
+    service.play(60, vision=3.0)
+    after = service.history.of(Role.VISION)
+    assert after.capacity[WorkKind.TILES].value > before.capacity[WorkKind.TILES].value
+    assert after.rises.peak > before.rises.peak
 
 
 def starts(*rounds: tuple[float, int, int]) -> Starts:
