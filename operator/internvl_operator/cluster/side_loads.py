@@ -14,6 +14,7 @@ from internvl_operator.api import names
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.names import DEPLOYMENTS, Role
 from internvl_operator.cluster.load_readings import Readings
+from internvl_operator.scaling.capacity import LEAST_EVIDENCE_S
 from internvl_operator.scaling.model import SideLoad, Work, WorkKind
 from internvl_runtimes.contract import metrics
 from internvl_runtimes.contract.metrics import Input, Stage
@@ -96,7 +97,9 @@ class LoadMeter:
     key: ServiceKey
     means: Means = field(default_factory=Means)
     full_at: float | None = None
-    """When the work of full replicas was told last: windows overlap, and each is to be told once."""
+    """When the work of full replicas was taken in last: windows overlap, and each is to be told once."""
+    short: dict[WorkKind, Work] = field(default_factory=dict)
+    """Work of full replicas that took too short to be told by itself: it is told with that of the next windows."""
 
     def loads(
         self, readings: Mapping[str, Readings], expected: Mapping[Role, int], silent: str
@@ -119,13 +122,33 @@ class LoadMeter:
         return {
             role: replace(
                 load,
-                work=load.work if tells_full else _untold(load.work),
+                work=self._full_told(load.work) if tells_full else _untold(load.work),
                 answered_replicas=_answered(role, main, vision),
                 expected_replicas=expected.get(role, 0) + expected.get(Role.GATEWAY, 0),
                 silent=silent,
             )
             for role, load in found.items()
         }
+
+    def _full_told(self, work: Mapping[WorkKind, Work]) -> Mapping[WorkKind, Work]:
+        """With the work of full replicas that was kept back; where it is too little yet, without any.
+
+        Of one replica that mostly decodes, prefill is a tenth of the time or less: never enough in one window.
+        """
+        whole = {kind: _joined(item, self.short.get(kind)) for kind, item in work.items()}
+        short = {kind: item for kind, item in whole.items() if item.seconds_while_full < LEAST_EVIDENCE_S}
+        self.short = {**{kind: item for kind, item in self.short.items() if kind not in whole}, **short}
+        return {**whole, **_untold(short)}
+
+
+def _joined(work: Work, before: Work | None) -> Work:
+    if before is None:
+        return work
+    return replace(
+        work,
+        done_while_full=work.done_while_full + before.done_while_full,
+        seconds_while_full=work.seconds_while_full + before.seconds_while_full,
+    )
 
 
 def _answered(role: Role, main: Readings, vision: Readings | None) -> int:
