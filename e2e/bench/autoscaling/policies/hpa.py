@@ -63,7 +63,7 @@ UTILISATION = Entry(
     title="HPA on utilisation",
     make=make,
     default={"busy": 0.7},
-    sweep=grid(busy=(0.3, 0.45, 0.6, 0.75), least=(0.0, 0.8, 1.5)),
+    sweep=grid(least=(0.0, 0.8, 1.5), busy=(0.3, 0.45, 0.6, 0.75)),
 )
 QUEUE = Entry(
     name="keda",

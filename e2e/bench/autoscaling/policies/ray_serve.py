@@ -57,5 +57,5 @@ ENTRY = Entry(
     title="Ray Serve",
     make=make,
     default={},
-    sweep=grid(ongoing=(0.1, 0.2, 0.35, 0.6), up_s=(0.0,), down_s=(300.0,), least=(0.0, 0.8, 1.5)),
+    sweep=grid(least=(0.0, 0.8, 1.5), ongoing=(0.1, 0.2, 0.35, 0.6), up_s=(0.0,), down_s=(300.0,)),
 )

@@ -4,6 +4,7 @@ import pytest
 
 from e2e.bench.autoscaling.case import SECONDS, Case
 from e2e.bench.autoscaling.plan import Depth
+from e2e.bench.autoscaling.policies.base import Entry
 from e2e.bench.autoscaling.policies.catalogue import ENTRIES, OURS, PEERS
 
 
@@ -23,6 +24,13 @@ def test_every_run_has_a_name_of_its_own_and_defaults_come_first(case: Case) -> 
 
 def test_peers_are_swept_about_as_finely_as_our_rule() -> None:
     assert all(0.7 * len(OURS.sweep) <= len(peer.sweep) for peer in PEERS)
+
+
+@pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
+def test_a_coarse_sweep_still_tries_every_choice(entry: Entry) -> None:
+    tried = Depth.COARSE.thinned(entry.sweep)
+    for name in entry.sweep[0]:
+        assert {setting[name] for setting in tried} == {setting[name] for setting in entry.sweep}, name
 
 
 def test_a_run_tells_both_halves_and_how_replicas_followed_the_load(case: Case) -> None:
