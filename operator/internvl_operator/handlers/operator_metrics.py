@@ -41,7 +41,10 @@ class OperatorMetrics:
         )
 
     def decided(self, key: ServiceKey, sides: Mapping[Role, SideDecision], ready: Mapping[Role, int]) -> None:
-        """One service's decision, and replicas that run."""
+        """One service's decision, and replicas that run. A side that is not among them is somebody else's by now."""
+        for role in SIDES:
+            if role not in sides:
+                self._forget(key, role)
         for role, side in sides.items():
             labels = (key.namespace, key.name, role.value)
             self._desired.labels(*labels).set(side.target)
@@ -63,15 +66,18 @@ class OperatorMetrics:
     def forget(self, key: ServiceKey) -> None:
         """The service is gone, or its numbers are fixed."""
         for role in SIDES:
-            labels = (key.namespace, key.name, role.value)
-            for gauge in (self._desired, self._ready, self._load):
-                _drop(gauge, labels)
-            for limit in (NO_LIMIT, *Limit):
-                _drop(self._limit, (*labels, str(limit)))
+            self._forget(key, role)
 
     def encode(self) -> bytes:
         """In Prometheus' text format."""
         return generate_latest(self._registry)
+
+    def _forget(self, key: ServiceKey, role: Role) -> None:
+        labels = (key.namespace, key.name, role.value)
+        for gauge in (self._desired, self._ready, self._load):
+            _drop(gauge, labels)
+        for limit in (NO_LIMIT, *Limit):
+            _drop(self._limit, (*labels, str(limit)))
 
     def _gauge(self, name: str, meaning: str, labels: tuple[str, ...]) -> Gauge:
         return Gauge(f"{_PREFIX}_{name}", meaning, labels, registry=self._registry)

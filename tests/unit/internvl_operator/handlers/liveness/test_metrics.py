@@ -36,6 +36,16 @@ def test_a_load_that_is_unknown_is_absent_and_not_zero():
     assert not [line for line in lines(metrics) if "replicas_busy" in line]
 
 
+def test_a_side_that_somebody_else_owns_by_now_leaves_no_series():
+    metrics = OperatorMetrics()
+    both = {role: side(4, load=3.1) for role in (Role.VISION, Role.LANGUAGE)}
+    metrics.decided(KEY, both, dict.fromkeys(both, 4))
+    metrics.decided(KEY, {Role.LANGUAGE: both[Role.LANGUAGE]}, {Role.LANGUAGE: 4})
+    assert {role for role in both if any(f'role="{role}"' in line for line in lines(metrics))} == {
+        Role.LANGUAGE
+    }
+
+
 def test_a_service_that_is_gone_leaves_no_series():
     metrics = OperatorMetrics()
     metrics.decided(KEY, {Role.VISION: side(4, load=3.1)}, {Role.VISION: 4})
