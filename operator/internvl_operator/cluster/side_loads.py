@@ -109,7 +109,7 @@ class LoadMeter:
         Args:
             readings: by the name of the application.
             expected: replicas that run, by role.
-            silent: who did not answer, for the sentence.
+            silent: who did not answer, as the end of a sentence.
         """
         main = readings.get(names.main_application(self.key))
         if main is None or _ARRIVING not in main.rates or not main.replicas.get(DEPLOYMENTS[Role.GATEWAY]):

@@ -67,7 +67,7 @@ class SideLoad:
     expected_replicas: int = 1
     """Replicas that run. More than answered: the load is at least what was seen, so nothing is taken away."""
     silent: str = ""
-    """Who did not answer, for the sentence: "node 10.0.0.7"."""
+    """Who did not answer, as the end of a sentence: "the node 10.0.0.7:8080 does not tell its load: it answers 500"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

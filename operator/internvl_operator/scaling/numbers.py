@@ -55,10 +55,8 @@ def not_lower(asked: Number, standing: int, load: SideLoad) -> Number:
     if asked.number >= standing:
         return asked
     missing = load.expected_replicas - load.answered_replicas
-    who = load.silent or f"{missing} of {load.expected_replicas} replicas"
-    return Number(
-        number=standing, limit=Limit.SILENT, note=f"not lowered, because {who} did not tell its load"
-    )
+    why = load.silent or f"{missing} of {load.expected_replicas} replicas do not tell their load"
+    return Number(number=standing, limit=Limit.SILENT, note=f"not lowered, because {why}")
 
 
 def nearly(need: Need, asked: Number, standing: int) -> int:

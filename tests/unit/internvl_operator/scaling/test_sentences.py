@@ -84,5 +84,5 @@ def test_only_the_replicas_that_are_missing_are_counted_where_nobody_is_named(se
     load = SideLoad(at=service.now, window_s=5, work=work, answered_replicas=3, expected_replicas=4)
     decision = service.round(load, service.tokens(0.1))
     assert decision.sides[Role.VISION].why.endswith(
-        "not lowered, because 1 of 4 replicas did not tell its load"
+        "not lowered, because 1 of 4 replicas do not tell their load"
     )
