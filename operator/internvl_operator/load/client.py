@@ -116,7 +116,10 @@ class ChatClient:
             if response.status != 200:
                 raise _Broken(f"HTTP {response.status}{_code(await response.content.read(MOST_BYTES))}")
             async for event in _events(response.content):
-                self._take(event, progress)
+                try:
+                    self._take(event, progress)
+                except (KeyError, TypeError, ValueError, AttributeError):
+                    raise _Broken("an event that is none of a chat completion") from None
         if not progress.finished:
             raise _Broken("the stream ended before the answer")
 

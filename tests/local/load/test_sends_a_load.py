@@ -133,6 +133,10 @@ async def _talk_nonsense(request: web.Request, body: dict[str, Any]) -> web.Stre
     return web.Response(text="data: red box\n\n", content_type="text/event-stream")
 
 
+async def _count_otherwise(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+    return web.Response(text='data: {"choices": [], "usage": {"tokens": 3}}\n\n')
+
+
 async def _never_end_a_line(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
     return web.Response(body=b"data: " + b"x" * (3 << 20), content_type="text/event-stream")
 
@@ -146,6 +150,7 @@ async def _never_end_a_line(request: web.Request, body: dict[str, Any]) -> web.S
         (_break_off, "connection: the answer broke off"),
         (_hang, "timed out"),
         (_talk_nonsense, "an event that is no JSON"),
+        (_count_otherwise, "an event that is none of a chat completion"),
         (_never_end_a_line, "an event of more than 1048576 bytes"),
         (stream_of("a", finish=False), "the stream ended before the answer"),
     ],
