@@ -43,6 +43,10 @@ class Means:
     arrived_visual_tokens: float = 0.0
     begun: float = 0.0
     decoded_tokens: float = 0.0
+    running: float | None = None
+    """Answers that were being written in the last round."""
+    more_running: float = 0.0
+    """How many more than before, fading like the rest."""
 
     def after(self, main: Readings, vision: Readings | None) -> "Means":
         """With the rates of one more round."""
@@ -61,15 +65,21 @@ class Means:
             "begun": main.rate(metrics.SEQUENCES_BEGUN),
             "decoded_tokens": main.rate(metrics.WORK, Stage.DECODE),
         }
+        running = main.gauge(metrics.RUNNING_SEQUENCES)
+        more = 0.0 if self.running is None else running - self.running
         return Means(
-            at=main.at, **{name: getattr(self, name) * kept + rate * past_s for name, rate in new.items()}
+            at=main.at,
+            running=running,
+            more_running=self.more_running * kept + more,
+            **{name: getattr(self, name) * kept + rate * past_s for name, rate in new.items()},
         )
 
     @property
     def answer_tokens(self) -> float:
-        """Tokens of one answer."""
-        is_known = self.begun >= 1 and self.decoded_tokens > 0
-        return self.decoded_tokens / self.begun if is_known else TYPICAL_ANSWER
+        """Tokens of one answer. Of those that have come on top, half is written on the mean."""
+        if self.begun < 1 or self.decoded_tokens <= 0:
+            return TYPICAL_ANSWER
+        return self.decoded_tokens / max(self.begun - self.more_running / 2, self.begun / 2)
 
     @property
     def visual_share(self) -> float:

@@ -80,6 +80,24 @@ def test_a_rush_that_has_not_begun_does_not_make_answers_look_short():
     assert output.arriving == pytest.approx(80 * 25.0)
 
 
+def test_answers_that_are_being_written_do_not_look_short():
+    """From rest to ten answers a second, each of 300 tokens, written within 12 s."""
+    meter, found = LoadMeter(KEY), {}
+    loads(reading(ADMITTED, at=0.0), meter=meter)
+    for second in range(2, 302, 2):
+        before, now = min(10 * (second - 2), 120), min(10 * second, 120)
+        rates = {
+            **ADMITTED,
+            (metrics.SEQUENCES_BEGUN.name, ""): 10.0,
+            (metrics.WORK.name, "decode"): 25.0 * (before + now) / 2,
+        }
+        gauges = {(metrics.RUNNING_SEQUENCES.name, ""): float(now)}
+        output = loads(reading(rates, gauges, at=float(second)), meter=meter)[Role.LANGUAGE]
+        found[second] = output.work[WorkKind.OUTPUT_TOKENS].arriving / 4
+    assert found[12] == pytest.approx(300, rel=0.25), "the first of them are written just now"
+    assert found[20] == pytest.approx(300, rel=0.1) and found[300] == pytest.approx(300, rel=0.02)
+
+
 def test_compressed_tiles_count_with_the_tokens_that_they_became():
     prompt = loads(reading({**ADMITTED, **DONE}))[Role.LANGUAGE].work[WorkKind.PROMPT_TOKENS]
     # Admitted: 256 a tile. Encoded: 1,920 tokens from 15 tiles, which are 128 each.
