@@ -37,6 +37,8 @@ class Wish:
     standing: int
     """What it was given last."""
     history: SideHistory
+    is_whole: bool
+    """Whether every replica told its load; else the need is at least this."""
     need: Need | None = None
     """None: the load is unknown."""
     sum_text: str = ""
@@ -85,6 +87,7 @@ def _held(side: SideHistory, standing: int, bounds: SideSettings, this: Round, w
         asked=Number(number=number, limit=Limit.UNKNOWN, note=f"held, because its load is unknown: {why}"),
         standing=standing,
         history=replace(side, held=number, quiet=_held_up(side, number, this), busy_at=this.clock),
+        is_whole=False,
     )
 
 
@@ -122,6 +125,7 @@ def _known(
         standing=standing,
         history=replace(side, held=None, quiet=quiet),
         need=need,
+        is_whole=is_whole,
         sum_text=sentences.sum_of(load, side.capacity, need),
     )
 
