@@ -94,7 +94,10 @@ def _held(side: SideHistory, standing: int, bounds: SideSettings, this: Round, w
 def _measured(role: Role, load: SideLoad, side: SideHistory, bounds: SideSettings) -> SideHistory:
     """With what one replica manages; a window that was seen before teaches nothing."""
     is_new = load.at > side.loaded_at
-    return replace(side, capacity=needs.capacities(role, load if is_new else None, side.capacity, bounds))
+    capacity = needs.capacities(role, load if is_new else None, side.capacity, bounds)
+    factor = needs.restated(load, side.capacity, capacity)
+    rises = side.rises if factor is None else side.rises.in_other_replicas(factor)
+    return replace(side, capacity=capacity, rises=rises)
 
 
 def _known(

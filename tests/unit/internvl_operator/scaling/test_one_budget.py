@@ -102,4 +102,6 @@ def test_a_side_that_tells_its_load_in_part_keeps_its_part(service):
     assert decision.targets == {Role.VISION: before, Role.LANGUAGE: (12 - before) // 2}
     service.max_gpus = 4
     service.now += 5
-    assert side_gpus(service.bounds, service.round(seen, service.tokens(9.0)).targets) <= 4, "a lower budget counts"
+    assert side_gpus(service.bounds, service.round(seen, service.tokens(9.0)).targets) <= 4, (
+        "a lower budget counts"
+    )
