@@ -12,15 +12,17 @@ from e2e.platform.story import Story
 
 pytestmark = pytest.mark.timeout(900)
 
-# A pool's node has two GPUs and two CPUs. What a replica manages is stated: little of pictures, so that a load which
-# two cores carry asks for two of them, and of text so much that one is always enough.
+# A replica takes one of the GPUs that its node says it has. What it manages is stated: little of pictures, so that a
+# load which two cores carry asks for three of them, where the budget has room for two; and of text so much that one is
+# always enough.
 SCALED = """
 apiVersion: serving.internvl.io/v1alpha1
 kind: InternVLService
 metadata: {name: internvl}
 spec:
   model: {uri: pvc://models/internvl-nano}
-  vision: {pool: vision, cpu: 500m, maxReplicas: 2, capacity: {tilesPerSecond: 12}}
+  scaling: {maxGPUs: 3}
+  vision: {pool: vision, cpu: 500m, maxReplicas: 3, capacity: {tilesPerSecond: 12}}
   language:
     pool: language
     cpu: 500m
@@ -65,7 +67,7 @@ def quiet_s(values: Mapping[str, Any]) -> float:
     return float(settings.get("SCALE_DOWN_AFTER_S", 300))
 
 
-def test_pictures_make_one_more_pod_of_vision_and_rest_takes_an_idle_one_away(
+def test_pictures_make_one_more_pod_of_vision_within_the_budget_and_rest_takes_an_idle_one_away(
     story: Story, values: Mapping[str, Any]
 ) -> None:
     story.kubectl("-n", story.namespace, "apply", "-f", "-", stdin=SCALED)
@@ -94,6 +96,12 @@ def test_pictures_make_one_more_pod_of_vision_and_rest_takes_an_idle_one_away(
         assert sizes(story) == {"gateway": 1, "vision": 2, "language": 1}
         assert story.role_nodes("vision") <= story.pool_nodes(values, "vision")
         assert all(map(is_ready, story.role_pods("vision")))
+        story.cluster.wait_for(
+            "the budget is named",
+            lambda: story.condition("ScalingActive").get("reason") == "ScalingLimited",
+            within_s=60,
+        )
+        assert "3 are wanted, but scaling.maxGPUs is 3 for both sides" in vision(story)["why"]
         figures = sent.result()["requests"]
         assert figures["failed"] == 0 and figures["answered"] == figures["due"] > 0
 
