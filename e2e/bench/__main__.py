@@ -19,6 +19,7 @@ BENCHMARKS = {
     "replica-decisions": "e2e.bench.replica_decisions",
     "two-writers": "e2e.bench.two_writers",
     "upkeep": "e2e.bench.upkeep",
+    "upkeep-scaled": "e2e.bench.upkeep_scaled",
 }
 ON_NODES = {"apply-to-answer": "e2e.bench.apply_to_answer"}
 """Run only when named: they need root, and a cluster with nodes takes its time."""

@@ -51,6 +51,14 @@ ADDRESS = "127.0.77.1"
 USER = f"system:serviceaccount:{SYSTEM_NAMESPACE}:{OPERATOR}"
 SERVICES = f"/apis/{labels.API_VERSION}/{labels.PLURAL}"
 READS = ("get", "list", "watch")
+SCALED = {
+    "vision": {"maxReplicas": 4, "capacity": {"tilesPerSecond": 20}},
+    "language": {
+        "maxReplicas": 4,
+        "capacity": {"promptTokensPerSecond": 8000, "outputTokensPerSecond": 800},
+    },
+}
+"""Bounds and figures with which one replica of each side is enough for the played load."""
 OFFER = """
 image: example.test/internvl-runtime:1
 pools:
@@ -87,7 +95,12 @@ class Upkeep:
 
 def run(sizes: tuple[int, ...] = SIZES) -> BenchResult:
     """Measure at each of these sizes, in one API server that grows."""
-    figures = asyncio.run(_measure(tuple(sorted(sizes))))
+    return run_with(sizes)
+
+
+def run_with(sizes: tuple[int, ...], *, scaled: bool = False) -> BenchResult:
+    """The same. `scaled`: the numbers of both sides follow a load, which a played Prometheus tells."""
+    figures = asyncio.run(_measure(tuple(sorted(sizes)), scaled))
     lines: tuple[tuple[str, Callable[[Upkeep], str]], ...] = (
         ("edit to applied plan, p50 (s)", lambda it: f"{it.edit_p50_s:.2f}"),
         ("edit to applied plan, p95 (s)", lambda it: f"{it.edit_p95_s:.2f}"),
@@ -105,8 +118,9 @@ def run(sizes: tuple[int, ...] = SIZES) -> BenchResult:
     most = figures[-1]
     each = most.requests_per_s / most.services
     return BenchResult(
-        name="upkeep",
-        title=f"Upkeep of many services; KubeRay, kubelets and Ray are played ({REST_S:.0f} s at rest)",
+        name="upkeep-scaled" if scaled else "upkeep",
+        title=f"Upkeep of many services{' that scale by load' if scaled else ''}; KubeRay, kubelets and Ray are played "
+        f"({REST_S:.0f} s at rest)",
         columns=("what", *(f"{item.services} services" for item in figures)),
         rows=tuple((what, *(show(item) for item in figures)) for what, show in lines),
         raw={"sizes": [asdict(item) for item in figures], "load_average": os.getloadavg()},
@@ -122,14 +136,14 @@ def run(sizes: tuple[int, ...] = SIZES) -> BenchResult:
     )
 
 
-async def _measure(sizes: tuple[int, ...]) -> list[Upkeep]:
+async def _measure(sizes: tuple[int, ...], scaled: bool) -> list[Upkeep]:
     with ControlPlane(audited=[SYSTEM_NAMESPACE]) as plane:
-        async with _installed(plane, largest=sizes[-1]) as world:
+        async with _installed(plane, largest=sizes[-1], scaled=scaled) as world:
             return [await world.measure(size) for size in sizes]
 
 
 @contextlib.asynccontextmanager
-async def _installed(plane: ControlPlane, *, largest: int) -> AsyncIterator[_World]:
+async def _installed(plane: ControlPlane, *, largest: int, scaled: bool) -> AsyncIterator[_World]:
     """The world around the operator, and the operator."""
     _install(plane)
     layout = plane.layout
@@ -141,7 +155,7 @@ async def _installed(plane: ControlPlane, *, largest: int) -> AsyncIterator[_Wor
     )
     async with session:
         api = Api(session, plane.server)
-        world = _World(plane, api, PlayedKubeRay(api), largest)
+        world = _World(plane, api, PlayedKubeRay(api), largest, scaled)
         await world.start_around()
         played = asyncio.create_task(world.kuberay.run())
         try:
@@ -187,6 +201,7 @@ class _World:
     api: Api
     kuberay: PlayedKubeRay
     largest: int
+    scaled: bool
     _made: int = 0
     _log_offset: int = 0
 
@@ -235,6 +250,7 @@ class _World:
                 "KUBECONFIG": str(kubeconfig),
                 "INTERNVL_OPERATOR_PODS_FILE": str(folder / "pods.yaml"),
                 "INTERNVL_OPERATOR_LEASE_NAMESPACE": SYSTEM_NAMESPACE,
+                **({"INTERNVL_OPERATOR_PROMETHEUS_URL": f"http://{ADDRESS}:8265"} if self.scaled else {}),
             },
             folder=ROOT,
         )
@@ -289,14 +305,15 @@ class _World:
 
         async def create(key: ServiceKey) -> None:
             async with room:
-                await self.api.request("POST", _services(key.namespace), _service(key))
+                await self.api.request("POST", _services(key.namespace), _service(key, self.scaled))
 
         await asyncio.gather(*(create(key_of(number)) for number in range(self._made, size)))
         self._made = size
 
         async def are_ready() -> bool:
             found = await self.api.request("GET", SERVICES)
-            ready = sum(map(_is_ready, found["items"]))
+            wanted = {"Ready", "ScalingActive", "MetricsAvailable"} if self.scaled else {"Ready"}
+            ready = sum(wanted <= _true_of(service) for service in found["items"])
             print(f"\r    {ready} of {size} Ready", end="", file=sys.stderr, flush=True)
             return ready == size
 
@@ -360,22 +377,24 @@ def _services(namespace: str) -> str:
     return f"/apis/{labels.API_VERSION}/namespaces/{namespace}/{labels.PLURAL}"
 
 
-def _service(key: ServiceKey) -> dict[str, Any]:
+def _service(key: ServiceKey, scaled: bool) -> dict[str, Any]:
+    more = SCALED if scaled else {}
     return {
         "apiVersion": labels.API_VERSION,
         "kind": labels.KIND,
         "metadata": {"name": key.name},
         "spec": {
             "model": {"uri": "pvc://models/internvl-nano"},
-            "vision": {"pool": "vision"},
-            "language": {"pool": "language"},
+            "vision": {"pool": "vision", **more.get("vision", {})},
+            "language": {"pool": "language", **more.get("language", {})},
         },
     }
 
 
-def _is_ready(service: dict[str, Any]) -> bool:
+def _true_of(service: dict[str, Any]) -> set[str]:
+    """Conditions that are true."""
     found = service.get("status", {}).get("conditions") or ()
-    return any(item["type"] == "Ready" and item["status"] == "True" for item in found)
+    return {item["type"] for item in found if item["status"] == "True"}
 
 
 def _writes(counts: Counter[str]) -> int:

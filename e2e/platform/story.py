@@ -4,7 +4,7 @@ import base64
 import io
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Thread
@@ -34,7 +34,7 @@ ASK = (
 )
 LOAD = """
 import json, os, sys, time, urllib.request
-url, cases = sys.argv[1], json.load(sys.stdin)
+url, pause_s, cases = sys.argv[1], float(sys.argv[2]), json.load(sys.stdin)
 sent, faults, said = 0, [], [set() for _ in cases]
 while not os.path.exists("/tmp/stop"):
     case = cases[sent % len(cases)]
@@ -48,7 +48,15 @@ while not os.path.exists("/tmp/stop"):
     except Exception as fault:
         body = fault.read().decode()[:200] if hasattr(fault, "read") else ""
         faults.append(f"{time.time():.1f} failed: {fault!r} {body}")
+    time.sleep(pause_s)
 print(json.dumps({"sent": sent, "faults": faults, "said": [sorted(answers) for answers in said]}))
+"""
+SEND = """
+import contextlib, sys
+from internvl_operator.cli import main
+with contextlib.redirect_stdout(sys.stderr):
+    main(["load", *sys.argv[1:], "--json", "/tmp/load.json"])
+print(open("/tmp/load.json").read())
 """
 
 
@@ -85,6 +93,23 @@ class Story:
     def role_pods(self, role: str) -> list[dict[str, Any]]:
         return self.pods(**{"serving.internvl.io/role": role})
 
+    def role_nodes(self, role: str) -> set[str]:
+        """Names of the nodes that a role's pods run on."""
+        return {pod["spec"]["nodeName"] for pod in self.role_pods(role)}
+
+    def pool_nodes(self, values: Mapping[str, Any], pool: str) -> set[str]:
+        """Nodes that the administrator's values select for a pool."""
+        wanted = values["kuberay"]["pools"][pool]["nodeSelector"]
+        nodes = self.cluster.get("/api/v1/nodes")["items"]
+        return {
+            node["metadata"]["name"] for node in nodes if wanted.items() <= node["metadata"]["labels"].items()
+        }
+
+    def groups(self) -> list[dict[str, Any]]:
+        """Worker groups of the service's Ray cluster."""
+        path = f"/apis/ray.io/v1/namespaces/{self.namespace}/rayclusters/internvl-ray"
+        return list(self.cluster.client.request("GET", path).document["spec"]["workerGroupSpecs"])
+
     def ask(self, url: str, question: str, picture: Picture.Image | None, **options: Any) -> str:
         """Ask from the client pod; the raw answer."""
         return self.post(url, body_of(question, picture, **options))
@@ -106,15 +131,22 @@ class Story:
             right += answer["choices"][0]["message"]["content"].strip() == expected
         return right
 
+    def send(self, url: str, *options: str) -> dict[str, Any]:
+        """Run `internvl load` in the client pod; its figures."""
+        figures: dict[str, Any] = json.loads(self.in_client(SEND, url, *options))
+        return figures
+
     @contextmanager
-    def load(self, url: str, rng: random.Random) -> Iterator[dict[str, Any]]:
-        """Ask without pause about twelve pictures while the block runs.
+    def load(
+        self, url: str, rng: random.Random, *, count: int = 12, pause_s: float = 0.0
+    ) -> Iterator[dict[str, Any]]:
+        """Ask again and again about `count` pictures while the block runs, one question after the other.
 
         Its value has `cases` from the beginning, and after it `sent`, `faults` (wrong and failed ones) and `said`,
         the different answers by case.
         """
         cases = []
-        for _ in range(12):
+        for _ in range(count):
             question, picture, _ = draw(rng)
             body = body_of(question, picture)
             answer = json.loads(self.ask(url, question, picture))["choices"][0]["message"]["content"]
@@ -122,7 +154,7 @@ class Story:
         result: dict[str, Any] = {"cases": cases}
 
         def run() -> None:
-            text = self.in_client(LOAD, f"{url}/v1/chat/completions", stdin=json.dumps(cases))
+            text = self.in_client(LOAD, f"{url}/v1/chat/completions", str(pause_s), stdin=json.dumps(cases))
             result.update(json.loads(text))
 
         self.in_client("import os; os.path.exists('/tmp/stop') and os.remove('/tmp/stop')")

@@ -12,19 +12,6 @@ from e2e.platform.story import SEVEN_LINES, Story
 pytestmark = pytest.mark.timeout(900)
 
 
-def nodes_of(story: Story, role: str) -> set[str]:
-    return {pod["spec"]["nodeName"] for pod in story.role_pods(role)}
-
-
-def pool_nodes(story: Story, values: Mapping[str, Any], pool: str) -> set[str]:
-    """Nodes that the administrator's values select for a pool."""
-    wanted = values["kuberay"]["pools"][pool]["nodeSelector"]
-    nodes = story.cluster.get("/api/v1/nodes")["items"]
-    return {
-        node["metadata"]["name"] for node in nodes if wanted.items() <= node["metadata"]["labels"].items()
-    }
-
-
 def test_seven_lines_become_a_service_that_answers_and_goes_without_a_trace(
     story: Story, values: Mapping[str, Any]
 ) -> None:
@@ -32,11 +19,12 @@ def test_seven_lines_become_a_service_that_answers_and_goes_without_a_trace(
     story.kubectl("-n", story.namespace, "apply", "-f", "-", stdin=SEVEN_LINES)
     story.cluster.wait_for("the service is Ready", story.is_ready, within_s=300)
     print(f"apply to Ready: {time.monotonic() - began:.1f} s")
-    pools = {pool: pool_nodes(story, values, pool) for pool in ("vision", "language")}
+    pools = {pool: story.pool_nodes(values, pool) for pool in ("vision", "language")}
     for pool, nodes in pools.items():
-        assert nodes_of(story, pool) and nodes_of(story, pool) <= nodes, pool
+        assert story.role_nodes(pool) and story.role_nodes(pool) <= nodes, pool
     for role in ("head", "gateway"):
-        assert nodes_of(story, role) and nodes_of(story, role).isdisjoint(pools["vision"] | pools["language"])
+        nodes = story.role_nodes(role)
+        assert nodes and nodes.isdisjoint(pools["vision"] | pools["language"]), role
 
     url = story.service()["status"]["url"]
     right = story.answers_rightly(url, random.Random(time.time_ns()))

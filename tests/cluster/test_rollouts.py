@@ -32,11 +32,6 @@ def ray_clusters(story: Story) -> set[str]:
     return {item["metadata"]["name"] for item in found}
 
 
-def groups(story: Story) -> list[dict[str, Any]]:
-    path = f"/apis/ray.io/v1/namespaces/{story.namespace}/rayclusters/internvl-ray"
-    return list(story.cluster.client.request("GET", path).document["spec"]["workerGroupSpecs"])
-
-
 def stage(story: Story) -> str:
     return str(story.service()["status"].get("rollout", {}).get("stage", ""))
 
@@ -75,7 +70,7 @@ def test_rollouts_under_load_lose_nothing_and_touch_only_what_they_name(story: S
     assert of_the_pod["faults"] == [] and of_the_pod["sent"] > 10
     for role in ("head", "gateway", "language"):
         assert names(story, role) == before[role], "only the vision pool rolls"
-    story.cluster.wait_for("the old group has left the list", lambda: len(groups(story)) == 3)
+    story.cluster.wait_for("the old group has left the list", lambda: len(story.groups()) == 3)
 
 
 def test_another_model_takes_over_under_load_without_a_lost_or_a_mixed_answer(story: Story) -> None:

@@ -11,6 +11,7 @@ import yaml
 from e2e.cluster.errors import ClusterFailed
 from e2e.platform.chart import CHART, SYSTEM, render, run_helm
 from internvl_operator.api.pods import parse_pod_settings
+from internvl_operator.handlers.liveness import METRICS_PATH
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).with_name("chart")
@@ -134,6 +135,28 @@ def test_the_registry_and_its_secrets_reach_the_operators_pods_and_rays() -> Non
     assert offer.image_pull_secrets == ("mirror",)
 
 
+@pytest.mark.parametrize(
+    ("case", "is_annotated", "monitors"),
+    [("defaults", "true", 0), ("routes-and-monitors", "false", 1), ("existing-ray", "false", 0)],
+)
+def test_prometheus_finds_the_operators_own_metrics_as_the_values_say(
+    case: str, is_annotated: str, monitors: int
+) -> None:
+    (deployment,) = of_kind(case, "Deployment")
+    pod = deployment["spec"]["template"]
+    said = pod["metadata"]["annotations"]
+    assert said["prometheus.io/scrape"] == is_annotated
+    assert said["prometheus.io/path"] == METRICS_PATH
+    (port,) = pod["spec"]["containers"][0]["ports"]
+    assert said["prometheus.io/port"] == str(port["containerPort"])
+    found = of_kind(case, "PodMonitor")
+    assert len(found) == monitors
+    for monitor in found:
+        assert monitor["metadata"]["labels"]["release"] == "prometheus"
+        assert monitor["spec"]["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+        assert monitor["spec"]["podMetricsEndpoints"] == [{"port": port["name"], "path": METRICS_PATH}]
+
+
 @pytest.mark.parametrize("case", [case for case in CASES if case != "existing-ray"])
 def test_the_operator_reads_the_pods_file_that_the_chart_writes(case: str) -> None:
     (config,) = of_kind(case, "ConfigMap")
@@ -154,6 +177,7 @@ def test_the_operator_reads_the_pods_file_that_the_chart_writes(case: str) -> No
         ("imageRegistry=registry.example.com", "at '/imageRegistry': 'registry.example.com' does not match"),
         ("rayAddress=ray-head:8265", "at '/rayAddress': 'ray-head:8265' does not match pattern"),
         ("operator.image.pullPolicy=Sometimes", "at '/operator/image/pullPolicy': value must be one of"),
+        ("operator.metrics.by=scrape", "at '/operator/metrics/by': value must be one of"),
         ("operator.settings.poll=5", "at '/operator/settings': additional properties 'poll' not allowed"),
     ],
 )

@@ -1,12 +1,13 @@
 """One HTTP server that is the Ray dashboard and the Serve proxy of every service: `python -m ... ADDRESS`.
 
-Clusters are told apart by the Host header. What is PUT runs at once, with as many replicas as it asks for. Below
-`/played/` it tells the benchmark what it was asked.
+Clusters are told apart by the Host header. What is PUT runs at once, with as many replicas as it asks for. It is also
+the Prometheus that knows the load on all of them. Below `/played/` it tells the benchmark what it was asked.
 """
 
 from __future__ import annotations
 
 import json
+import random
 import sys
 import time
 from collections import Counter
@@ -15,8 +16,10 @@ from typing import Any
 
 from aiohttp import web
 
+from e2e.bench.played import load
 from internvl_operator.api import names
 from internvl_operator.api.names import Role
+from internvl_operator.cluster.prometheus import QUERY_PATH
 from internvl_operator.cluster.ray import APPLICATIONS_PATH
 from internvl_runtimes.contract import pods, routes
 
@@ -117,6 +120,7 @@ class Server:
         self._dashboards: dict[str, Dashboard] = {}
         self._counts: Counter[str] = Counter()
         self._puts: list[tuple[str, float]] = []
+        self._chance = random.Random(1)
 
     def application(self) -> web.Application:
         """The routes."""
@@ -126,6 +130,7 @@ class Server:
         app.router.add_get(APPLICATIONS_PATH, self._get)
         app.router.add_put(APPLICATIONS_PATH, self._put)
         app.router.add_get("/api/v0/nodes", self._nodes)
+        app.router.add_post(QUERY_PATH, self._query)
         app.router.add_get(f"/{{prefix:.*}}{routes.PROBE.lstrip('/')}", self._probe)
         return app
 
@@ -146,6 +151,12 @@ class Server:
     async def _nodes(self, request: web.Request) -> web.Response:
         self._dashboard(request, "nodes read")
         return web.json_response({"data": {"result": {"result": []}}})
+
+    async def _query(self, request: web.Request) -> web.Response:
+        applications = (app for one in self._dashboards.values() for app in one.applications.values())
+        query = str((await request.post())["query"])
+        text = load.answer(query, applications, self._chance)
+        return web.Response(text=text, content_type="application/json")
 
     async def _probe(self, request: web.Request) -> web.Response:
         return web.json_response(self._dashboard(request, "probes").probe())

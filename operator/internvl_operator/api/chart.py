@@ -60,6 +60,7 @@ def render_values_schema() -> dict[str, Any]:
                         "nodeSelector": _MAP,
                         "tolerations": {"type": "array"},
                         "affinity": _MAP,
+                        "metrics": _inline(MetricsSettings),
                         "settings": _closed(_settings()),
                     }
                 ),

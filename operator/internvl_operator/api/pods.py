@@ -86,17 +86,17 @@ class RouteKind(StrEnum):
 
 
 class Scrape(StrEnum):
-    """How Prometheus finds the pods of Ray."""
+    """How Prometheus finds pods: those of Ray, and in the chart's values the operator's own."""
 
     ANNOTATIONS = "annotations"
     """`prometheus.io/*` on each pod."""
     POD_MONITOR = "podMonitor"
-    """A PodMonitor of Prometheus Operator for each service."""
+    """A PodMonitor of Prometheus Operator: one for each service, and one for the operator."""
     NONE = "none"
 
 
 class MetricsSettings(Wire):
-    """How the metrics of Ray's pods are collected: port 8080, path /metrics."""
+    """How metrics are collected: of Ray's pods (port 8080, path /metrics), or of the operator's (port 8081)."""
 
     by: Annotated[Scrape, Field(description="How Prometheus finds the pods.")] = Scrape.ANNOTATIONS
     labels: Annotated[

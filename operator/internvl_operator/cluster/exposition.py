@@ -1,7 +1,7 @@
 """Prometheus' text format, as far as the data plane's metrics need it. Pure; called by `cluster.node_loads` and `cluster.prometheus`.
 
 A page of a Ray node holds thousands of lines of others, so that lines are chosen by the start of their name before
-they are taken apart. A number that is not finite is no measurement and is left out.
+they are taken apart. A number that is not finite is no measurement: it is NaN here, whatever it was.
 """
 
 import math
@@ -19,7 +19,7 @@ _ESCAPE = re.compile(r"\\.")
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One line: a name, its labels, a finite number."""
+    """One line: a name, its labels, a number. NaN: it is none."""
 
     name: str
     labels: Mapping[str, str]
@@ -37,9 +37,9 @@ def _parse(lines: Iterable[str], prefixes: tuple[str, ...]) -> Iterator[Sample]:
             continue
         match = _LINE.fullmatch(line)
         labels = None if match is None else _labels(match["labels"] or "")
-        value = None if match is None else finite(match["value"])
-        if match is not None and labels is not None and value is not None:
-            yield Sample(match["name"], labels, value)
+        if match is not None and labels is not None:
+            value = finite(match["value"])
+            yield Sample(match["name"], labels, math.nan if value is None else value)
 
 
 def finite(text: object) -> float | None:

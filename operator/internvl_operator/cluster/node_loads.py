@@ -1,11 +1,12 @@
 """What the Ray nodes of one address say themselves: each node's exporter is read once a round, for all services there.
 
 Where a node does not answer, its replicas are known for a while from before, and count as silent: who reads this sees
-fewer replicas than run. Called by `cluster.load_watch`.
+fewer replicas than run. So does a replica one of whose samples is no number. Called by `cluster.load_watch`.
 """
 
 import asyncio
 import ipaddress
+import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -165,8 +166,11 @@ class NodeLoads:
             elif sample.name == PRESENCE.exported:
                 present.add(replica)
         for replica in present:
+            values = counters.get(replica, {})
+            if any(map(math.isnan, (*values.values(), *gauges.get(replica, {}).values()))):
+                continue
             known = self._replicas.setdefault(replica, ReplicaCounters(self._report_s))
-            known.take(now, counters.get(replica, {}), gauges.get(replica, {}))
+            known.take(now, values, gauges.get(replica, {}))
             self._nodes[replica] = exporter
             self._told.add(replica)
 
@@ -215,9 +219,10 @@ def _host(exporter: str) -> str:
 
 
 def _keep_largest(values: dict[Series, float], metric: Metric, sample: Sample) -> None:
-    """One replica may be told twice, by the worker before and the one now."""
+    """One replica may be told twice, by the worker before and the one now. A number counts, if one of them is one."""
     series = (metric.name, next((sample.labels.get(tag, "") for tag in metric.tags), ""))
-    values[series] = max(values.get(series, 0.0), sample.value)
+    known = values.get(series, math.nan)
+    values[series] = sample.value if math.isnan(known) else max(known, sample.value)
 
 
 def _add(sums: dict[Series, float], values: Mapping[Series, float]) -> None:

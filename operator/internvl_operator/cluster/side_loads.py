@@ -26,8 +26,17 @@ TYPICAL_ANSWER = 100.0
 LEAST_SHARE = 0.02
 """Of the visual tokens at admission that a tile becomes at least."""
 
-_ARRIVING = (metrics.TILES_ADMITTED.name, "")
-"""Every gateway tells this from its first moment."""
+_ARRIVING = tuple(
+    (metric.name, next(iter(labels.values()), ""))
+    for metric in (
+        metrics.REQUESTS_ADMITTED,
+        metrics.TILES_ADMITTED,
+        metrics.PROMPT_TOKENS_ADMITTED,
+        metrics.OUTPUT_TOKENS_ADMITTED,
+    )
+    for labels in metric.series(metrics.Role.GATEWAY)
+)
+"""Every gateway tells these from its first moment: one that is absent is no number, and not zero."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +123,7 @@ class LoadMeter:
     def loads(
         self, readings: Mapping[str, Readings], expected: Mapping[Role, int], silent: str
     ) -> Mapping[Role, SideLoad] | None:
-        """Both sides' loads. None while no gateway tells what arrives.
+        """Both sides' loads. None while no gateway tells all of what arrives.
 
         Args:
             readings: by the name of the application.
@@ -122,7 +131,9 @@ class LoadMeter:
             silent: who did not answer, as the end of a sentence.
         """
         main = readings.get(names.main_application(self.key))
-        if main is None or _ARRIVING not in main.rates or not main.replicas.get(DEPLOYMENTS[Role.GATEWAY]):
+        if main is None or not main.replicas.get(DEPLOYMENTS[Role.GATEWAY]):
+            return None
+        if not all(series in main.rates for series in _ARRIVING):
             return None
         vision = readings.get(names.vision_application(self.key))
         self.means = self.means.after(main, vision)

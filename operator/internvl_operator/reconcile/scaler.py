@@ -17,6 +17,8 @@ from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.names import Role
 from internvl_operator.api.pods import PodSettings
 from internvl_operator.api.spec import InternVLServiceSpec
+from internvl_operator.api.status import RolesStatus
+from internvl_operator.plan import failures
 from internvl_operator.plan.backend import RayHome
 from internvl_operator.plan.observation import LoadSeen, RaySeen, ScalingSeen, ServiceSeen
 from internvl_operator.plan.replicas import decided_roles
@@ -46,6 +48,8 @@ class _Followed:
     shown: ScalingSeen | None = None
     differs_since: float | None = None
     """Since when what was decided says something else than what is shown."""
+    silent_since: float | None = None
+    """When this process decided first, until it shows something."""
 
 
 class Scaler:
@@ -156,7 +160,10 @@ def _is_news(
     targets = {role: side.target for role, side in seen.sides.items()}
     if shown is None:
         # A process that was started anew, at rest, has nothing to tell.
-        return targets != stand or not says_the_same(followed.service.status, spec, seen)
+        since = followed.silent_since = now if followed.silent_since is None else followed.silent_since
+        if targets != stand or not says_the_same(followed.service.status, spec, seen):
+            return True
+        return not 0 <= now - since < SHOW_AGAIN_S and _sums(seen) != _stored_sums(followed.service, seen)
     if targets != {role: side.target for role, side in shown.sides.items()}:
         return True
     if _reasons(spec, seen) == _reasons(spec, shown):
@@ -165,12 +172,23 @@ def _is_news(
         followed.differs_since = now
     has_lasted = followed.differs_since is not None and now - followed.differs_since >= SETTLE_S
     is_old = not 0 <= now - shown.at.timestamp() < SHOW_AGAIN_S
-    return has_lasted or (is_old and _texts(seen) != _texts(shown))
+    return has_lasted or (is_old and _sums(seen) != _sums(shown))
 
 
 def _reasons(spec: InternVLServiceSpec, seen: ScalingSeen) -> dict[ConditionType, tuple[str, str]]:
     return {kind: (said.status, said.reason) for kind, said in sayings(spec, seen).items()}
 
 
-def _texts(seen: ScalingSeen) -> list[str]:
-    return [side.why for side in seen.sides.values()]
+def _sums(seen: ScalingSeen) -> list[str]:
+    """The sentences without their beginnings, which say whether the number changed."""
+    return [_sum(side.why) for side in seen.sides.values()]
+
+
+def _stored_sums(service: ServiceSeen, seen: ScalingSeen) -> list[str]:
+    """The same of the status."""
+    roles = RolesStatus() if service.status is None else service.status.roles
+    return [_sum(roles.of(role).why or "") for role in seen.sides]
+
+
+def _sum(why: str) -> str:
+    return failures.shorten(why).partition(": ")[2]

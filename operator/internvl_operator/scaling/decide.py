@@ -63,7 +63,7 @@ def _within_budget(
         return targets
     gpus = settings.max_gpus - observation.elsewhere_gpus
     bounded = {role: wish for role, wish in wishes.items() if settings.sides[role].gpus > 0}
-    held = {role: _claim(role, wish, settings, holds=wish.need is None) for role, wish in bounded.items()}
+    held = {role: _claim(role, wish, settings, holds=True) for role, wish in bounded.items()}
     if sum(claim.least * claim.gpus for claim in held.values()) > gpus:
         held = {role: _claim(role, wish, settings, holds=False) for role, wish in bounded.items()}
     if len(held) == len(SIDES):
@@ -73,10 +73,16 @@ def _within_budget(
 
 
 def _claim(role: Role, wish: Wish, settings: Settings, *, holds: bool) -> Claim:
-    """What the side asks of the budget; one whose load is unknown keeps what it has, where the budget allows it."""
+    """What the side asks of the budget.
+
+    `holds`: one whose load is unknown keeps what it asked for, one whose load is known in part what it has.
+    """
     number, bounds = wish.asked.number, settings.sides[role]
+    least = min(bounds.minimum, number)
+    if holds and not wish.is_whole:
+        least = number if wish.need is None else max(least, min(wish.standing, number))
     return Claim(
-        least=number if holds else min(bounds.minimum, number),
+        least=least,
         wanted=number,
         needed=number if wish.need is None else wish.need.total,
         now=wish.standing,

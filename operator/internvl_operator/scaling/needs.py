@@ -57,6 +57,22 @@ def capacities(
     return {kind: capacity for kind, capacity in found.items() if capacity is not None}
 
 
+def restated(
+    load: SideLoad | None, before: Mapping[WorkKind, Capacity], after: Mapping[WorkKind, Capacity]
+) -> float | None:
+    """Replicas of now that do what one did before, where a figure was stated anew; None where none was.
+
+    By the work that arrives; where none does, by the figure that fell most.
+    """
+    if all(before[kind].stated == after[kind].stated for kind in before if kind in after):
+        return None
+    kinds = load.work if load is not None and all(kind in after for kind in load.work) else {}
+    then = sum(work.arriving / before.get(kind, after[kind]).value for kind, work in kinds.items())
+    if load is not None and then > 0:
+        return busy_replicas(load, after) / then
+    return max(before[kind].value / after[kind].value for kind in before if kind in after)
+
+
 def unmeasured(load: SideLoad, capacity: Mapping[WorkKind, Capacity]) -> tuple[WorkKind, ...]:
     """Kinds of work that occur while nobody knows what a replica manages of them."""
     return tuple(

@@ -6,7 +6,7 @@ docs/decisions/20261122.the-reserve-is-learned.md.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 MEMORY_S = 6 * 3600.0
 """A rise counts `1/e` after so long."""
@@ -70,6 +70,17 @@ class Rises:
                 buckets[index] = buckets.get(index, 0.0) + lasted_s
             seen_s, peak = min(seen_s + lasted_s, MEMORY_S), peak * fading
         return Rises(slots, buckets, seen_s, max(peak, load))
+
+    def in_other_replicas(self, factor: float) -> "Rises":
+        """The same loads, where what one replica managed before is `factor` of what one manages now."""
+        buckets: dict[int, float] = {}
+        for index, seconds in self.buckets.items():
+            moved = _index(_edge(index) * factor)
+            buckets[moved] = buckets.get(moved, 0.0) + seconds
+        slots = tuple(
+            replace(slot, total=slot.total * factor, highest=slot.highest * factor) for slot in self.slots
+        )
+        return replace(self, slots=slots, buckets=buckets, peak=self.peak * factor)
 
     def reserve(self, horizon_s: float) -> float:
         """The smallest reserve, in replicas, that rises went beyond for no longer than `MISSED_S`."""

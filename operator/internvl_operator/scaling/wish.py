@@ -37,6 +37,8 @@ class Wish:
     standing: int
     """What it was given last."""
     history: SideHistory
+    is_whole: bool
+    """Whether every replica told its load; else the need is at least this."""
     need: Need | None = None
     """None: the load is unknown."""
     sum_text: str = ""
@@ -87,13 +89,17 @@ def _held(side: SideHistory, standing: int, bounds: SideSettings, this: Round, w
         asked=Number(number=number, limit=Limit.UNKNOWN, note=f"held, because its load is unknown: {why}"),
         standing=standing,
         history=replace(side, held=number, quiet=_held_up(side, number, this), busy_at=this.clock),
+        is_whole=False,
     )
 
 
 def _measured(role: Role, load: SideLoad, side: SideHistory, bounds: SideSettings) -> SideHistory:
     """With what one replica manages; a window that was seen before teaches nothing."""
     new = load if _is_new(load, side) else None
-    return replace(side, capacity=needs.capacities(role, new, side.capacity, bounds))
+    capacity = needs.capacities(role, new, side.capacity, bounds)
+    factor = needs.restated(load, side.capacity, capacity)
+    rises = side.rises if factor is None else side.rises.in_other_replicas(factor)
+    return replace(side, capacity=capacity, rises=rises)
 
 
 def _is_new(load: SideLoad, side: SideHistory) -> bool:
@@ -129,6 +135,7 @@ def _known(
         standing=standing,
         history=replace(side, held=None, quiet=quiet),
         need=need,
+        is_whole=is_whole,
         sum_text=sentences.sum_of(load, side.capacity, need),
     )
 

@@ -1,8 +1,12 @@
+from dataclasses import replace
+
 import pytest
 
 from internvl_operator.api.names import Role
+from internvl_operator.scaling.model import WorkKind
 from internvl_operator.scaling.needs import FIRST_SHARE
 from internvl_operator.scaling.rises import MISSED_S, Rises
+from tests.unit.internvl_operator.scaling.conftest import TILES
 
 pytestmark = pytest.mark.timeout(180)  # hours of rounds: seconds, and more on a busy machine
 
@@ -96,3 +100,21 @@ def test_replicas_that_say_nothing_teach_no_rise(service):
         )
         service.round(load, service.tokens(0.5))
     assert service.history.of(Role.VISION).rises.reserve(35.0) == 0.0
+
+
+@pytest.mark.parametrize("factor", [4.0, 0.25])
+def test_replicas_that_manage_another_number_keep_the_reserve_of_as_many_tiles(service, factor):
+    for _ in range(20):
+        service.play(540, vision=2.0)
+        service.play(60, vision=8.0)
+    service.play(600, vision=2.0)
+    reserve = service.history.of(Role.VISION).rises.reserve(35.0)
+    assert reserve > 5.0
+    vision = service.bounds[Role.VISION]
+    service.bounds[Role.VISION] = replace(vision, capacity={WorkKind.TILES: factor * TILES})
+    service.play(5, vision=2.0)
+    after = service.history.of(Role.VISION).rises
+    assert after.reserve(35.0) == pytest.approx(reserve / factor, rel=0.16), "buckets are 15 % wide"
+    assert after.peak == pytest.approx(8.0 / factor, rel=0.1)
+    service.play(600, vision=2.0)
+    assert service.history.of(Role.VISION).rises.reserve(35.0) <= 1.16 * reserve / factor

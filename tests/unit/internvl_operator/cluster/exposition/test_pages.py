@@ -1,3 +1,5 @@
+import math
+
 from internvl_operator.cluster.exposition import finite, parse_page
 
 PAGE = b"""\
@@ -16,7 +18,9 @@ ray_node_cpu{ip="1"} 3
 
 def test_lines_of_ours_are_taken_apart_and_all_others_left_out():
     found = {sample.name: sample for sample in parse_page(PAGE, ("ray_internvl_",))}
-    assert set(found) == {"ray_internvl_tiles_admitted_total", "ray_internvl_awaited", "ray_internvl_plain"}
+    numbers = {name for name, sample in found.items() if not math.isnan(sample.value)}
+    assert numbers == {"ray_internvl_tiles_admitted_total", "ray_internvl_awaited", "ray_internvl_plain"}
+    assert set(found) - numbers == {"ray_internvl_nan", "ray_internvl_infinite", "ray_internvl_wordy"}
     tiles = found["ray_internvl_tiles_admitted_total"]
     assert tiles.value == 61.0
     assert tiles.labels == {"application": "team.nano", "replica": "r}1", "SessionName": "s"}

@@ -82,6 +82,18 @@ def ray(*keys):
     return RaySeen(address=HOME.address, at=datetime(2026, 1, 1, tzinfo=UTC), applications=applications)
 
 
+ADMITTED = (
+    metrics.REQUESTS_ADMITTED,
+    metrics.TILES_ADMITTED,
+    metrics.PROMPT_TOKENS_ADMITTED,
+    metrics.OUTPUT_TOKENS_ADMITTED,
+)
+
+
+def series_of(metric):
+    return tuple(metric.series(metrics.Role.GATEWAY))
+
+
 def prometheus_rows(*keys):
     main = [{"application": names.main_application(key)} for key in keys]
     present = [
@@ -92,7 +104,10 @@ def prometheus_rows(*keys):
     return {
         "count by": present,
         "timestamp(": [(labels, 99.0) for labels in main],
-        metrics.TILES_ADMITTED.exported: [(labels, 12.5) for labels in main],
+        **{
+            metric.exported: [({**labels, **own}, 12.5) for labels in main for own in series_of(metric)]
+            for metric in ADMITTED
+        },
     }
 
 
@@ -149,7 +164,10 @@ def page(tiles, *keys):
             named = f'application="{names.application(key, role)}",deployment="{DEPLOYMENTS[role]}",replica="r{role}"'
             lines.append(f"{metrics.REPLICA_START.exported}{{{named}}} 1")
             if role is Role.GATEWAY:
-                lines.append(f"{metrics.TILES_ADMITTED.exported}{{{named}}} {tiles}")
+                for metric in ADMITTED:
+                    for own in series_of(metric):
+                        more = "".join(f',{name}="{value}"' for name, value in own.items())
+                        lines.append(f"{metric.exported}{{{named}{more}}} {tiles}")
     return "\n".join(lines)
 
 

@@ -90,6 +90,19 @@ async def test_a_series_that_is_told_twice_counts_once_and_what_is_not_finite_no
     assert found["team.a"].rate(metrics.TILES_ADMITTED) == pytest.approx(5.0)
 
 
+@pytest.mark.parametrize("value", ["NaN", "+Inf"])
+@pytest.mark.parametrize("metric", [metrics.OUTPUT_TOKENS_ADMITTED, metrics.AWAITED_TILES])
+async def test_a_replica_one_of_whose_samples_is_no_number_has_not_told(clock, metric, value):
+    ray = Ray(**{"10_0_0_1": gateway(100), "10_0_0_2": gateway(50, replica="g2")})
+    loads = nodes(ray, clock)
+    await look(loads, clock)
+    ray.pages["10.0.0.1"] = [*gateway(110), line(metric, value)]
+    ray.pages["10.0.0.2"] = gateway(60, replica="g2")
+    found = await look(loads, clock)
+    assert found["team.a"].replicas == {"Gateway": 1}
+    assert found["team.a"].rate(metrics.TILES_ADMITTED) == pytest.approx(5.0)
+
+
 async def test_a_node_that_does_not_answer_is_named_and_its_replicas_do_not_count_as_told(clock):
     ray = Ray(**{"10_0_0_1": gateway(100), "10_0_0_2": gateway(50, replica="g2")})
     loads = nodes(ray, clock)

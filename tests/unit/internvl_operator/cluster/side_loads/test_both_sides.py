@@ -123,6 +123,12 @@ def test_without_a_gateway_nothing_is_known():
     assert LoadMeter(KEY).loads({VISION: ENCODED}, RUNNING, "") is None
 
 
+@pytest.mark.parametrize("series", ADMITTED)
+def test_an_arrival_that_is_no_number_is_not_zero(series):
+    """Prometheus leaves out a sum with NaN in it."""
+    assert loads(reading({key: rate for key, rate in ADMITTED.items() if key != series})) is None
+
+
 def test_a_gateway_that_was_seen_once_has_not_told_yet():
     assert loads(reading({(metrics.WORK.name, "decode"): 5.0})) is None
 

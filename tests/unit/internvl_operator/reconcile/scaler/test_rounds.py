@@ -23,6 +23,7 @@ from internvl_operator.plan.observation import (
 )
 from internvl_operator.plan.plan import plan
 from internvl_operator.reconcile.scaler import SETTLE_S, SHOW_AGAIN_S, Scaler
+from internvl_operator.scaling.history import from_json
 from internvl_operator.scaling.model import SideLoad, Work, WorkKind
 from internvl_operator.settings import Settings
 
@@ -259,6 +260,46 @@ async def test_a_new_process_at_rest_wakes_nobody_and_remembers(world):
 
     world.tiles[A] = 0.0
     assert await world.rounds(30) == [], "the quiet window of the process before still lasts"
+
+
+async def test_a_new_process_shows_what_it_learned_after_ten_minutes_and_only_news(world):
+    seen = service(A)
+    world.shown(seen)
+    world.tiles[A] = 35.0
+    await world.rounds(60)
+    world.obey(seen)
+    await world.rounds(1)
+    decided = plan(
+        Observation(service=seen, ray=world.known(A, HOME), scaling=world.shown(seen), now=world.now),
+        Settings(ray_address=HOME.address),
+    )
+    stored = replace(seen, status=decided.status)
+    learned = from_json(stored.status.scaling.memory).of(Role.VISION).rises.seen_s
+
+    world.start()
+    world.shown(stored)
+    rounds = int(SHOW_AGAIN_S / 2)
+    world.tiles[A] = 35.5
+    assert await world.rounds(rounds - 10) == []
+    assert await world.rounds(20) == [A]
+    shown = world.shown(stored)
+    assert "35.5 tiles/s" in shown.sides[Role.VISION].why
+    assert from_json(shown.memory).of(Role.VISION).rises.seen_s > learned + SHOW_AGAIN_S / 2
+
+
+async def test_a_new_process_whose_sentences_stay_true_wakes_nobody_for_hours(world):
+    seen = service(A)
+    world.shown(seen)
+    await world.rounds(3)
+    world.obey(seen)
+    await world.rounds(1)
+    decided = plan(
+        Observation(service=seen, ray=world.known(A, HOME), scaling=world.shown(seen), now=world.now),
+        Settings(ray_address=HOME.address),
+    )
+    world.start()
+    world.shown(replace(seen, status=decided.status))
+    assert await world.rounds(1000) == []
 
 
 async def test_a_new_process_finishes_what_the_one_before_had_only_decided(world):
