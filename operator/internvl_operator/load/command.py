@@ -3,7 +3,9 @@
 import argparse
 import asyncio
 import contextlib
+import itertools
 import json
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,7 +27,7 @@ EXIT_NO_ANSWER = 1
 
 
 def run_load(options: argparse.Namespace, say: Callable[[str], None]) -> int:
-    """Run a load to its end, or to Ctrl-C; returns the exit status.
+    """Run a load to its end, or to Ctrl-C or SIGTERM; returns the exit status.
 
     Raises:
         Rejected: an option, a file or the server cannot be used.
@@ -49,7 +51,8 @@ async def _load(options: argparse.Namespace, say: Callable[[str], None]) -> int:
         objectives = Objectives(options.first_token, options.between_tokens)
         tally = Tally(objectives, started=time.monotonic())
         try:
-            await sender.run(_plan(options), tally)
+            with _until_sigterm(_plan(options), say) as plan:
+                await sender.run(plan, tally)
         except asyncio.CancelledError:  # Ctrl-C: what came until then is said
             say("Ended early; what was in flight is not in the figures.")
     say(encode_table(run, tally))
@@ -58,6 +61,19 @@ async def _load(options: argparse.Namespace, say: Callable[[str], None]) -> int:
     if options.plot:
         options.plot.write_text(encode_svg(run, tally), encoding="utf-8")
     return 0 if tally.answered else EXIT_NO_ANSWER
+
+
+@contextlib.contextmanager
+def _until_sigterm(plan: Iterator[Planned], say: Callable[[str], None]) -> Iterator[Iterator[Planned]]:
+    """The plan; after a SIGTERM the request that is due next is its last."""
+    loop, told = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, told.set)
+    try:
+        yield itertools.takewhile(lambda _: not told.is_set(), plan)
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+    if told.is_set():
+        say("Ended early; what was sent is in the figures.")
 
 
 def _plan(options: argparse.Namespace) -> Iterator[Planned]:
