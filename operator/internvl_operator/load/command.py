@@ -43,12 +43,13 @@ async def _load(options: argparse.Namespace, say: Callable[[str], None]) -> int:
     async with ChatClient(
         options.url, clock=time.monotonic, timeout_s=options.timeout, token=token
     ) as client:
-        run = Run(options.url, options.model or await client.model(), _in_words(options))
-        bodies = Bodies(Asked(model=run.model, ignore_eos=options.ignore_eos), seed=options.seed)
+        model = options.model or await client.model()
+        bodies = Bodies(Asked(model=model, ignore_eos=options.ignore_eos), seed=options.seed)
         if options.trace is None:
             bodies.draw(_mix(options))
         sender = Sender(bodies.make, client.send, most_in_flight=options.most_in_flight, clock=time.monotonic)
         objectives = Objectives(options.first_token, options.between_tokens)
+        run = Run(options.url, model, _in_words(options), started_at=time.time())
         tally = Tally(objectives, started=time.monotonic())
         try:
             with _until_sigterm(_plan(options), say) as plan:
