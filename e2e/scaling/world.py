@@ -4,8 +4,10 @@ For tests and benchmarks. Numbers come down after `QUIET_S`, which both of them 
 """
 
 import json
+import signal
 import subprocess
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,11 +18,14 @@ from e2e.cluster.control_plane import ControlPlane
 from e2e.cluster.ray_nodes import HEAD
 from e2e.demo.parts import PYTHON, LocalInstallation
 from e2e.demo.service import MODELS
+from internvl_operator.cluster.exposition import parse_page
 from internvl_operator.standalone.local_ray import RayNode
+from internvl_runtimes.contract import metrics
 
 SERVICES = "/apis/serving.internvl.io/v1alpha1/namespaces/default/internvlservices"
-QUIET_S = 15
-# Numbers come down after a quarter of a minute: the tests wait for it. The rest is as in production.
+QUIET_S = 8
+"""Longer than the window that a node's rates are over, so that a pause of random arrivals changes nothing."""
+# Numbers come down sooner: the tests wait for it. The rest is as in production.
 SETTINGS = {
     "INTERNVL_OPERATOR_SCALE_DOWN_AFTER_S": str(QUIET_S),
     "INTERNVL_OPERATOR_PROMETHEUS_WINDOW_S": "8",
@@ -50,6 +55,11 @@ class Running:
         assert self.process.wait(timeout=300) == 0
         found: dict[str, Any] = json.loads(self.figures.read_text())
         return found
+
+    def stopped(self) -> dict[str, Any]:
+        """Its figures, when nothing more is sent and all that was sent has its answer."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.ended()
 
 
 @dataclass
@@ -124,8 +134,21 @@ class World:
             within_s=within_s,
         )
 
-    def load(self, mix: str, *, rate: float, seconds: float, tokens: int) -> Running:
-        """Send a load beside everything else."""
+    @property
+    def answered(self) -> float:
+        """Requests that gateways have answered, on whichever node they run."""
+        ray, name = self.installation.ray, metrics.REQUESTS.exported
+        pages = (urllib.request.urlopen(ray.metrics_url(node.name), timeout=10).read() for node in ray.nodes)
+        samples = (sample for page in pages for sample in parse_page(page, (name,)))
+        return sum(sample.value for sample in samples if sample.labels.get("outcome") == "ok")
+
+    def wait_answers(self, count: int) -> None:
+        """Wait until so many more requests are answered."""
+        before = self.answered
+        self.wait(lambda: self.answered >= before + count, f"{count} more answers")
+
+    def load(self, mix: str, *, rate: float, seconds: float = 600.0, tokens: int) -> Running:
+        """Send a load beside everything else, until it is stopped or for these seconds."""
         plan = ("--mix", mix, "--rate", str(rate), "--duration", str(seconds))
         return self._start_load(*plan, "--max-tokens", str(tokens))
 
