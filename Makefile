@@ -23,6 +23,9 @@ ifeq ($(origin KUBECONFIG),command line)
 endif
 unexport KUBECONFIG
 
+# Tests start a hundred Python processes. Where a shell or an image forbids byte code, each compiles all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 # By the environment, letter by letter, not by the recipe's text: a question may hold quotes and dollar signs.
 override PICTURE := $(value PICTURE)
 override QUESTION := $(value QUESTION)
