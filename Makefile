@@ -23,6 +23,9 @@ ifeq ($(origin KUBECONFIG),command line)
 endif
 unexport KUBECONFIG
 
+# Tests start a hundred Python processes. Where a shell or an image forbids byte code, each compiles all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 # By the environment, letter by letter, not by the recipe's text: a question may hold quotes and dollar signs.
 override PICTURE := $(value PICTURE)
 override QUESTION := $(value QUESTION)
@@ -103,15 +106,16 @@ check: setup-dev ## Format, lint, types, import contracts, generated files are c
 	  'imports' '$(DEV)/lint-imports' \
 	  'generated' '$(DEV)/python -m e2e.setup.generated'
 
-# Three at a time: tests of real parts wait more than they compute.
+# Four at a time: tests of real parts wait more than they compute. Each beside the others takes about as long.
 LOCAL := $(patsubst %/conftest.py,%,$(wildcard tests/local/*/conftest.py))
-PATHS := tests/local/dataplane tests/local/service tests/local/chart
+PATHS := tests/local/dataplane tests/local/scaling tests/local/service
 
 test: setup ## All tests, with stage times: ARGS="-k name -x"
 	@$(STAGES) \
-	  'unit, contract, repo' '$(PYTEST) $(wildcard tests/unit tests/contract tests/repo) $(ARGS) $(NONE_SELECTED)' \
-	  '& local: data plane, chart, parity' '$(PYTEST) tests/local/dataplane tests/local/chart tests/parity $(ARGS) $(NONE_SELECTED)' \
+	  '& local: data plane; parity' '$(PYTEST) tests/local/dataplane tests/parity $(ARGS) $(NONE_SELECTED)' \
+	  '& local: scaling' '$(PYTEST) tests/local/scaling $(ARGS) $(NONE_SELECTED)' \
 	  '& local: parts alone' '$(PYTEST) $(filter-out $(PATHS),$(LOCAL)) $(ARGS) $(NONE_SELECTED)' \
+	  'unit, contract, repo' '$(PYTEST) $(wildcard tests/unit tests/contract tests/repo) $(ARGS) $(NONE_SELECTED)' \
 	  'local: whole path' '$(PYTEST) tests/local/service $(ARGS) $(NONE_SELECTED)'
 
 e2e: setup ## The tests on a cluster with nodes (root, Linux): ARGS="-k name -x"; or KUBECONFIG=file VALUES=file

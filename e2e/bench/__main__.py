@@ -14,6 +14,7 @@ from e2e.bench.result import BenchResult
 BENCHMARKS = {
     "continuous-batching": "e2e.bench.continuous_batching",
     "apply-to-ready": "e2e.bench.apply_to_ready",
+    "load-to-target": "e2e.bench.load_to_target",
     "measuring": "e2e.bench.measuring",
     "operator-at-rest": "e2e.bench.operator_at_rest",
     "replica-decisions": "e2e.bench.replica_decisions",

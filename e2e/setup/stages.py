@@ -2,10 +2,13 @@
 
 `python3 -m e2e.setup.stages TITLE COMMAND [TITLE COMMAND ...]`; each command is a line for the shell. A stage whose
 title begins with `& ` runs beside all that follow it: for tests that mostly wait. Its output is shown when it has ended.
+The table also has the CPU time of each stage, all its processes together: where it is far less than the time, the
+stage waits.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -26,6 +29,8 @@ class Outcome:
     title: str
     seconds: float
     status: int
+    cpu_s: float = 0.0
+    """Of all processes that it has waited for."""
 
 
 def run_stages(stages: Sequence[tuple[str, str]], out: TextIO) -> int:
@@ -58,7 +63,7 @@ def render_table(outcomes: Sequence[Outcome], *, total_s: float) -> str:
     """One line a stage, and the time of the whole, which is less than the sum where stages ran beside others."""
     width = max((len(outcome.title) for outcome in outcomes), default=5)
     lines = [
-        f"{outcome.title:<{width}}  {outcome.seconds:7.1f} s  "
+        f"{outcome.title:<{width}}  {outcome.seconds:7.1f} s  {outcome.cpu_s:7.1f} s CPU  "
         + ("ok" if outcome.status == 0 else f"FAILED (status {outcome.status})")
         for outcome in outcomes
     ]
@@ -67,10 +72,11 @@ def render_table(outcomes: Sequence[Outcome], *, total_s: float) -> str:
 
 def _run(title: str, command: str, output: IO[str] | None) -> Outcome:
     began = time.monotonic()
-    status = subprocess.run(
-        ["/bin/sh", "-c", command], check=False, stdout=output, stderr=subprocess.STDOUT if output else None
-    ).returncode
-    return Outcome(title, time.monotonic() - began, status)
+    errors = subprocess.STDOUT if output else None
+    with subprocess.Popen(["/bin/sh", "-c", command], stdout=output, stderr=errors) as process:
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    return Outcome(title, time.monotonic() - began, process.returncode, used.ru_utime + used.ru_stime)
 
 
 def _scratch_file() -> IO[str]:

@@ -8,6 +8,8 @@ torch = pytest.importorskip("torch", reason="needs the training environment")
 pytest.importorskip("transformers", reason="needs the training environment")
 
 SHARE = 0.001
+FEW = 4
+"""Samples, or tiles of larger pictures, that are drawn at once."""
 
 
 class PowerCut(Exception):
@@ -15,11 +17,15 @@ class PowerCut(Exception):
 
 
 @pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def _few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps of a second take a tenth of it; what goes on does not hang on how much a step draws."""
+    from internvl_engines.nano.dataset import Drawer
+
+    for name in ("single", "several", "compared", "pages", "print_in_tiles", "texts"):
+        drawn = getattr(Drawer, name)
+        monkeypatch.setattr(
+            Drawer, name, lambda self, count, drawn=drawn, **how: drawn(self, min(count, FEW), **how)
+        )
 
 
 @pytest.mark.timeout(400)

@@ -3,7 +3,9 @@
 import argparse
 import asyncio
 import contextlib
+import itertools
 import json
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,7 +27,7 @@ EXIT_NO_ANSWER = 1
 
 
 def run_load(options: argparse.Namespace, say: Callable[[str], None]) -> int:
-    """Run a load to its end, or to Ctrl-C; returns the exit status.
+    """Run a load to its end, or to Ctrl-C or SIGTERM; returns the exit status.
 
     Raises:
         Rejected: an option, a file or the server cannot be used.
@@ -41,15 +43,17 @@ async def _load(options: argparse.Namespace, say: Callable[[str], None]) -> int:
     async with ChatClient(
         options.url, clock=time.monotonic, timeout_s=options.timeout, token=token
     ) as client:
-        run = Run(options.url, options.model or await client.model(), _in_words(options))
-        bodies = Bodies(Asked(model=run.model, ignore_eos=options.ignore_eos), seed=options.seed)
+        model = options.model or await client.model()
+        bodies = Bodies(Asked(model=model, ignore_eos=options.ignore_eos), seed=options.seed)
         if options.trace is None:
             bodies.draw(_mix(options))
         sender = Sender(bodies.make, client.send, most_in_flight=options.most_in_flight, clock=time.monotonic)
         objectives = Objectives(options.first_token, options.between_tokens)
+        run = Run(options.url, model, _in_words(options), started_at=time.time())
         tally = Tally(objectives, started=time.monotonic())
         try:
-            await sender.run(_plan(options), tally)
+            with _until_sigterm(_plan(options), say) as plan:
+                await sender.run(plan, tally)
         except asyncio.CancelledError:  # Ctrl-C: what came until then is said
             say("Ended early; what was in flight is not in the figures.")
     say(encode_table(run, tally))
@@ -58,6 +62,19 @@ async def _load(options: argparse.Namespace, say: Callable[[str], None]) -> int:
     if options.plot:
         options.plot.write_text(encode_svg(run, tally), encoding="utf-8")
     return 0 if tally.answered else EXIT_NO_ANSWER
+
+
+@contextlib.contextmanager
+def _until_sigterm(plan: Iterator[Planned], say: Callable[[str], None]) -> Iterator[Iterator[Planned]]:
+    """The plan; after a SIGTERM the request that is due next is its last."""
+    loop, told = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, told.set)
+    try:
+        yield itertools.takewhile(lambda _: not told.is_set(), plan)
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+    if told.is_set():
+        say("Ended early; what was sent is in the figures.")
 
 
 def _plan(options: argparse.Namespace) -> Iterator[Planned]:

@@ -20,6 +20,8 @@ class Run:
     model: str
     load: str
     """In one line."""
+    started_at: float
+    """When its plan began, in seconds since 1970."""
 
 
 def encode_table(run: Run, tally: Tally) -> str:
@@ -34,6 +36,7 @@ def encode_json(run: Run, tally: Tally) -> dict[str, Any]:
         "url": run.url,
         "model": run.model,
         "load": run.load,
+        "started_at": run.started_at,
         "seconds": tally.offered_s,
         "requests": {"due": tally.due, "answered": tally.answered, "failed": tally.failed},
         "errors": dict(tally.errors.most_common()),

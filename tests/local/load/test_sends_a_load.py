@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -181,8 +182,8 @@ def test_a_server_that_is_not_there_is_a_sentence(capsys: pytest.CaptureFixture[
     assert "internvl: URL: http://127.0.0.1:9/x/v1/models does not answer" in capsys.readouterr().err
 
 
-def test_ctrl_c_ends_a_load_and_prints_what_came(server: Server, tmp_path: Path) -> None:
-    file = tmp_path / "load.json"
+def start_endless_load(server: Server, file: Path) -> subprocess.Popen[str]:
+    """A load as a process of its own; returns when 50 requests have come."""
     command = [sys.executable, "-m", "internvl_operator.cli", "load", server.url, "--rate", "50"]
     running = subprocess.Popen(
         [*command, "--duration", "600", "--mix", "text", "--json", str(file)],
@@ -193,8 +194,32 @@ def test_ctrl_c_ends_a_load_and_prints_what_came(server: Server, tmp_path: Path)
     while len(server.bodies) < 50:
         assert time.monotonic() < deadline and running.poll() is None
         time.sleep(0.05)
+    return running
+
+
+def test_ctrl_c_ends_a_load_and_prints_what_came(server: Server, tmp_path: Path) -> None:
+    file = tmp_path / "load.json"
+    running = start_endless_load(server, file)
     os.kill(running.pid, signal.SIGINT)
     out, _ = running.communicate(timeout=30)
     assert running.returncode == 0
     assert out.startswith("Ended early")
     assert json.loads(file.read_text())["requests"]["answered"] >= 1
+
+
+def test_sigterm_ends_the_sending_and_waits_for_what_was_sent(server: Server, tmp_path: Path) -> None:
+    file, may_answer = tmp_path / "load.json", threading.Event()
+
+    async def answer_when_told(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        await asyncio.to_thread(may_answer.wait, 30)
+        return await stream_of("x")(request, body)
+
+    server.answer = answer_when_told
+    running = start_endless_load(server, file)
+    os.kill(running.pid, signal.SIGTERM)
+    may_answer.set()
+    out, _ = running.communicate(timeout=30)
+    assert running.returncode == 0
+    assert out.startswith("Ended early")
+    requests = json.loads(file.read_text())["requests"]
+    assert requests == {"due": len(server.bodies), "answered": len(server.bodies), "failed": 0}

@@ -137,7 +137,7 @@ def plane(eventually: Eventually) -> Iterator[ControlPlane]:
 def ray() -> Iterator[RayNodes]:
     """One node that has `tiny_app` and not our runtime: the environment below `.venv`, without our folders."""
     python = ROOT / ".venv" / "heavy" / "bin" / "python"
-    with RayNodes(nodes=(RayNode(HEAD, None, cpus=32),), python=python, packages=(APPLICATIONS,)) as ray:
+    with RayNodes(nodes=(RayNode(HEAD, None, cpus=2),), python=python, packages=(APPLICATIONS,)) as ray:
         yield ray
 
 

@@ -2,6 +2,8 @@
 
 import pytest
 
+from e2e.cluster.control_plane import find_free_port
+
 PODS = """
 image: example.test/internvl-runtime:1
 pools:
@@ -109,20 +111,31 @@ def test_without_kuberay_a_service_says_so_and_heals_when_it_is_installed(
 
 
 @pytest.mark.timeout(180)
-def test_a_watch_of_objects_that_fell_silent_is_noticed_within_sixty_seconds(
+def test_watches_of_services_and_of_objects_that_fell_silent_are_noticed_within_sixty_seconds(
     kuberay, plane, services, relay, relayed_kubeconfig, start_operator, tmp_path, eventually
 ):
     file = tmp_path / "pods.yaml"
     file.write_text(PODS)
     between = relay(plane.server)
-    start_operator(kubeconfig=relayed_kubeconfig(between), pods_file=file)
-    services.create("silent", **SPEC)
-    eventually(lambda: plane.client.request("GET", f"{FRONTS}/silent").status == 200, "the Service is made")
+    operator = start_operator(kubeconfig=relayed_kubeconfig(between), pods_file=file)
+    # Nothing but the watch has this one looked at again: nobody is at its address, and it has no objects.
+    nowhere = {"ray": {"address": f"http://127.0.0.1:{find_free_port()}"}}
+    services.create("edited", backend=nowhere)
+    services.create("owning", **SPEC)
+    eventually(lambda: services.condition("edited")[1] == "RayUnreachable", "the first status")
+    eventually(lambda: plane.client.request("GET", f"{FRONTS}/owning").status == 200, "the Service is made")
 
     between.fall_silent()  # nothing is closed, no packet comes through
-    plane.client.request("DELETE", f"{FRONTS}/silent")
+    services.replace_spec("edited", backend=nowhere, vision={"minReplicas": 2})
+    plane.client.request("DELETE", f"{FRONTS}/owning")
     took_s = eventually(
-        lambda: plane.client.request("GET", f"{FRONTS}/silent").status == 200,
+        lambda: services.get("edited")["status"]["observedGeneration"] == 2, "the change is seen"
+    )
+    print(f"half-open watch of services noticed after {took_s:.1f} s")
+    took_s += eventually(
+        lambda: plane.client.request("GET", f"{FRONTS}/owning").status == 200,
         "the Service is made again",
+        within_s=60 - took_s,
     )
     print(f"half-open watch of objects noticed after {took_s:.1f} s")
+    assert operator.process.poll() is None, "the operator has ended"

@@ -1,145 +1,11 @@
-"""Real parts for scaling: API server, Ray with room for several replicas, Debian's Prometheus, and a real load."""
+"""Real parts for scaling, and Debian's Prometheus."""
 
-import json
-import subprocess
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
-from e2e.cluster.control_plane import ControlPlane
 from e2e.cluster.prometheus_server import PrometheusServer
-from e2e.cluster.ray_nodes import HEAD
-from e2e.demo.parts import PYTHON, LocalInstallation
-from e2e.demo.service import MODELS
-from internvl_operator.standalone.local_ray import RayNode
-
-SERVICES = "/apis/serving.internvl.io/v1alpha1/namespaces/default/internvlservices"
-QUIET_S = 15
-# Numbers come down after a quarter of a minute: the tests wait for it. The rest is as in production.
-SETTINGS = {
-    "INTERNVL_OPERATOR_SCALE_DOWN_AFTER_S": str(QUIET_S),
-    "INTERNVL_OPERATOR_PROMETHEUS_WINDOW_S": "8",
-    "INTERNVL_OPERATOR_LEASE_DURATION_S": "5",
-}
-NODES = (RayNode(HEAD, None, 2), RayNode("vision", "vision", 4), RayNode("language", "language", 4))
-# What a replica manages is stated, and low: a load that two cores carry then asks for several of them.
-VISION = {"pool": "vision", "cpu": "500m", "maxReplicas": 4, "capacity": {"tilesPerSecond": 8}}
-LANGUAGE = {
-    "pool": "language",
-    "cpu": "500m",
-    "maxReplicas": 4,
-    "capacity": {"promptTokensPerSecond": 100000, "outputTokensPerSecond": 6},
-}
-
-
-@dataclass
-class Running:
-    """One `internvl load` process."""
-
-    process: subprocess.Popen[bytes]
-    figures: Path
-
-    def ended(self) -> dict[str, Any]:
-        """Its figures, once it has ended by itself."""
-        assert self.process.wait(timeout=300) == 0
-        found: dict[str, Any] = json.loads(self.figures.read_text())
-        return found
-
-
-@dataclass
-class World:
-    """One service that scales, on real parts."""
-
-    installation: LocalInstallation
-    folder: Path
-    name: str = ""
-    loads: list[Running] = field(default_factory=list)
-
-    def apply(self, name: str, **spec: Any) -> None:
-        """Create a service, or change what is named of it."""
-        self.name = name
-        manifest = {
-            "apiVersion": "serving.internvl.io/v1alpha1",
-            "kind": "InternVLService",
-            "metadata": {"name": name},
-            "spec": {
-                "model": {"uri": f"file://{MODELS}/internvl-nano"},
-                "vision": VISION,
-                "language": LANGUAGE,
-                **spec,
-            },
-        }
-        self.installation.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
-
-    def delete(self) -> None:
-        self.installation.kubectl("delete", "ivl", self.name, "--ignore-not-found", "--timeout=90s")
-
-    @property
-    def status(self) -> dict[str, Any]:
-        """As the API server has it."""
-        cluster = self.installation.cluster
-        assert isinstance(cluster, ControlPlane)
-        answer = cluster.client.request("GET", f"{SERVICES}/{self.name}")
-        assert answer.status == 200, answer.text
-        return dict(answer.document.get("status") or {})
-
-    def target(self, role: str) -> int:
-        return int(self.status.get("roles", {}).get(role, {}).get("target", 0))
-
-    def ready(self, role: str) -> int:
-        return int(self.status.get("roles", {}).get(role, {}).get("ready") or 0)
-
-    def said(self, kind: str) -> tuple[str, str]:
-        """Status and reason of a condition."""
-        for item in self.status.get("conditions", []):
-            if item["type"] == kind:
-                return item["status"], item["reason"]
-        return "", ""
-
-    def wait(self, holds: Callable[[], bool], what: str, *, within_s: float = 120.0) -> float:
-        """Poll until it holds; the seconds that it took."""
-        began = time.monotonic()
-        while not holds():
-            self.installation.check_operator()
-            if time.monotonic() - began > within_s:
-                log = self.installation.operator_log.read_text(errors="replace").splitlines()[-15:]
-                raise AssertionError(f"not within {within_s:g} s: {what}\n{self.status}\n" + "\n".join(log))
-            time.sleep(0.2)
-        return time.monotonic() - began
-
-    def wait_ready(self) -> None:
-        self.wait(lambda: self.said("Ready")[0] == "True", f"{self.name} is Ready", within_s=180)
-
-    def load(self, mix: str, *, rate: float, seconds: float, tokens: int) -> Running:
-        """Send a load beside everything else."""
-        figures = self.folder / f"load-{len(self.loads)}.json"
-        command = [
-            *(str(PYTHON.with_name("internvl")), "load", str(self.status["url"])),
-            *("--mix", mix, "--rate", str(rate), "--duration", str(seconds)),
-            *("--max-tokens", str(tokens), "--json", str(figures)),
-        ]
-        with figures.with_suffix(".log").open("wb") as log:
-            running = Running(subprocess.Popen(command, stdout=log, stderr=log), figures)
-        self.loads.append(running)
-        return running
-
-
-@contextmanager
-def world_of(folder: Path, **settings: str) -> Iterator[World]:
-    with LocalInstallation(nodes=NODES, settings={**SETTINGS, **settings}) as installation:
-        world = World(installation, folder)
-        try:
-            yield world
-        finally:
-            for load in world.loads:
-                load.process.kill()
-                load.process.wait()
-            print(installation.operator_log.read_text(errors="replace")[-6000:])
+from e2e.scaling.world import World, world_of
 
 
 @pytest.fixture(scope="package")
@@ -154,11 +20,5 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 @pytest.fixture
 def prometheus(world: World) -> Iterator[PrometheusServer]:
     """A Prometheus that scrapes the same nodes; the operator is started anew with it, and without it at the end."""
-    with PrometheusServer(world.installation.ray.dashboard_url) as server:
-        world.installation.stop_operator()
-        world.installation.settings["INTERNVL_OPERATOR_PROMETHEUS_URL"] = server.url
-        world.installation.start_operator()
+    with PrometheusServer(world.installation.ray.dashboard_url) as server, world.with_prometheus(server.url):
         yield server
-        world.installation.stop_operator()
-        del world.installation.settings["INTERNVL_OPERATOR_PROMETHEUS_URL"]
-        world.installation.start_operator()

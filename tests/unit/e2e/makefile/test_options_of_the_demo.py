@@ -48,3 +48,8 @@ def test_a_question_reaches_the_command_letter_by_letter(question: str) -> None:
 )
 def test_every_target_is_in_the_help(target: str) -> None:
     assert re.search(rf"\x1b\[1m{target} *\x1b", make("help"))
+
+
+def test_python_may_keep_byte_code_whatever_the_shell_says() -> None:
+    show = 'show:;@printf %s "$$PYTHONDONTWRITEBYTECODE"'
+    assert make("--eval", show, "show", environment={"PYTHONDONTWRITEBYTECODE": "1"}) == ""

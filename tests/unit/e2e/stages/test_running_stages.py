@@ -1,5 +1,7 @@
 import io
 import os
+import re
+import sys
 from pathlib import Path
 
 from e2e.setup.stages import Outcome, render_table, run_stages
@@ -42,3 +44,11 @@ def test_a_failure_beside_the_others_fails_the_whole() -> None:
 def test_the_table_ends_with_the_time_of_the_whole() -> None:
     table = render_table([Outcome("unit", 61.24, 0), Outcome("local", 100.0, 1)], total_s=120.04)
     assert table.splitlines()[-1] == "total    120.0 s"
+
+
+def test_the_table_tells_the_time_of_all_processes_of_a_stage() -> None:
+    out = io.StringIO()
+    spin = "import time\nwhile time.process_time() < 0.3: pass"
+    assert run_stages([("spins", f"{sys.executable} -c '{spin}'; true"), ("waits", "true")], out) == 0
+    found = dict(re.findall(r"^(\w+) +[\d.]+ s +([\d.]+) s CPU", out.getvalue(), re.MULTILINE))
+    assert float(found["spins"]) >= 0.3 > float(found["waits"])

@@ -12,7 +12,7 @@ from internvl_operator.load.quantiles import Quantiles
 from internvl_operator.load.report import Run, encode_json, encode_table
 from internvl_operator.load.tally import MOST_BINS, MOST_ERRORS, Objectives, Tally, Timeline
 
-RUN = Run("http://host/x", "nano", "5 requests/s for 60 s")
+RUN = Run("http://host/x", "nano", "5 requests/s for 60 s", 1_700_000_000.5)
 
 
 def answered(due: float, *, first: float = 0.5, between: float = 0.01, tokens: int = 11, **more) -> Outcome:
@@ -136,6 +136,7 @@ def test_the_json_has_the_same_figures():
     tally = tally_of(*(answered(100.0 + n) for n in range(1, 5)), failed(102.5))
     said = json.loads(json.dumps(encode_json(RUN, tally)))
     assert said["requests"] == {"due": 5, "answered": 4, "failed": 1}
+    assert said["started_at"] == 1_700_000_000.5
     assert said["errors"] == {"HTTP 429 queue_full": 1}
     assert said["within_objectives"] == 0.8
     assert said["seconds_by"]["first token, text"]["p95"] == pytest.approx(0.5, rel=0.02)
@@ -146,7 +147,7 @@ def test_the_json_has_the_same_figures():
 
 def test_the_plot_is_svg_with_a_line_for_each_course_and_gaps_where_nothing_was_due():
     tally = tally_of(answered(100.5), answered(101.5), answered(104.5), failed(104.6))
-    root = ElementTree.fromstring(encode_svg(Run("u", "a<b", "load & more"), tally))
+    root = ElementTree.fromstring(encode_svg(Run("u", "a<b", "load & more", 0.0), tally))
     paths = [
         each.get("d") or ""
         for each in root.iter("{http://www.w3.org/2000/svg}path")
