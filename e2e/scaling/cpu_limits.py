@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Self
 ROOT = Path("/sys/fs/cgroup/cpu")
 PERIOD_US = 10_000
 """A tenth of Kubernetes' period: a replica that has used its share stands still for some milliseconds, not a hundred."""
+_REMOVED_WITHIN_S = 5.0
 
 
 @dataclass(slots=True)
@@ -35,8 +37,7 @@ class CpuLimits:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for group in (*self._folder.glob("*/"), self._folder):
-            self._leave(group)
-            group.rmdir()
+            self._remove(group)
 
     def bound(self, pid: int, cores: float) -> None:
         """Let a process, all of its threads, have so much of a core, from now on. One that is gone is left out."""
@@ -47,10 +48,19 @@ class CpuLimits:
         with contextlib.suppress(ProcessLookupError):
             (group / "cgroup.procs").write_text(str(pid))
 
-    def _leave(self, group: Path) -> None:
-        for pid in (group / "cgroup.procs").read_text().split():
-            with contextlib.suppress(ProcessLookupError):
-                (self.root / "cgroup.procs").write_text(pid)
+    def _remove(self, group: Path) -> None:
+        """A process that is just ending holds its group for a moment."""
+        deadline = time.monotonic() + _REMOVED_WITHIN_S
+        while True:
+            for pid in (group / "cgroup.procs").read_text().split():
+                with contextlib.suppress(ProcessLookupError):
+                    (self.root / "cgroup.procs").write_text(pid)
+            try:
+                return group.rmdir()
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
 
 
 def may_limit(root: Path = ROOT) -> bool:
