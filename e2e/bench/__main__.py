@@ -18,6 +18,7 @@ BENCHMARKS = {
     "measuring": "e2e.bench.measuring",
     "operator-at-rest": "e2e.bench.operator_at_rest",
     "replica-decisions": "e2e.bench.replica_decisions",
+    "scaling-round": "e2e.bench.scaling_round",
     "two-writers": "e2e.bench.two_writers",
     "upkeep": "e2e.bench.upkeep",
 }
