@@ -18,17 +18,21 @@ BENCHMARKS = {
     "measuring": "e2e.bench.measuring",
     "operator-at-rest": "e2e.bench.operator_at_rest",
     "replica-decisions": "e2e.bench.replica_decisions",
+    "scaling-round": "e2e.bench.scaling_round",
     "two-writers": "e2e.bench.two_writers",
     "upkeep": "e2e.bench.upkeep",
     "upkeep-scaled": "e2e.bench.upkeep_scaled",
 }
-ON_NODES = {"apply-to-answer": "e2e.bench.apply_to_answer"}
-"""Run only when named: they need root, and a cluster with nodes takes its time."""
+WITH_ROOT = {
+    "apply-to-answer": "e2e.bench.apply_to_answer",
+    "simulator-against-live": "e2e.bench.simulator_against_live",
+}
+"""Run only when named: they need root, and take their time."""
 
 
 def main(words: list[str]) -> int:
     """Run the named benchmarks, or all; returns the exit status."""
-    known = {**BENCHMARKS, **ON_NODES}
+    known = {**BENCHMARKS, **WITH_ROOT}
     chosen: dict[str, list[int]] = {}
     for word in words:
         if word.isdecimal() and chosen:

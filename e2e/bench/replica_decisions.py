@@ -1,4 +1,7 @@
-"""What a decision about replicas costs: a thousand services with a day of history, both sides, one budget."""
+"""What a decision about replicas costs: a thousand services with a day of history, both sides, one budget.
+
+The pure function alone; `scaling_round` measures the round around it.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,7 @@ SERVICES = 1000
 ROUND_S = 5.0
 LIVED_ROUNDS = 17_280
 """A day, for the history that all of them start from."""
+BEGAN = 1_700_000_000.0
 REPEATS = 5
 SETTINGS = Settings(
     sides={
@@ -40,11 +44,8 @@ SETTINGS = Settings(
 
 def run() -> BenchResult:
     """Live a day once, then decide about all services in one go; the best of some repeats counts."""
-    chance = random.Random(1)
-    history, targets = History(), {Role.VISION: 1, Role.LANGUAGE: 1}
-    for index in range(LIVED_ROUNDS):
-        decision = _decided(history, targets, index, chance)
-        history, targets = decision.history, decision.targets
+    history, chance = lived_history(), random.Random(2)
+    targets = {role: side.target or 1 for role, side in history.sides.items()}
     text = to_json(history)
     services = [from_json(text) for _ in range(SERVICES)]
     seconds = min(_once(services, targets, chance) for _ in range(REPEATS))
@@ -65,6 +66,16 @@ def run() -> BenchResult:
     )
 
 
+def lived_history(*, until: float = BEGAN + LIVED_ROUNDS * ROUND_S) -> History:
+    """Of a day with a burst every half hour, that ends at a time in seconds since 1970."""
+    chance, began = random.Random(1), until - LIVED_ROUNDS * ROUND_S
+    history, targets = History(), {Role.VISION: 1, Role.LANGUAGE: 1}
+    for index in range(LIVED_ROUNDS):
+        decision = _decided(history, targets, index, chance, began=began)
+        history, targets = decision.history, decision.targets
+    return history
+
+
 def _once(services: list[History], targets: dict[Role, int], chance: random.Random) -> float:
     began = time.process_time()
     for history in services:
@@ -72,8 +83,15 @@ def _once(services: list[History], targets: dict[Role, int], chance: random.Rand
     return time.process_time() - began
 
 
-def _decided(history: History, targets: dict[Role, int], index: int, chance: random.Random) -> Decision:
-    now = 1_700_000_000.0 + index * ROUND_S
+def _decided(
+    history: History,
+    targets: dict[Role, int],
+    index: int,
+    chance: random.Random,
+    *,
+    began: float = BEGAN,
+) -> Decision:
+    now = began + index * ROUND_S
     tiles = chance.uniform(0.5, 1.5) * (300 if index % 360 < 24 else 60)
     work = {
         Role.VISION: {WorkKind.TILES: Work(arriving=tiles)},

@@ -69,12 +69,14 @@ class World:
     installation: LocalInstallation
     folder: Path
     name: str = ""
+    manifest: dict[str, Any] = field(default_factory=dict)
+    """What was applied last."""
     loads: list[Running] = field(default_factory=list)
 
     def apply(self, name: str, **spec: Any) -> None:
         """Create a service, or change what is named of it."""
         self.name = name
-        manifest = {
+        self.manifest = {
             "apiVersion": "serving.internvl.io/v1alpha1",
             "kind": "InternVLService",
             "metadata": {"name": name},
@@ -85,7 +87,13 @@ class World:
                 **spec,
             },
         }
-        self.installation.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+        self.installation.kubectl("apply", "-f", "-", stdin=json.dumps(self.manifest))
+
+    def resize(self, role: str, replicas: int) -> None:
+        """Give a side that does not scale another number of replicas."""
+        spec = self.manifest["spec"]
+        fixed = {"minReplicas": replicas, "maxReplicas": replicas}
+        self.apply(self.name, **{**spec, role: {**spec[role], **fixed}})
 
     def delete(self) -> None:
         self.installation.kubectl("delete", "ivl", self.name, "--ignore-not-found", "--timeout=90s")

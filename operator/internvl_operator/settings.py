@@ -69,8 +69,8 @@ class Settings:
     """Window of the rates asked of it. At least two samples must fall into it: better four times the scrape interval."""
     prometheus_timeout_s: float = 5.0
     """Longest wait for the answer of one query."""
-    load_interval_s: float = 2.0
-    """Time from one look at the load to the next, of services that scale; longer with over 200 Ray nodes."""
+    load_interval_s: float = 1.0
+    """Time from one look at the load to the next, of services that scale; longer with over 100 nodes; 2 s at least by Prometheus."""
 
     serve_http_host: str | None = None
     """Where Serve's HTTP proxies listen if our write is the one that starts Serve; unset: Serve's default."""

@@ -69,7 +69,7 @@ class VisionReplica:
 
         await self._encoder.reconfigure(parse_config(VisionConfig, user_config))
         self._readiness = self._readiness or _serve_readiness(_passes(self._encoder.check_health))
-        self._reports = self._reports or _report(self._encoder.record_load, self._recorder.record_start)
+        self._reports = self._reports or _report(self._encoder.record_load, self._recorder.record_presence)
 
     async def encode(self, request: EncodeRequest) -> Features:
         """Encode one request's pictures."""
@@ -98,7 +98,7 @@ class LanguageReplica:
 
         await self._model.reconfigure(parse_config(LanguageConfig, user_config))
         self._readiness = self._readiness or _serve_readiness(_passes(self._model.check_health))
-        self._reports = self._reports or _report(self._model.record_load, self._recorder.record_start)
+        self._reports = self._reports or _report(self._model.record_load, self._recorder.record_presence)
 
     async def generate(
         self, request: GenerateRequest, features: Features | None
@@ -144,7 +144,7 @@ class GatewayReplica:
         from internvl_runtimes.deployments.loading import parse_config
 
         await self._gateway.reconfigure(parse_config(GatewayConfig, user_config))
-        self._reports = self._reports or _report(self._gateway.record_load, self._recorder.record_start)
+        self._reports = self._reports or _report(self._gateway.record_load, self._recorder.record_presence)
         if not self._stands_in:  # then it has no pod of its own to speak for
             self._readiness = self._readiness or _serve_readiness(self._is_ready)
 

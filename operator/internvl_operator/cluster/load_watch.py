@@ -33,6 +33,9 @@ OWN_REPORT_S, REPORT_S = 1.0, 10.0
 PAGES_PER_S = 100.0
 """Pages of nodes that are read at most; with more nodes a round is later."""
 
+ASK_EVERY_S = 2.0
+"""Pause between two rounds of queries at least: a Prometheus scrapes seldom more often, and knows nothing newer."""
+
 KEPT_S = 600.0
 """So long the means of a service are kept that is not looked at: Ray may be away for a moment."""
 NOT_YET = "its gateway has not told yet what arrives"
@@ -73,7 +76,8 @@ class LoadWatch:
     def interval_s(self) -> float:
         """From one round to the next: longer with many nodes, so that looking stays cheap."""
         pages = sum(nodes.pages for nodes in self._nodes.values())
-        return max(self._settings.load_interval_s, pages / PAGES_PER_S)
+        least_s = pages / PAGES_PER_S if self._prometheus is None else ASK_EVERY_S
+        return max(self._settings.load_interval_s, least_s)
 
     async def read(self, places: Places) -> Mapping[ServiceKey, LoadSeen]:
         """Look once at these services."""

@@ -20,6 +20,7 @@ from internvl_runtimes.contract.metrics import (
     DEPLOYMENT_LABEL,
     PREFIX,
     REPLICA_LABEL,
+    REPORTS,
     Metric,
 )
 
@@ -33,7 +34,8 @@ KEPT_S = 15.0
 """So long a replica counts whose node does not answer."""
 PREFIXES = (f"{PREFIX}internvl_",)
 
-_COUNTERS = {metric.exported: metric for metric in COUNTERS}
+_COUNTERS = {metric.exported: metric for metric in (*COUNTERS, REPORTS)}
+"""With `REPORTS`, which moves at rest too: a load that begins is then over the last seconds, not over the rest."""
 _GAUGES = {metric.exported: metric for metric in GAUGES}
 
 Replica = tuple[str, str, str]

@@ -2,7 +2,8 @@
 
 Ray reports a replica's counters to the exporter of its node every second or every ten, and an exporter does not say
 when. Between two reports nothing changes, which is no sign of rest: a rate is over values that changed, and over the
-times at which the change was seen. Where nothing has changed for longer than reports usually take, nothing happened.
+times at which the change was seen. A replica counts its own reports too, so that each report changes something; where
+nothing has changed for longer than reports usually take, nothing happened.
 """
 
 from collections import deque

@@ -53,6 +53,7 @@ class Unit(StrEnum):
     SEQUENCES = "sequences"
     SECONDS = "seconds"
     BYTES = "bytes"
+    REPORTS = "reports"
     WORK = "work"
     """Of the label `stage`: tiles, or tokens."""
 
@@ -229,6 +230,13 @@ REPLICA_START = Metric(
     MetricKind.GAUGE,
     Unit.SECONDS,
     "Unix time at which the replica was made: its counters began at zero then.",
+    _EVERY_ROLE,
+)
+REPORTS = Metric(
+    "internvl_replica_reports",
+    MetricKind.COUNTER,
+    Unit.REPORTS,
+    "Times that the replica told its load, once a second, also at rest: while it stands still, Ray has reported nothing.",
     _EVERY_ROLE,
 )
 BATCH_LIMIT = Metric(

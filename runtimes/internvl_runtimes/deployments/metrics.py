@@ -69,6 +69,7 @@ class RayRecorder:
             case MetricKind.HISTOGRAM:
                 made.observe(value, tags=tags)
 
-    def record_start(self) -> None:
-        """Set the gauge that says since when the counters count."""
+    def record_presence(self) -> None:
+        """Say since when the counters count, and that they still do."""
         self.record(metrics.REPLICA_START, self._started_at)
+        self.record(metrics.REPORTS)

@@ -26,15 +26,28 @@ EPOCH_S = 1.7e9
 
 
 class Ours:
-    """Remembers the history between rounds, as the operator does."""
+    """Remembers the history between rounds, as the operator does.
 
-    interval_s = ROUND_S
-    age_s = AGE_S
+    Args:
+        settings: of the service.
+        interval_s: between two rounds.
+        age_s: from a sample to what was decided on it.
+        window_s: of rates.
+    """
 
-    def __init__(self, context: Context, setting: Setting) -> None:
-        self._settings = _settings(context, setting)
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        interval_s: float = ROUND_S,
+        age_s: float = AGE_S,
+        window_s: float = ROUND_S,
+    ) -> None:
+        self.interval_s = interval_s
+        self.age_s = age_s
+        self._settings = settings
         self._history = History()
-        self._samples: deque[Sample] = deque(maxlen=round(setting.get("window_s", ROUND_S) / ROUND_S) + 1)
+        self._samples: deque[Sample] = deque(maxlen=round(window_s / interval_s) + 1)
 
     def decide(self, sample: Sample) -> Targets:
         """One round of the operator."""
@@ -48,6 +61,11 @@ class Ours:
         decision = decide(Observation(sides=seen), self._history, self._settings, EPOCH_S + sample.at)
         self._history = decision.history
         return Targets(decision.targets.get(Role.VISION, 0), decision.targets[Role.LANGUAGE])
+
+
+def make(context: Context, setting: Setting) -> Ours:
+    """The rule as whoever tunes it has set it."""
+    return Ours(_settings(context, setting), window_s=setting.get("window_s", ROUND_S))
 
 
 def _settings(context: Context, setting: Setting) -> Settings:
@@ -135,7 +153,7 @@ def _work(arrived: float, now: float, waiting: float, old: Full, new: Full, seco
 ENTRY = Entry(
     name="ours",
     title="this operator",
-    make=Ours,
+    make=make,
     default={},
     sweep=grid(first_token_s=(0.5, 2.0), quiet_s=(120.0, 300.0), window_s=(5.0, 15.0), least=(0.0, 0.8)),
 )

@@ -7,14 +7,13 @@ import numpy as np
 import pytest
 
 from e2e.bench.autoscaling import profile
-from e2e.bench.autoscaling.policies import dynamo, plans
+from e2e.bench.autoscaling.policies import dynamo, ours, plans
 from e2e.bench.autoscaling.policies.aibrix import ApaRule
 from e2e.bench.autoscaling.policies.base import Context, SideContext
 from e2e.bench.autoscaling.policies.dynamo import DynamoRule
 from e2e.bench.autoscaling.policies.hpa import HpaRule
 from e2e.bench.autoscaling.policies.knative import KpaRule
 from e2e.bench.autoscaling.policies.modserve import ModServeRule
-from e2e.bench.autoscaling.policies.ours import Ours
 from e2e.bench.autoscaling.policies.ray_serve import RayServeRule
 from e2e.bench.autoscaling.requests import Requests
 from e2e.bench.autoscaling.simulator.sample import Sample, SideSample
@@ -147,7 +146,7 @@ def test_the_oracle_orders_one_start_before_the_load_comes() -> None:
 
 
 def test_our_rule_raises_the_side_whose_load_rose() -> None:
-    policy = Ours(context(), {})
+    policy = ours.make(context(), {})
     vision = SideSample(target=3, ready=3, starting=0, arrived=0.0, arrived_requests=0)
     decided = None
     for round_ in range(1, 25):

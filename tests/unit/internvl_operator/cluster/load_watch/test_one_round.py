@@ -121,6 +121,12 @@ async def test_prometheus_is_asked_fifteen_times_for_any_number_of_services(net)
     assert found[A].loads[Role.LANGUAGE].answered_replicas == 2
 
 
+def test_the_nodes_are_looked_at_every_second_and_a_prometheus_no_more_often_than_it_can_know_more(net):
+    assert watch(net).interval_s == 1.0
+    assert watch(net, prometheus_url=PROMETHEUS).interval_s == 2.0
+    assert watch(net, prometheus_url=PROMETHEUS, load_interval_s=5.0).interval_s == 5.0
+
+
 async def test_without_services_that_scale_nobody_is_asked(net):
     assert await watch(net, prometheus_url=PROMETHEUS).read({}) == {} and net.asked == []
 

@@ -81,6 +81,20 @@ async def test_replicas_on_several_nodes_are_summed_and_each_node_is_read_once_a
     assert len(ray.asked) == 4 and ray.finds == 1
 
 
+async def test_a_load_that_begins_is_not_spread_over_the_rest_before_it_whatever_the_interval_of_reports(
+    clock,
+):
+    ray = Ray(**{"10_0_0_1": gateway(0)})
+    loads = NodeLoads(ray, ray, report_s=10.0, now=clock)
+    for reports in range(1, 13):
+        tiles = 40 if reports == 12 else 0
+        ray.pages["10.0.0.1"] = [*gateway(tiles), line(metrics.REPORTS, reports)]
+        found = await look(loads, clock, 1.0)
+    assert found["team.a"].rate(metrics.TILES_ADMITTED) == pytest.approx(8.0), (
+        "forty in the last five seconds"
+    )
+
+
 async def test_a_series_that_is_told_twice_counts_once_and_what_is_not_finite_not_at_all(clock):
     ray = Ray(**{"10_0_0_1": [*gateway(100), line(metrics.TILES_ADMITTED, 100, WorkerId="w2")]})
     loads = nodes(ray, clock)
