@@ -19,8 +19,9 @@ from transformers import Qwen3ForCausalLM
 
 from internvl_engines.contract.checkpoint import CheckpointConfig
 from internvl_engines.nano.dataset import COMPRESS_ROWS, KEEP_ROWS, Batch
-from internvl_engines.nano.labels import CHARACTERS, VISUAL_WORDS
+from internvl_engines.nano.labels import VISUAL_WORDS
 from internvl_engines.nano.pictures import COLOURS, KINDS
+from internvl_engines.nano.prints import CHARACTERS
 from internvl_engines.nano.tokenizer import IMG_CONTEXT, token_id
 from internvl_engines.reference.language import new_language
 from internvl_engines.reference.vision import Vision
