@@ -47,6 +47,8 @@ LESSONS: dict[StageName, type[Lesson]] = {
     "vico": Vico,
     "router": Router,
 }
+_KEYS = {"step", "schedule", "model", "optimizer", "remembered"}
+"""Of a state's content."""
 SAVE_EVERY = 100
 REPORT_EVERY = 25
 
@@ -65,13 +67,16 @@ def train(work: Path, schedule: Schedule, *, stages: tuple[Stage, ...] = STAGES,
         workers: processes. Another number draws other samples.
 
     Raises:
-        StateUnusable: a state is missing, damaged, or of another schedule or number of processes.
+        StateUnusable: a state is missing, damaged, of another schedule or number of processes, or began with
+            weights that are no longer there.
     """
     work.mkdir(parents=True, exist_ok=True)
     for stage in stages:
-        if _State.of(work, stage, schedule, workers).done:
+        state = _State.of(work, stage, schedule, workers)
+        if state.done:
             print(f"{stage.name}: done before ({_file(work, stage)})", flush=True)
             continue
+        _check_neighbours(work, stage, state)
         together(workers, functools.partial(_learn, work, schedule, stage))
 
 
@@ -83,7 +88,7 @@ def write_trained(work: Path, after: StageName, folder: Path, *, flash: bool) ->
     """
     tokenizer = train_tokenizer()
     model = Trainee(config_of(tokenizer), tokenizer)
-    model.load_state_dict(_weights_after(work, after))
+    _load(model, _weights_after(work, after), _file(work, stage_named(after)))
     write_checkpoint(folder, model.vision, model.language, tokenizer, flash=flash)
 
 
@@ -107,7 +112,26 @@ class _State:
                 f"{file} belongs to (share, seed, processes) {tuple(content['schedule'])}, not {asked}: "
                 "delete it to do the stage again, or name another --work"
             )
-        return cls(content["step"], content["step"] >= schedule.steps(stage), content)
+        step, steps, done = content["step"], schedule.steps(stage), content["optimizer"] is None
+        if step > steps or done != (step == steps):
+            raise StateUnusable(
+                f"{file} is of step {step}{', the last' if done else ''}; the stage has {steps} steps now: "
+                "delete it to do the stage again"
+            )
+        return cls(step, done, content)
+
+
+def _check_neighbours(work: Path, stage: Stage, state: _State) -> None:
+    """The stage before is done; no later one has learnt from this one already when it begins anew."""
+    before = stage_before(stage)
+    if before is not None:
+        _weights_after(work, before.name)
+    later = [_file(work, after) for after in STAGES[STAGES.index(stage) + 1 :]]
+    stale = [file.name for file in later if file.is_file()]
+    if state.content is None and stale:
+        raise StateUnusable(
+            f"{_file(work, stage)} is missing, and {', '.join(stale)} began with it: put it back, or delete these, too"
+        )
 
 
 def _learn(work: Path, schedule: Schedule, stage: Stage, rank: int, workers: int) -> None:
@@ -116,7 +140,7 @@ def _learn(work: Path, schedule: Schedule, stage: Stage, rank: int, workers: int
     model = Trainee(config_of(tokenizer), tokenizer)
     before = stage_before(stage)
     if before is not None:
-        model.load_state_dict(_weights_after(work, before.name))
+        _load(model, _weights_after(work, before.name), _file(work, before))
     model.train()
     around = Surroundings(functools.partial(_shared, workers), functools.partial(_weights_after, work))
     lesson = LESSONS[stage.name](model, around)
@@ -125,7 +149,7 @@ def _learn(work: Path, schedule: Schedule, stage: Stage, rank: int, workers: int
     for parameter in moving:
         parameter.requires_grad_(True)
     optimizer = _new_optimizer(moving)
-    first = _resume(_State.of(work, stage, schedule, workers), model, optimizer, lesson)
+    first = _resume(_State.of(work, stage, schedule, workers), _file(work, stage), model, optimizer, lesson)
     began, progress = time.monotonic(), Progress()
     for step in range(first, schedule.steps(stage)):
         place = f"{schedule.seed}:{stage.name}:{step}:{rank}"
@@ -174,26 +198,38 @@ def _save(
 ) -> None:
     """Write all that a training needs to go on, at once or not at all; a finished stage needs no optimizer."""
     aside = file.with_suffix(".writing")
-    torch.save(
-        {
-            "step": step,
-            "schedule": (schedule.share, schedule.seed, workers),
-            "model": model.state_dict(),
-            "optimizer": None if last else optimizer.state_dict(),
-            "remembered": lesson.remembered(),
-        },
-        aside,
-    )
+    content = {
+        "step": step,
+        "schedule": (schedule.share, schedule.seed, workers),
+        "model": model.state_dict(),
+        "optimizer": None if last else optimizer.state_dict(),
+        "remembered": lesson.remembered(),
+    }
+    with aside.open("wb") as stream:
+        torch.save(content, stream)
+        stream.flush()
+        os.fsync(stream.fileno())  # or a power cut may leave the new name with nothing in it
     os.replace(aside, file)
 
 
-def _resume(state: _State, model: Trainee, optimizer: torch.optim.Optimizer, lesson: Lesson) -> int:
+def _resume(
+    state: _State, file: Path, model: Trainee, optimizer: torch.optim.Optimizer, lesson: Lesson
+) -> int:
     if state.content is None:
         return 0
-    model.load_state_dict(state.content["model"])
+    _load(model, state.content["model"], file)
     optimizer.load_state_dict(state.content["optimizer"])
     lesson.remember(state.content["remembered"])
     return state.step
+
+
+def _load(model: Trainee, weights: Mapping[str, Tensor], file: Path) -> None:
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise StateUnusable(
+            f"{file} is of a model of another shape: delete it to do the stage again"
+        ) from error
 
 
 def _weights_after(work: Path, stage: StageName) -> Mapping[str, Tensor]:
@@ -212,6 +248,8 @@ def _read(file: Path) -> dict[str, Any]:
         content: dict[str, Any] = torch.load(file, weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
         raise StateUnusable(f"{file} cannot be read ({error}): delete it to do the stage again") from error
+    if not isinstance(content, dict) or content.keys() != _KEYS:
+        raise StateUnusable(f"{file} is no state of a stage: delete it to do the stage again")
     return content
 
 
