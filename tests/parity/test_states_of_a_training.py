@@ -79,7 +79,7 @@ def test_a_stage_whose_predecessor_is_missing_or_unfinished_is_refused_before_an
     with refused(r"see\.pt is missing: do the stage 'see' first"):
         learn(tmp_path, "read", workers=2)
     learn(tmp_path, "see")
-    torch.save(state(tmp_path, "see") | {"step": 1, "optimizer": {}}, tmp_path / "see.pt")
+    torch.save(state(tmp_path, "see") | {"step": 1, "optimizers": {}}, tmp_path / "see.pt")
     with refused(r"see\.pt is of a stage that is not finished"):
         learn(tmp_path, "read", workers=2)
 
@@ -96,7 +96,7 @@ def test_a_stage_is_not_done_anew_under_later_ones_that_began_with_it(tmp_path):
 @pytest.mark.parametrize(("step", "optimizer"), [(2, None), (4, None), (3, {}), (4, {})])
 def test_a_state_of_another_number_of_steps_is_refused(tmp_path, step, optimizer):
     learn(tmp_path, "see")
-    torch.save(state(tmp_path, "see") | {"step": step, "optimizer": optimizer}, tmp_path / "see.pt")
+    torch.save(state(tmp_path, "see") | {"step": step, "optimizers": optimizer}, tmp_path / "see.pt")
     with refused(rf"see\.pt is of step {step}.*; the stage has 3 steps now: delete it"):
         learn(tmp_path, "see")
 

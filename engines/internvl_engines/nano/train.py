@@ -47,8 +47,13 @@ LESSONS: dict[StageName, type[Lesson]] = {
     "vico": Vico,
     "router": Router,
 }
-_KEYS = {"step", "schedule", "model", "optimizer", "remembered"}
+_KEYS = {"step", "schedule", "model", "optimizers", "remembered"}
 """Of a state's content."""
+_HEADS = ("marker.", "placer.", "language.lm_head.")
+_DECAY = 0.03
+_MATRIX_RATE = 2.5
+"""Muon's learning rate against AdamW's. After 100 steps of ``speak`` the loss was 0.77 with 1, 0.70 with 2.5 and
+with 5, and 0.77 with AdamW alone."""
 SAVE_EVERY = 100
 REPORT_EVERY = 25
 
@@ -112,7 +117,7 @@ class _State:
                 f"{file} belongs to (share, seed, processes) {tuple(content['schedule'])}, not {asked}: "
                 "delete it to do the stage again, or name another --work"
             )
-        step, steps, done = content["step"], schedule.steps(stage), content["optimizer"] is None
+        step, steps, done = content["step"], schedule.steps(stage), content["optimizers"] is None
         if step > steps or done != (step == steps):
             raise StateUnusable(
                 f"{file} is of step {step}{', the last' if done else ''}; the stage has {steps} steps now: "
@@ -148,20 +153,25 @@ def _learn(work: Path, schedule: Schedule, stage: Stage, rank: int, workers: int
     moving = list(dict.fromkeys(lesson.moving()))
     for parameter in moving:
         parameter.requires_grad_(True)
-    optimizer = _new_optimizer(moving)
-    first = _resume(_State.of(work, stage, schedule, workers), _file(work, stage), model, optimizer, lesson)
+    optimizers = _new_optimizers(model, moving)
+    first = _resume(
+        _State.of(work, stage, schedule, workers), _file(work, stage), model, optimizers, lesson
+    )
     began, progress = time.monotonic(), Progress()
     for step in range(first, schedule.steps(stage)):
         place = f"{schedule.seed}:{stage.name}:{step}:{rank}"
         torch.manual_seed(zlib.crc32(place.encode()))  # dropout: stateless, so that a training can go on
-        for group in optimizer.param_groups:
-            group["lr"] = schedule.rate(stage, step)
-        optimizer.zero_grad(set_to_none=True)
+        for optimizer in optimizers:
+            faster = _MATRIX_RATE if isinstance(optimizer, torch.optim.Muon) else 1.0
+            for group in optimizer.param_groups:
+                group["lr"] = schedule.rate(stage, step) * faster
+        model.zero_grad(set_to_none=True)
         with mixed_precision():
             lesson.backward(Drawer(random.Random(place), tokenizer), progress)
         average_gradients(moving, workers)
         nn.utils.clip_grad_norm_(moving, 1.0)
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
         finished, last = step + 1, step + 1 == schedule.steps(stage)
         if rank == 0 and (finished % REPORT_EVERY == 0 or last):
             elapsed = time.monotonic() - began
@@ -170,20 +180,32 @@ def _learn(work: Path, schedule: Schedule, stage: Stage, rank: int, workers: int
             print(f"{at}  {progress.line()}", flush=True)
             progress = Progress()
         if rank == 0 and (finished % SAVE_EVERY == 0 or last):
-            _save(_file(work, stage), finished, last, model, optimizer, lesson, schedule, workers)
+            _save(_file(work, stage), finished, last, model, optimizers, lesson, schedule, workers)
 
 
 def _shared(workers: int, figures: list[float]) -> list[float]:
     return gathered(figures, workers)
 
 
-def _new_optimizer(parameters: list[nn.Parameter]) -> torch.optim.AdamW:
-    """AdamW; biases, norms and scales are not decayed."""
-    decayed = [p for p in parameters if p.ndim >= 2]
-    plain = [p for p in parameters if p.ndim < 2]
-    return torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": 0.03}, {"params": plain, "weight_decay": 0.0}], betas=(0.9, 0.98)
+def _new_optimizers(model: Trainee, moving: list[nn.Parameter]) -> tuple[torch.optim.Optimizer, ...]:
+    """Muon for the matrices between hidden states, AdamW for the rest; biases, norms and scales are not decayed.
+
+    Muon: K. Jordan (2024), with the step sizes of "Muon is Scalable for LLM Training" (arXiv 2502.16982), section
+    2.2, so that its rates are of AdamW's size.
+    """
+    inner = {
+        parameter
+        for name, parameter in model.named_parameters()
+        if parameter.ndim == 2 and not name.startswith(_HEADS) and "embed" not in name
+    }
+    hidden = [p for p in moving if p in inner]
+    decayed = [p for p in moving if p not in inner and p.ndim >= 2]
+    plain = [p for p in moving if p.ndim < 2]
+    muon = torch.optim.Muon(hidden, weight_decay=_DECAY, adjust_lr_fn="match_rms_adamw") if hidden else None
+    adamw = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": _DECAY}, {"params": plain, "weight_decay": 0.0}], betas=(0.9, 0.98)
     )
+    return (adamw,) if muon is None else (muon, adamw)
 
 
 def _save(
@@ -191,7 +213,7 @@ def _save(
     step: int,
     last: bool,
     model: Trainee,
-    optimizer: torch.optim.Optimizer,
+    optimizers: tuple[torch.optim.Optimizer, ...],
     lesson: Lesson,
     schedule: Schedule,
     workers: int,
@@ -202,7 +224,7 @@ def _save(
         "step": step,
         "schedule": (schedule.share, schedule.seed, workers),
         "model": model.state_dict(),
-        "optimizer": None if last else optimizer.state_dict(),
+        "optimizers": None if last else [optimizer.state_dict() for optimizer in optimizers],
         "remembered": lesson.remembered(),
     }
     with aside.open("wb") as stream:
@@ -213,12 +235,17 @@ def _save(
 
 
 def _resume(
-    state: _State, file: Path, model: Trainee, optimizer: torch.optim.Optimizer, lesson: Lesson
+    state: _State,
+    file: Path,
+    model: Trainee,
+    optimizers: tuple[torch.optim.Optimizer, ...],
+    lesson: Lesson,
 ) -> int:
     if state.content is None:
         return 0
     _load(model, state.content["model"], file)
-    optimizer.load_state_dict(state.content["optimizer"])
+    for optimizer, held in zip(optimizers, state.content["optimizers"], strict=True):
+        optimizer.load_state_dict(held)
     lesson.remember(state.content["remembered"])
     return state.step
 
@@ -237,7 +264,7 @@ def _weights_after(work: Path, stage: StageName) -> Mapping[str, Tensor]:
     if not file.is_file():
         raise StateUnusable(f"{file} is missing: do the stage {stage!r} first (--stage {stage})")
     content = _read(file)
-    if content["optimizer"] is not None:
+    if content["optimizers"] is not None:
         raise StateUnusable(f"{file} is of a stage that is not finished: go on with --stage {stage}")
     weights: Mapping[str, Tensor] = content["model"]
     return weights
