@@ -74,10 +74,13 @@ def test_tokens_and_routes_are_those_of_the_router() -> None:
 
 
 def test_the_random_router_compresses_as_many_tiles_and_none_where_there_is_no_choice() -> None:
-    routes = [np.array(own, np.bool_) for own in ([0], [1, 0, 0], [1, 1, 0, 1, 0], [0, 0])]
+    routes = [np.array(own, np.bool_) for own in ([0], [1, 1, 0], [1, 1, 0, 1, 0], [0, 0])]
     drawn = random_routes(routes, random.Random(3))
     assert [len(own) for own in drawn] == [1, 3, 5, 2]
-    assert sum(own.sum() for own in drawn) == 4 and not drawn[0].any()
+    assert sum(own.sum() for own in drawn) == 5 and not drawn[0].any()
+    # Seven tiles may be drawn, so five of them would fill one request or another if none was kept back.
+    for seed in range(50):
+        assert not any(own.all() for own in random_routes(routes, random.Random(seed)))
     assert [own.tolist() for own in random_routes(routes, random.Random(3))] == [
         own.tolist() for own in drawn
     ]
