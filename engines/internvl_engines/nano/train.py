@@ -154,9 +154,7 @@ def _learn(work: Path, schedule: Schedule, stage: Stage, rank: int, workers: int
     for parameter in moving:
         parameter.requires_grad_(True)
     optimizers = _new_optimizers(model, moving)
-    first = _resume(
-        _State.of(work, stage, schedule, workers), _file(work, stage), model, optimizers, lesson
-    )
+    first = _resume(_State.of(work, stage, schedule, workers), _file(work, stage), model, optimizers, lesson)
     began, progress = time.monotonic(), Progress()
     for step in range(first, schedule.steps(stage)):
         place = f"{schedule.seed}:{stage.name}:{step}:{rank}"
@@ -203,7 +201,8 @@ def _new_optimizers(model: Trainee, moving: list[nn.Parameter]) -> tuple[torch.o
     plain = [p for p in moving if p.ndim < 2]
     muon = torch.optim.Muon(hidden, weight_decay=_DECAY, adjust_lr_fn="match_rms_adamw") if hidden else None
     adamw = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": _DECAY}, {"params": plain, "weight_decay": 0.0}], betas=(0.9, 0.98)
+        [{"params": decayed, "weight_decay": _DECAY}, {"params": plain, "weight_decay": 0.0}],
+        betas=(0.9, 0.98),
     )
     return (adamw,) if muon is None else (muon, adamw)
 
