@@ -39,13 +39,11 @@ def main() -> int:
     options = parser.parse_args()
     config = read_checkpoint_config(options.checkpoint)
     kept, compressed = config.tokens_per_tile, config.tokens_per_compressed_tile
-    scene = _scene(SEED)
+    scene, answerer = _scene(SEED), Answerer(options.checkpoint)
     drawn = {
         "tiles": _cut(scene, kept),
         "rates": _rates(_scene(f"{SEED}: rates", grid=(1, 1)), kept, compressed),
-        "routes": _beside(
-            [_routed(Answerer(options.checkpoint), _scene(f"{SEED}: {n}"), kept) for n in (1, 2)]
-        ),
+        "routes": _beside([_routed(answerer, _scene(f"{SEED}: {n}"), kept) for n in (1, 2)]),
     }
     if options.measured.is_file():
         drawn["answers"] = _answers(json.loads(options.measured.read_text())["raw"]["groups"])
@@ -130,7 +128,10 @@ def _save(picture: Image.Image, file: Path) -> None:
     # A palette: the pictures have few colours, and a repository keeps every version of them.
     picture.quantize(64, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(file, optimize=True)
     size = file.stat().st_size
-    assert size <= LARGEST_BYTES, f"{file} has {size} bytes"
+    if size > LARGEST_BYTES:
+        raise SystemExit(
+            f"{file} has {size:,} bytes, more than {LARGEST_BYTES:,}: draw it with fewer colours"
+        )
     say(f"{file}: {size:,} bytes")
 
 

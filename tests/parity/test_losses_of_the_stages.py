@@ -2,7 +2,9 @@
 
 import functools
 import math
+import os
 import random
+import signal
 from pathlib import Path
 
 import pytest
@@ -46,10 +48,9 @@ def test_consistency_is_the_divergence_from_the_reference() -> None:
 def test_half_of_the_pictures_are_compressed_and_some_larger_ones_mix_both_rates() -> None:
     from internvl_engines.nano.dataset import Drawer
     from internvl_engines.nano.stages.vico import drawn_rates
-    from internvl_engines.nano.tokenizer import train_tokenizer
 
     rng = random.Random(0)
-    samples = Drawer(rng, train_tokenizer()).several(60, turns=1)
+    samples = Drawer(rng, tokenizer()).several(60, turns=1)
     mixed, compressed, tiles = 0, 0, 0
     for _ in range(300):
         rates = drawn_rates(samples, rng)
@@ -61,13 +62,99 @@ def test_half_of_the_pictures_are_compressed_and_some_larger_ones_mix_both_rates
     assert 0.3 < mixed / 300 < 0.55
 
 
-def test_rows_of_mixed_rates_are_each_tiles_own() -> None:
-    from internvl_engines.nano.checkpoint import config_of
+@functools.cache
+def tokenizer():
     from internvl_engines.nano.tokenizer import train_tokenizer
+
+    return train_tokenizer()
+
+
+def trainee(seed: int):
+    from internvl_engines.nano.checkpoint import config_of
     from internvl_engines.nano.trainee import Trainee
 
-    tokenizer = train_tokenizer()
-    model = Trainee(config_of(tokenizer), tokenizer).eval()
+    torch.manual_seed(seed)
+    return Trainee(config_of(tokenizer()), tokenizer())
+
+
+class DrawnBefore:
+    """Stands in for a `Drawer`: the same samples whatever is asked for."""
+
+    def __init__(self, samples) -> None:
+        self.samples, self.tokenizer, self.rng = samples, tokenizer(), random.Random(0)
+
+    def several(self, tiles, **how):
+        return self.samples
+
+    compared = print_in_tiles = several
+
+
+def routing(window: list[float], samples):
+    """A step of the router's stage with these ratios remembered: the stage, its progress and its model."""
+    from internvl_engines.nano.progress import Progress
+    from internvl_engines.nano.stages.lesson import Surroundings
+    from internvl_engines.nano.stages.router import Router
+
+    model, reference = trainee(1).train(), trainee(2)
+    lesson = Router(model, Surroundings(lambda figures: figures, lambda stage: reference.state_dict()))
+    model.requires_grad_(False)
+    for parameter in lesson.moving():
+        parameter.requires_grad_(True)
+    lesson.remember({"window": window})
+    progress = Progress()
+    lesson.backward(DrawnBefore(samples), progress)
+    return lesson, progress, model, reference.eval()
+
+
+def small_picture():
+    from internvl_engines.nano.dataset import Drawer
+
+    samples = Drawer(random.Random(3), tokenizer()).several(1, turns=1)
+    assert len(samples) == 1 and samples[0].tiles > 2
+    return samples
+
+
+def test_a_tiles_ratio_is_the_divergence_with_it_compressed_over_that_with_every_tile_kept() -> None:
+    from internvl_engines.nano.dataset import encode_batch
+
+    samples = small_picture()
+    lesson, _, model, reference = routing([], samples)
+
+    def divergence(compressed: int | None) -> float:
+        rates = [tile == compressed for tile in range(samples[0].tiles)]
+        with torch.no_grad():
+            kept = reference.look_and_answer(encode_batch(samples, [False] * len(rates), tokenizer()))
+            student = model.look_and_answer(encode_batch(samples, rates, tokenizer()))
+        told = kept.softmax(-1)
+        return (told * (told.log() - student.log_softmax(-1))).sum(-1).mean().item()
+
+    model.eval()
+    expected = [(divergence(tile) + 1e-3) / (divergence(None) + 1e-3) for tile in range(samples[0].tiles)]
+    assert lesson.remembered()["window"] == pytest.approx(expected, rel=1e-4)
+    assert len(set(expected)) > 1
+
+
+@pytest.mark.parametrize(("small", "labelled_compress"), [(0.68, True), (0.72, False)])
+def test_seven_in_ten_of_the_remembered_ratios_are_labelled_compress_and_only_the_router_learns(
+    small: float, labelled_compress: bool
+) -> None:
+    from internvl_engines.nano.stages.router import WINDOW
+
+    samples = small_picture()
+    window = [0.0] * round(WINDOW * small) + [1e6] * round(WINDOW * (1 - small))
+    random.Random(0).shuffle(window)
+    lesson, progress, model, _ = routing(window, samples)
+    assert progress.asked["labelled compress"] == samples[0].tiles
+    assert progress.right["labelled compress"] == labelled_compress * samples[0].tiles
+    assert len(lesson.remembered()["window"]) == WINDOW
+    learning = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
+    assert learning and all(
+        name.startswith(("vision.gating.", "vision.pooling_before_gating.")) for name in learning
+    )
+
+
+def test_rows_of_mixed_rates_are_each_tiles_own() -> None:
+    model = trainee(0).eval()
     patches = torch.randn(3, 64, 160)
     with torch.no_grad():
         rows = model.rows(patches, torch.tensor([False, True, False]))
@@ -98,6 +185,16 @@ def test_a_process_that_fails_ends_the_training_with_its_reason(capfd: pytest.Ca
     assert "ValueError: no more pictures" in capfd.readouterr().err
 
 
+@pytest.mark.timeout(300)
+def test_a_process_that_is_killed_ends_the_other_one_too() -> None:
+    from torch.multiprocessing import ProcessExitedException
+
+    from internvl_engines.nano.processes import together
+
+    with pytest.raises(ProcessExitedException, match="SIGKILL"):
+        together(2, _be_killed_in_one)
+
+
 def _learn_a_little(folder: Path, rank: int, workers: int) -> None:
     from internvl_engines.nano.processes import average_gradients, gathered
 
@@ -108,6 +205,14 @@ def _learn_a_little(folder: Path, rank: int, workers: int) -> None:
     shared = gathered([0.0, 1.0] if rank == 0 else [10.0], workers)
     gradients = [parameter.grad.item() for parameter in (always, sometimes)]
     torch.save({"gradients": gradients, "shared": shared}, folder / f"{rank}.pt")
+
+
+def _be_killed_in_one(rank: int, workers: int) -> None:
+    from internvl_engines.nano.processes import gathered
+
+    if rank == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    gathered([1.0], workers)
 
 
 def _fail_in_one(rank: int, workers: int) -> None:

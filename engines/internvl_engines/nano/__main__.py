@@ -22,16 +22,16 @@ def main() -> int:
     training.add_argument(
         "--stage", choices=[stage.name for stage in STAGES], help="only this one, no export"
     )
-    training.add_argument("--share", type=float, default=1.0, help="of each stage's steps")
+    training.add_argument("--share", type=_share, default=1.0, help="of each stage's steps, above 0, up to 1")
     training.add_argument("--seed", type=int, default=0)
     training.add_argument(
         "--processes", type=int, default=2, choices=range(1, 9), help="each with one thread"
     )
     evaluation = commands.add_parser("evaluate", help="exact answers on held-out pictures")
     evaluation.add_argument("--checkpoint", type=Path, default=SHIPPED)
-    evaluation.add_argument("--questions-per-task", type=int, default=2000)
+    evaluation.add_argument("--questions-per-task", type=_positive, default=2000)
     evaluation.add_argument("--seed", type=int, default=0)
-    evaluation.add_argument("--processes", type=int, default=2)
+    evaluation.add_argument("--processes", type=_positive, default=2)
     evaluation.add_argument("--out", type=Path, default=MEASURED)
     card = commands.add_parser("card", help="fill the measured parts of the model card")
     card.add_argument("card", type=Path, nargs="*", default=[SHIPPED / "README.md"])
@@ -44,6 +44,20 @@ def main() -> int:
     options = parser.parse_args()
     commands_by_name = {"train": _train, "evaluate": _evaluate, "card": _card, "variants": _variants}
     return commands_by_name[options.command](options)
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 < share <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0 and up to 1")
+    return share
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return number
 
 
 def _train(options: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from transformers import Qwen3ForCausalLM
 
 from internvl_engines.contract.checkpoint import CheckpointConfig, read_checkpoint_config
-from internvl_engines.nano.shape import config_document, generation_document
+from internvl_engines.nano.shape import FLASH_PARTS, config_document, generation_document
 from internvl_engines.nano.tokenizer import END_OF_TEXT, IM_END, VOCABULARY, save_tokenizer, token_id
 from internvl_engines.reference.language import PREFIX
 from internvl_engines.reference.vision import Vision
@@ -39,7 +39,7 @@ def write_checkpoint(
     Without ``flash`` the router and the projector of compressed tiles are left out.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    left_out = () if flash else ("mlp2.", "pooling_before_gating.", "gating.")
+    left_out = () if flash else FLASH_PARTS
     tensors = {name: value for name, value in vision.state_dict().items() if not name.startswith(left_out)}
     tensors |= {
         f"{PREFIX}{name}": value for name, value in language.state_dict().items() if name != "lm_head.weight"

@@ -126,10 +126,14 @@ def answer_block(answerer: Answerer, block: Block) -> list[Outcome]:
 
 
 def random_routes(routes: Sequence[Routes], rng: random.Random) -> list[Routes]:
-    """As many compressed tiles as ``routes`` has, drawn over all requests of more than one tile."""
-    places = [
-        (request, tile) for request, own in enumerate(routes) if len(own) > 1 for tile in range(len(own))
-    ]
+    """As many compressed tiles as ``routes`` has, drawn over all requests of more than one tile.
+
+    One tile of each request is kept, as the router of the checkpoint keeps the least compressible one.
+    """
+    places = []
+    for request, own in enumerate(routes):
+        kept = rng.randrange(len(own))
+        places += [(request, tile) for tile in range(len(own)) if tile != kept]
     drawn = [np.zeros(len(own), np.bool_) for own in routes]
     for request, tile in rng.sample(places, sum(int(own.sum()) for own in routes)):
         drawn[request][tile] = True

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import string
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from internvl_engines.nano.pictures import COLOURS, KINDS, Scene
+from internvl_engines.nano.pictures import COLOURS, KINDS, TILE, Scene
+from internvl_engines.nano.prints import CHARACTERS
 from internvl_runtimes.preprocess.tiling import TiledImage
 
-CHARACTERS = string.ascii_uppercase + string.digits
 VISUAL_WORDS = (*COLOURS, *KINDS, *CHARACTERS)
 PATCH_SIDE = 8
 """ViT patches along a tile's side."""
@@ -93,7 +92,7 @@ def _legible(scene: Scene, view: _View) -> list[tuple[_Box, str]]:
             across = ((x / scene.width - left) / wide for x in (x0, x1))
             down = ((y / scene.height - top) / high for y in (y0, y1))
             (a, b), (c, d) = across, down
-            if (d - c) * PATCH_SIDE * 14 >= _LEGIBLE:
+            if (d - c) * TILE >= _LEGIBLE:
                 boxes.append(((character, a, c, b, d), text.colour))
     return boxes
 

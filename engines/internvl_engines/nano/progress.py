@@ -38,7 +38,7 @@ class Progress:
         """Count what the vision side named."""
         self.add_loss("sight", sight.loss.item())
         for sort, (right, asked) in sight.named.items():
-            self.add(f"{sort} seen", right, asked)
+            self.add(sort, right, asked)
 
     def add(self, name: str, right: int, asked: int) -> None:
         """Count answers of one sort."""

@@ -24,20 +24,20 @@ class Stage:
 
 STAGES = (
     # The vision side alone, by its own terms: a language model learns nothing from rows that mean nothing yet.
-    Stage("see", 1000, 1.5e-3),
-    # The same on pages full of print: after the first thousand steps it names half of the characters.
+    Stage("see", 700, 1.5e-3),
+    # The same on pages full of print: after the stage before it names half of the characters.
     Stage("read", 700, 1e-3),
     # The language model alone looks things up by colour and by kind; all else rests on that.
-    Stage("look", 300, 1e-3),
+    Stage("look", 250, 1e-3),
     # The language model alone, the vision side fixed. Tried with both moving: after 1,000 steps it looked
     # things up by kind and still never by colour; with fixed rows 200 steps bring both.
-    Stage("speak", 1000, 1e-3),
+    Stage("speak", 800, 1e-3),
     # Both sides, one tile and several, several pictures, both projectors.
-    Stage("both", 1700, 8e-4),
+    Stage("both", 1650, 6e-4),
     # Preferences, from here on with the small rates of a model that knows its work.
-    Stage("mpo", 100, 2e-5),
+    Stage("mpo", 80, 2e-5),
     # Consistency of both resolutions with the model before it.
-    Stage("vico", 500, 3e-4),
+    Stage("vico", 450, 3e-4),
     # The router alone.
     Stage("router", 300, 1e-3),
 )

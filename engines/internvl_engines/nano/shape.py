@@ -10,7 +10,8 @@ SYSTEM_MESSAGE = "You are internvl-nano."
 COMMON_SYSTEM_MESSAGE = "You are a helpful assistant."
 """Many clients send it unasked, so training knows it too."""
 MAX_NEW_TOKENS = 32
-
+FLASH_PARTS = ("mlp2.", "pooling_before_gating.", "gating.")
+"""How the names of the tensors begin that only a model with Flash has: the second projector and the router."""
 
 FLASH = {"flash_mode": True, "flash_relative_threshold": 0.0, "flash_absolute_threshold": 0.5}
 """A tile is compressed at a probability of 0.5 and more, unless it is its request's least compressible one."""

@@ -1,9 +1,11 @@
 """internvl-nano while it learns: both sides, and what every stage computes from a batch.
 
-The vision side has two terms of its own. Alignment: each visual row, read by the language model's own output
+The vision side has three terms of its own. Alignment: each visual row, read by the language model's own output
 matrix, names colour and kind of the shape, or the character, whose centre it holds (binary cross-entropy).
 Marking: from each ViT patch a linear head, thrown away afterwards, tells colour, kind and character of what lies
 on it (cross-entropy). Tried without: colours come at once, but after 700 steps no kind is told from another.
+Placing: from each row of a kept tile such a head tells the same of its four patches. Tried without: patches told
+86 % of the characters, rows 59 % of them in their order, and no text of several characters was read.
 """
 
 from __future__ import annotations
@@ -19,8 +21,9 @@ from transformers import Qwen3ForCausalLM
 
 from internvl_engines.contract.checkpoint import CheckpointConfig
 from internvl_engines.nano.dataset import COMPRESS_ROWS, KEEP_ROWS, Batch
-from internvl_engines.nano.labels import CHARACTERS, VISUAL_WORDS
+from internvl_engines.nano.labels import PATCH_SIDE, VISUAL_WORDS
 from internvl_engines.nano.pictures import COLOURS, KINDS
+from internvl_engines.nano.prints import CHARACTERS
 from internvl_engines.nano.tokenizer import IMG_CONTEXT, token_id
 from internvl_engines.reference.language import new_language
 from internvl_engines.reference.vision import Vision
@@ -50,6 +53,7 @@ class Trainee(nn.Module):
         self.word_tokens, self.word_of_token = _word_tokens(tokenizer)
         self.word_bias = nn.Parameter(torch.full((len(self.word_tokens),), -2.0))
         self.marker = nn.Linear(config.vision.hidden_size, sum(_MARKS))
+        self.placer = nn.Linear(config.language.hidden_size, 4 * sum(_MARKS))
         self.vision = Vision(config)
         self.language: Qwen3ForCausalLM = new_language(config.language)
         _initialise(self.vision)
@@ -80,18 +84,15 @@ class Trainee(nn.Module):
         truth = batch.words()[:, self.word_of_token]
         alignment = functional.binary_cross_entropy_with_logits(named, truth)
         marks = batch.marks()
-        loss, counts = ALIGNMENT * alignment, {}
-        parts = self.marker(patches.flatten(0, 1)).float().split(_MARKS, dim=-1)
-        for sort, logits, truth in zip(
-            ("colours", "kinds", "characters"), parts, marks.unbind(1), strict=True
-        ):
-            weights = torch.ones(logits.shape[1])
-            weights[0] = _BARE
-            loss = loss + functional.cross_entropy(logits, truth, weights)
-            shown = truth > 0
-            right = (logits.detach()[shown].argmax(-1) == truth[shown]).sum()
-            counts[sort] = int(right), int(shown.sum())
-        return Sight(loss, counts)
+        marking, seen = _marking(self.marker(patches.flatten(0, 1)), marks)
+        kept = ~batch.compress
+        of_kept = kept.repeat_interleave(torch.where(kept, KEEP_ROWS, COMPRESS_ROWS))  # bool [rows]
+        placing, placed = _marking(
+            self.placer(scaled[of_kept]).unflatten(-1, (4, -1)).flatten(0, 1), _by_row(marks, kept)
+        )
+        counts = {f"{sort} seen": count for sort, count in seen.items()}
+        counts |= {f"{sort} in rows": count for sort, count in placed.items()}
+        return Sight(ALIGNMENT * alignment + marking + placing, counts)
 
     def logits(self, batch: Batch, rows: Tensor | None) -> Tensor:
         """What the language model expects at each token of the answers: [A, V].
@@ -113,6 +114,33 @@ class Trainee(nn.Module):
         if not len(batch.compress):
             return self.logits(batch, None)
         return self.logits(batch, self.rows(self.patches(batch), batch.compress))
+
+
+def _marking(told: Tensor, marks: Tensor) -> tuple[Tensor, dict[str, tuple[int, int]]]:
+    """Cross-entropy of the three sorts of marks; by sort, how many are told right and how many there are.
+
+    Args:
+        told: logits [N, sum(_MARKS)].
+        marks: int64 [N, 3].
+    """
+    loss, counts = told.new_zeros(()), {}
+    parts = told.float().split(_MARKS, dim=-1)
+    for sort, logits, truth in zip(("colours", "kinds", "characters"), parts, marks.unbind(1), strict=True):
+        shown = truth > 0
+        right = (logits.detach()[shown].argmax(-1) == truth[shown]).sum()
+        counts[sort] = int(right), int(shown.sum())
+        if len(truth):
+            weights = torch.ones(logits.shape[1])
+            weights[0] = _BARE
+            loss = loss + functional.cross_entropy(logits, truth, weights)
+    return loss, counts
+
+
+def _by_row(marks: Tensor, kept: Tensor) -> Tensor:
+    """Marks of all tiles' patches -> those of the kept tiles, the four patches of each row after another."""
+    side = PATCH_SIDE // 2
+    squares = marks.reshape(len(kept), side, 2, side, 2, -1)[kept].transpose(2, 3)
+    return squares.reshape(-1, marks.shape[-1])
 
 
 def _word_tokens(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:

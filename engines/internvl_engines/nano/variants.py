@@ -20,10 +20,10 @@ from torch import Tensor
 
 from internvl_engines.contract.checkpoint import CheckpointInvalid, read_checkpoint_config
 from internvl_engines.nano.hf_layout import hf_config, hf_name_parts
+from internvl_engines.nano.shape import FLASH_PARTS
 from internvl_engines.reference.vision import Vision
 from internvl_engines.reference.weights import read_weights
 
-_FLASH_PARTS = ("mlp2.", "pooling_before_gating.", "gating.")
 _TOWER = "vision_model."
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "generation_config.json")
 
@@ -31,7 +31,7 @@ _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "generation_confi
 def make_dense(source: Path, target: Path) -> None:
     """``source`` without router and ``mlp2``: it answers as ``source`` does with every tile kept."""
     document = {key: value for key, value in _config(source).items() if not key.startswith("flash_")}
-    weights = read_weights(source, lambda name: not name.startswith(_FLASH_PARTS))
+    weights = read_weights(source, lambda name: not name.startswith(FLASH_PARTS))
     _write(source, target, document, weights)
 
 
@@ -40,7 +40,7 @@ def make_hf(source: Path, target: Path) -> None:
 
     Names and config.json are those that ``InternVLForConditionalGeneration`` of transformers reads.
     """
-    weights = read_weights(source, lambda name: not name.startswith(_FLASH_PARTS))
+    weights = read_weights(source, lambda name: not name.startswith(FLASH_PARTS))
     renamed = {new: part for name, value in weights.items() for new, part in hf_name_parts(name, value)}
     _write(source, target, hf_config(_config(source), source), renamed)
 

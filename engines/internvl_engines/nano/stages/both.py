@@ -24,6 +24,7 @@ class Both(Lesson):
         model = self._model
         yield model.word_bias
         yield from model.marker.parameters()
+        yield from model.placer.parameters()
         yield from model.vision.parameters_but_router()
         yield from model.language.parameters()
 

@@ -1,7 +1,7 @@
 """MPO: mixed preference optimisation, on pairs of the right answer and one that is nearly right.
 
 Formulas: "Enhancing the Reasoning Ability of Multimodal Large Language Models via Mixed Preference Optimization"
-(arXiv 2411.10442), section 4.1, eq. 1 to 5; weights and beta as there.
+(arXiv 2411.10442), section 4.1; weights and beta as in its experiments and in InternVL's own training scripts.
 """
 
 from __future__ import annotations

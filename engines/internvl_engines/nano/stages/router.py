@@ -1,8 +1,10 @@
 """ViCO, router: which tiles can be compressed, learnt from how much the answers suffer when one is.
 
-Rule: InternVL3.5 (arXiv 2508.18265), section 2.4: r_i = L_ViCO(y | I with tile i at 1/16) / L_ViCO(y | I at 1/4);
-"compress" (class 0) where r_i < tau, tau the k-th percentile of a sliding window of past ratios; cross-entropy;
-only the router moves.
+Rule: InternVL3.5 (arXiv 2508.18265), section 2.3, eq. 8 and 9: r_i = L_ViCO(y | I_1/16) / L_ViCO(y | I_1/4) of each
+tile; "compress" (class 0) where r_i < tau, tau the k-th percentile of a sliding window of past ratios; cross-entropy;
+only the router moves. L_ViCO is eq. 7, against the reference of the stage ``vico``.
+Read so here: in I_1/16 tile i alone is compressed. Other than there: k is 70, where the paper balances both labels,
+since half of the tiles compressed save no more than 37.5 % of the tokens; the window holds the present step's ratios.
 """
 
 from __future__ import annotations

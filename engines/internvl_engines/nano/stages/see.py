@@ -28,6 +28,7 @@ class See(Lesson):
         model = self._model
         yield from model.vision.parameters_but_router()
         yield from model.marker.parameters()
+        yield from model.placer.parameters()
         yield model.word_bias
         yield model.language.get_parameter("model.embed_tokens.weight")
 

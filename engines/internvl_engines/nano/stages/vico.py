@@ -1,7 +1,7 @@
 """ViCO, consistency: both resolutions of a picture shall give the answers of the model before this stage.
 
-Formula: InternVL3.5 (arXiv 2508.18265), section 2.4, eq. 5: L = E_xi KL(pi_ref(y_t | y_<t, I) || pi_theta(y_t |
-y_<t, I_xi)), xi drawn uniformly from {1/4, 1/16}, one rate for all tiles of a picture.
+Formula: InternVL3.5 (arXiv 2508.18265), section 2.3, eq. 7: L = E_xi mean_t KL(pi_ref(y_t | y_<t, I) ||
+pi_theta(y_t | y_<t, I_xi)), xi drawn uniformly from {1/4, 1/16}, one rate for all tiles of a picture.
 One thing is added: half of the larger pictures mix both rates, as the router will; the paper names no mixing.
 """
 

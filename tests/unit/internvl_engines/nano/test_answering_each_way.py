@@ -11,7 +11,15 @@ from internvl_engines.nano.answering import Cut, Routes, Seen
 from internvl_engines.nano.evaluate import Block, answer_block, blocks_of, random_routes
 from internvl_engines.nano.held_out import ask_held_out
 from internvl_engines.nano.judging import WAYS
-from internvl_engines.nano.pictures import Print, Scene, Shape, held_out_pair, held_out_text
+from internvl_engines.nano.pictures import (
+    COLOURS,
+    KINDS,
+    Print,
+    Scene,
+    Shape,
+    held_out_pair,
+    held_out_text,
+)
 from internvl_engines.nano.questions import TASKS, Question
 from internvl_engines.nano.tile_contents import tile_contents
 from internvl_runtimes.preprocess.tiling import Grid, choose_grid
@@ -66,10 +74,13 @@ def test_tokens_and_routes_are_those_of_the_router() -> None:
 
 
 def test_the_random_router_compresses_as_many_tiles_and_none_where_there_is_no_choice() -> None:
-    routes = [np.array(own, np.bool_) for own in ([0], [1, 0, 0], [1, 1, 0, 1, 0], [0, 0])]
+    routes = [np.array(own, np.bool_) for own in ([0], [1, 1, 0], [1, 1, 0, 1, 0], [0, 0])]
     drawn = random_routes(routes, random.Random(3))
     assert [len(own) for own in drawn] == [1, 3, 5, 2]
-    assert sum(own.sum() for own in drawn) == 4 and not drawn[0].any()
+    assert sum(own.sum() for own in drawn) == 5 and not drawn[0].any()
+    # Seven tiles may be drawn, so five of them would fill one request or another if none was kept back.
+    for seed in range(50):
+        assert not any(own.all() for own in random_routes(routes, random.Random(seed)))
     assert [own.tolist() for own in random_routes(routes, random.Random(3))] == [
         own.tolist() for own in drawn
     ]
@@ -83,16 +94,27 @@ def test_each_question_is_in_one_block() -> None:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_question_is_of_its_task_and_every_third_shows_what_is_held_out_by_name(task: str) -> None:
-    for number in range(6):
+def test_a_question_is_of_its_task_and_counts_as_held_out_where_something_held_out_is_shown_or_named(
+    task: str,
+) -> None:
+    pairs = [f"{colour} {kind}" for colour in COLOURS for kind in KINDS if held_out_pair(colour, kind)]
+    counted = []
+    for number in range(30):
         asked = ask_held_out(task, seed=1, number=number)
-        assert asked == ask_held_out(task, seed=1, number=number)
-        assert asked.question.task == task and asked.held_out == (number % 3 == 0)
+        assert asked.question.task == task
         shown = [held_out_text(line.text) for scene in asked.scenes for line in scene.prints]
         shown += [held_out_pair(s.colour, s.kind) for scene in asked.scenes for s in scene.shapes]
-        if not asked.held_out:
-            assert not any(shown)
-    assert any(ask_held_out("turns", seed=1, number=n).history for n in range(6))
+        texts = [f"{turn.text} {turn.answer}".lower() for turn in (*asked.history, asked.question)]
+        named = [pair for pair in pairs for text in texts if pair in text]
+        assert asked.held_out == (any(shown) or bool(named))
+        assert number % 3 == 0 or not asked.held_out
+        counted.append(asked.held_out)
+    assert sum(counted) >= 5
+    assert asked == ask_held_out(task, seed=1, number=29)
+
+
+def test_a_question_of_several_turns_comes_with_those_before_it() -> None:
+    assert all(ask_held_out("turns", seed=1, number=number).history for number in range(6))
 
 
 def test_the_content_of_each_tile_is_known_from_the_scene() -> None:
