@@ -155,7 +155,7 @@ class World:
         before = self.answered
         self.wait(lambda: self.answered >= before + count, f"{count} more answers")
 
-    def load(self, mix: str, *, rate: float, seconds: float = 600.0, tokens: int) -> Running:
+    def load(self, mix: str, *, rate: float, seconds: float = 300.0, tokens: int) -> Running:
         """Send a load beside everything else, until it is stopped or for these seconds."""
         plan = ("--mix", mix, "--rate", str(rate), "--duration", str(seconds))
         return self._start_load(*plan, "--max-tokens", str(tokens))

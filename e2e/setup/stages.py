@@ -74,7 +74,11 @@ def _run(title: str, command: str, output: IO[str] | None) -> Outcome:
     began = time.monotonic()
     errors = subprocess.STDOUT if output else None
     with subprocess.Popen(["/bin/sh", "-c", command], stdout=output, stderr=errors) as process:
-        _, status, used = os.wait4(process.pid, 0)
+        try:
+            _, status, used = os.wait4(process.pid, 0)
+        except KeyboardInterrupt:
+            process.wait()  # the terminal has sent it to the stage as well, and it cleans up
+            raise
         process.returncode = os.waitstatus_to_exitcode(status)
     return Outcome(title, time.monotonic() - began, process.returncode, used.ru_utime + used.ru_stime)
 

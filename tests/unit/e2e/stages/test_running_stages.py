@@ -1,10 +1,14 @@
 import io
 import os
 import re
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
 from e2e.setup.stages import Outcome, render_table, run_stages
+
+ROOT = Path(__file__).resolve().parents[4]
 
 
 def test_a_failing_stage_does_not_stop_the_others_and_the_whole_fails() -> None:
@@ -48,7 +52,25 @@ def test_the_table_ends_with_the_time_of_the_whole() -> None:
 
 def test_the_table_tells_the_time_of_all_processes_of_a_stage() -> None:
     out = io.StringIO()
-    spin = "import time\nwhile time.process_time() < 0.3: pass"
+    spin = "import time\nwhile time.process_time() < 0.1: pass"
     assert run_stages([("spins", f"{sys.executable} -c '{spin}'; true"), ("waits", "true")], out) == 0
     found = dict(re.findall(r"^(\w+) +[\d.]+ s +([\d.]+) s CPU", out.getvalue(), re.MULTILINE))
-    assert float(found["spins"]) >= 0.3 > float(found["waits"])
+    assert float(found["spins"]) >= 0.1 > float(found["waits"])
+
+
+def test_ctrl_c_waits_for_the_stage_to_clean_up(tmp_path: Path) -> None:
+    begun, cleaned = tmp_path / "begun", tmp_path / "cleaned"
+    os.mkfifo(begun)
+    stage = f"trap 'touch {cleaned}; exit 1' INT; echo x > {begun}; while :; do sleep 0.05; done"
+    with subprocess.Popen(
+        [sys.executable, "-m", "e2e.setup.stages", "cleans up", stage],
+        cwd=ROOT,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        # A background job of a shell ignores it, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as running:
+        begun.read_text()
+        os.killpg(running.pid, signal.SIGINT)
+    assert running.returncode == 130
+    assert cleaned.exists()
