@@ -40,7 +40,7 @@ class CpuLimits:
             self._remove(group)
 
     def bound(self, pid: int, cores: float) -> None:
-        """Let a process, all of its threads, have so much of a core, from now on. One that is gone is left out."""
+        """Let a process, all of its threads, have so much of a core (0.1 at least) from now on. One that is gone is left out."""
         group = self._folder / str(pid)
         group.mkdir(exist_ok=True)
         (group / "cpu.cfs_period_us").write_text(str(PERIOD_US))

@@ -24,7 +24,7 @@ CORES = {VISION: 0.25, LANGUAGE: 0.25}
 """Of one replica."""
 PLENTY = 1.0
 """Cores of the side that is not measured."""
-FULL_S, FULL_PER_S = 8.0, 30.0
+FULL_S, FULL_PER_S = 8.0, 100.0
 """Of a load that fills a replica; what is over the bound in flight is not sent."""
 REST, REST_S = 10, 0.8
 """Requests one by one, and seconds between them."""
@@ -72,14 +72,21 @@ class _Loaded:
         return self.after.since(self.before, metric, stage)
 
     def speed(self, work: metrics.Metric, seconds: metrics.Metric, stage: Stage) -> float:
-        return self.moved(work, stage) / self.moved(seconds, stage)
+        lasted_s = self.moved(seconds, stage)
+        if lasted_s <= 0:
+            raise ValueError(f"{stage} has told no {seconds.exported}: the load did not fill its replica")
+        return self.moved(work, stage) / lasted_s
 
     def first_token_s(self, kind: str) -> float:
         return float(self.figures["seconds_by"][f"first token, {kind}"]["p50"])
 
 
 def calibrate(world: World, watch: ReplicaWatch) -> Calibration:
-    """Measure; the service stands with one replica of each side, and does so again at the end."""
+    """Measure; the service stands with one replica of each side, and does so again at the end.
+
+    Raises:
+        ValueError: a load did not fill the replica that it is to measure.
+    """
     watch.limit(LANGUAGE, PLENTY)
     full_vision = _load(world, _flood(has_pictures=True), in_flight=4)
     watch.limit(LANGUAGE, CORES[LANGUAGE])

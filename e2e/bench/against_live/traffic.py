@@ -12,7 +12,7 @@ import numpy as np
 
 from e2e.bench.autoscaling.requests import Requests
 
-OUTPUT_TOKENS = 24
+OUTPUT_TOKENS = 48
 WORDS = 8
 PICTURES = "2*448x448"
 SEED = 20261122
