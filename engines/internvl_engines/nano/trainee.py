@@ -124,7 +124,7 @@ def _marking(told: Tensor, marks: Tensor) -> tuple[Tensor, dict[str, tuple[int, 
         marks: int64 [N, 3].
     """
     loss, counts = told.new_zeros(()), {}
-    parts = told.float().split(_MARKS, dim=-1)
+    parts = torch.split(told.float(), list(_MARKS), dim=-1)
     for sort, logits, truth in zip(("colours", "kinds", "characters"), parts, marks.unbind(1), strict=True):
         shown = truth > 0
         right = (logits.detach()[shown].argmax(-1) == truth[shown]).sum()

@@ -131,15 +131,19 @@ class ReplicaScaler(Protocol):
         ...
 
 
-class RayFleet(Protocol):
+class RayKnown(Protocol):
+    """What the last round saw of the Ray side."""
+
+    def known(self, key: ServiceKey, home: RayHome) -> RaySeen | RayUnavailable | None:
+        """The last answer, without asking; None also where the service does not live."""
+        ...
+
+
+class RayFleet(RayKnown, Protocol):
     """The Ray side. Nothing here waits for Ray: what takes long wakes the service when it is done."""
 
     def snapshot(self, key: ServiceKey, home: RayHome) -> RaySeen | RayUnavailable | None:
         """The last answer; None while the address was never asked (the first answer wakes the service)."""
-        ...
-
-    def known(self, key: ServiceKey, home: RayHome) -> RaySeen | RayUnavailable | None:
-        """The same, without asking; None also where the service does not live."""
         ...
 
     def stay(self, key: ServiceKey, homes: Collection[RayHome]) -> None:

@@ -24,7 +24,7 @@ from internvl_operator.plan.observation import LoadSeen, RaySeen, ScalingSeen, S
 from internvl_operator.plan.replicas import decided_roles
 from internvl_operator.plan.scaling_input import gpus_of, scaling_observation, scaling_settings
 from internvl_operator.plan.scaling_status import sayings, says_the_same
-from internvl_operator.reconcile.ports import LoadSource, RayFleet, ScalingRecorder
+from internvl_operator.reconcile.ports import LoadSource, RayKnown, ScalingRecorder
 from internvl_operator.scaling.decide import decide
 from internvl_operator.scaling.history import History, from_json, to_json
 
@@ -58,7 +58,7 @@ class Scaler:
     def __init__(
         self,
         loads: LoadSource,
-        fleet: RayFleet,
+        fleet: RayKnown,
         *,
         quiet_s: float,
         wake: Callable[[ServiceKey], None],
