@@ -7,6 +7,7 @@ from typing import Any
 
 from internvl_operator.api import names
 from internvl_operator.api.names import Role
+from internvl_operator.api.status import Status
 from internvl_operator.plan.observation import (
     ApplicationSeen,
     ApplicationState,
@@ -15,7 +16,7 @@ from internvl_operator.plan.observation import (
     RaySeen,
     ReplicaState,
 )
-from internvl_operator.render.serve_schema import ServeApplication, ServeDeployment
+from internvl_operator.render.serve_schema import ServeApplication, ServeDeployment, replicas_of
 
 _RUNNING = (ReplicaState.RUNNING, ReplicaState.PENDING_MIGRATION)
 _MIXED = (DeploymentState.UPDATING, DeploymentState.DEPLOY_FAILED)
@@ -61,6 +62,16 @@ class RoleView:
         return tuple(sorted(replica.id for replica in seen if replica.state in _RUNNING))
 
     @property
+    def stands_at_zero(self) -> bool:
+        """Serve holds a configuration without replicas."""
+        return replicas_of(self.deployed_entry) == 0
+
+    @property
+    def rests(self) -> bool:
+        """No replica is wanted, and Serve knows it; old ones may still end their work."""
+        return self.wanted.num_replicas == 0 and self.stands_at_zero and self.deployment is not None
+
+    @property
     def updated(self) -> int:
         """Running replicas that surely have the wanted configuration."""
         if self.deployment is None or not self.is_current or not self.is_adopted:
@@ -71,18 +82,18 @@ class RoleView:
 
     @property
     def is_serving(self) -> bool:
-        """At least one replica of the wanted generation runs."""
-        return self.updated > 0
+        """At least one replica of the wanted generation runs, or none is wanted."""
+        return self.updated > 0 or self.rests
 
     @property
     def is_complete(self) -> bool:
         """All wanted replicas run, and no others."""
-        return self.is_serving and self.updated == self.wanted.num_replicas
+        return self.rests or (self.is_serving and self.updated == self.wanted.num_replicas)
 
     @property
     def has_given_up(self) -> bool:
         """Serve stopped trying to bring up the wanted configuration; only a changed one makes it go on."""
-        if self.application is None or not self.is_current:
+        if self.application is None or not self.is_current or self.rests:
             return False
         if self.deployment is None:
             return self.application.status == ApplicationState.DEPLOY_FAILED
@@ -150,19 +161,66 @@ def _attempt(value: object) -> int:
     return value if isinstance(value, int) and 0 <= value < 1_000_000 else 0
 
 
-def generations_hash(views: Sequence[RoleView]) -> str:
-    """What is wanted, over all roles."""
-    return _hash(view.generation for view in views)
+def has_proven_wanted(views: Sequence[RoleView], status: Status | None) -> bool:
+    """Whether the last probe that passed was about the generations that are wanted now."""
+    wanted = {view.role: view.generation for view in views}
+    return _has_proven(wanted, [view.role for view in views if view.rests], status)
 
 
-def deployed_hash(views: Sequence[RoleView]) -> str:
-    """The same of what Serve holds."""
-    return _hash(view.deployed_generation or "" for view in views)
+def has_proven_deployed(views: Sequence[RoleView], status: Status | None) -> bool:
+    """The same of the generations that Serve holds now."""
+    held = {view.role: view.deployed_generation or "" for view in views}
+    return _has_proven(held, [view.role for view in views if view.stands_at_zero], status)
 
 
-def probe_subject(views: Sequence[RoleView]) -> str:
-    """What a probe speaks about: the generations and the replicas that run."""
-    return f"{generations_hash(views)}-{_hash('/'.join(view.running) for view in views)}"
+def has_proven_all(views: Sequence[RoleView], status: Status | None) -> bool:
+    """Whether the last probe of all roles that passed was about the generations that are wanted now."""
+    return _generations({view.role: view.generation for view in views}) == _last_whole(status)
+
+
+def rested(status: Status | None) -> bool:
+    """Whether a role had no replica, by choice, when a probe passed last."""
+    return len(_passed(status)) == _PARTS_AT_REST
+
+
+def probe_subject(views: Sequence[RoleView], status: Status | None) -> str:
+    """What a probe speaks about: the generations and the replicas that run.
+
+    A role that rests cannot be asked: then the generations that the last probe of all roles was about follow, so that
+    it is known, when the role has replicas again, whether they are the ones that were proven.
+    """
+    asked = [view for view in views if not view.rests]
+    subject = f"{_generations({view.role: view.generation for view in asked})}-{_running(asked)}"
+    return subject if len(asked) == len(views) else f"{subject}-{_last_whole(status)}"
+
+
+_PARTS_AT_REST = 3
+
+
+def _has_proven(generations: Mapping[Role, str], resting: Sequence[Role], status: Status | None) -> bool:
+    if _generations(generations) == _last_whole(status):
+        return True
+    asked = {role: generation for role, generation in generations.items() if role not in resting}
+    return bool(resting) and _passed(status)[:1] == [_generations(asked)]
+
+
+def _passed(status: Status | None) -> list[str]:
+    """Parts of the subject of the last probe that passed; none where there was none."""
+    return [] if status is None or status.probe is None else status.probe.subject.split("-")
+
+
+def _last_whole(status: Status | None) -> str:
+    """Generations that the last probe of all roles was about; empty where there was none."""
+    parts = _passed(status)
+    return "" if not parts else parts[2] if len(parts) == _PARTS_AT_REST else parts[0]
+
+
+def _generations(of: Mapping[Role, str]) -> str:
+    return _hash(of.values())
+
+
+def _running(views: Sequence[RoleView]) -> str:
+    return _hash("/".join(view.running) for view in views)
 
 
 def _hash(parts: Iterable[str]) -> str:

@@ -230,7 +230,7 @@ def _sealed(deployment: ServeDeployment, attempt: int) -> ServeDeployment:
 def _generation(deployment: ServeDeployment) -> str:
     """Short hash of what a replica is made from: not how many there are or in which order they come, nor attempts."""
     facts = deployment.to_mapping()
-    del facts["num_replicas"]
-    facts.pop("max_surge_percent", None)
+    for key in ("num_replicas", "autoscaling_config", "max_surge_percent"):
+        facts.pop(key, None)
     facts["user_config"] = {k: v for k, v in deployment.user_config.items() if k not in _UNHASHED}
     return hashlib.sha256(encode_json(facts).encode()).hexdigest()[:12]

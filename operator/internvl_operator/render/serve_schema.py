@@ -9,7 +9,20 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
+
+AT_ZERO: Mapping[str, int] = {"min_replicas": 0, "initial_replicas": 0, "max_replicas": 1}
+"""`autoscaling_config` of a deployment that is to have no replicas, since Serve refuses 0 as `num_replicas`.
+
+It stops those that run at once, and starts one by itself for a request that comes. `docs/decisions`: vision to zero.
+"""
 
 
 class ServeValue(BaseModel):
@@ -42,6 +55,7 @@ class ServeDeployment(ServeValue):
 
     name: str
     num_replicas: int
+    """0 is written as `AT_ZERO`."""
     max_ongoing_requests: int
     max_queued_requests: int
     user_config: dict[str, Any]
@@ -53,6 +67,21 @@ class ServeDeployment(ServeValue):
     ray_actor_options: RayActorOptions
     max_surge_percent: int | None = None
     """Replicas, in percent, that a rolling update may start before it stops old ones. Left out: none."""
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = handler(self)
+        if self.num_replicas == 0:
+            del written["num_replicas"]
+            written["autoscaling_config"] = dict(AT_ZERO)
+        return written
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, written: Any) -> Any:
+        if not isinstance(written, Mapping) or written.get("autoscaling_config") != AT_ZERO:
+            return written
+        return {"num_replicas": 0, **{k: v for k, v in written.items() if k != "autoscaling_config"}}
 
 
 class ServeApplication(ServeValue):
@@ -83,6 +112,14 @@ class ServeApplication(ServeValue):
             for item in self.deployments
         )
         return self.model_copy(update={"deployments": deployments})
+
+
+def replicas_of(entry: Mapping[str, Any]) -> int | None:
+    """Replicas that one deployment of a configuration asks for, whoever wrote it; None where it states no number."""
+    if entry.get("autoscaling_config") == AT_ZERO:
+        return 0
+    found = entry.get("num_replicas")
+    return found if isinstance(found, int) else None
 
 
 def parse_application(config: Mapping[str, Any] | None) -> ServeApplication | None:
