@@ -14,6 +14,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     ValidationError,
     WithJsonSchema,
     model_validator,
@@ -411,11 +412,19 @@ class VisionSpec(RoleSpec):
         ),
     ] = None
 
+    _may_rest: bool = PrivateAttr(default=False)
+
     @model_validator(mode="after")
     def _can_come_back(self) -> Self:
         if self.min_replicas == 0 and (self.max_replicas is None or self.scaled_by is ScaledBy.EXTERNAL):
             raise ValueError(ZERO_MESSAGE)
+        self._may_rest = self.min_replicas == 0
         return self
+
+    @property
+    def may_rest(self) -> bool:
+        """Whether there may be no replica; also told by a copy that asks for the number that is to be."""
+        return self._may_rest
 
 
 class LanguageSpec(RoleSpec):

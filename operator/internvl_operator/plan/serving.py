@@ -7,7 +7,7 @@ from typing import Any
 
 from internvl_operator.api import names
 from internvl_operator.api.names import Role
-from internvl_operator.api.status import Status
+from internvl_operator.api.status import RolesStatus, RoleStatus, Status
 from internvl_operator.plan.observation import (
     ApplicationSeen,
     ApplicationState,
@@ -38,6 +38,8 @@ class RoleView:
     deployed_generation: str | None
     """Of the configuration that Serve holds."""
     deployed_attempt: int
+    was_updated: bool
+    """Running replicas of the wanted generation were seen before."""
     is_adopted: bool
     """What Serve says about the deployment is about the configuration that it holds.
 
@@ -69,16 +71,22 @@ class RoleView:
     @property
     def rests(self) -> bool:
         """No replica is wanted, and Serve knows it; old ones may still end their work."""
-        return self.wanted.num_replicas == 0 and self.stands_at_zero and self.deployment is not None
+        return self.wanted.num_replicas == 0 and self.stands_at_zero
 
     @property
     def updated(self) -> int:
         """Running replicas that surely have the wanted configuration."""
         if self.deployment is None or not self.is_current or not self.is_adopted:
             return 0
-        if self.deployment.status in _MIXED:
+        if self.deployment.status in _MIXED and not self._changes_number:
             return 0
         return len(self.running)
+
+    @property
+    def _changes_number(self) -> bool:
+        """Serve calls another number an update where numbers are written as bounds; replicas stay what they are."""
+        is_updating = self.deployment is not None and self.deployment.status == DeploymentState.UPDATING
+        return is_updating and self.wanted.may_rest and self.was_updated
 
     @property
     def is_serving(self) -> bool:
@@ -108,28 +116,37 @@ class RoleView:
 
 
 def view_roles(
-    names_of: Mapping[Role, str], wanted: Sequence[ServeApplication], ray: RaySeen
+    names_of: Mapping[Role, str], wanted: Sequence[ServeApplication], ray: RaySeen, stored: RolesStatus
 ) -> tuple[RoleView, ...]:
-    """One view a role, in the order vision, language, gateway. `names_of`: role -> application name."""
+    """One view a role, in the order vision, language, gateway.
+
+    Args:
+        names_of: role -> application name.
+        wanted: the applications, with the deployments of all roles.
+        ray: what Serve shows.
+        stored: what was reported of these applications last.
+    """
     by_name = {application.name: application for application in wanted}
-    return tuple(_view(role, by_name[names_of[role]], ray) for role in Role)
+    return tuple(_view(role, by_name[names_of[role]], ray, stored.of(role)) for role in Role)
 
 
-def _view(role: Role, wanted: ServeApplication, ray: RaySeen) -> RoleView:
+def _view(role: Role, wanted: ServeApplication, ray: RaySeen, stored: RoleStatus) -> RoleView:
     name = names.DEPLOYMENTS[role]
     application = ray.applications.get(wanted.name)
     deployment = None if application is None else application.deployments.get(name)
     held = None if application is None else application.config
     config = deployed_user_config(held, name)
     generation = config.get("generation")
+    entry = wanted.deployment(name)
     return RoleView(
         role=role,
-        wanted=wanted.deployment(name),
+        wanted=entry,
         application=application,
         deployment=deployment,
         deployed_entry=deployed_entry(held, name),
         deployed_generation=generation if isinstance(generation, str) else None,
         deployed_attempt=_attempt(config.get("attempt")),
+        was_updated=bool(stored.updated) and stored.generation == entry.user_config["generation"],
         is_adopted=deployment is None or is_adopted(deployment, config),
     )
 

@@ -136,8 +136,8 @@ def stand(
     if stands_in:
         named = {role: names.stand_in(name) for role, name in named.items()}
     fresh = render()
-    views = view_roles(named, fresh, ray)
     stored = RolesStatus() if service.status is None else service.status.roles
+    views = view_roles(named, fresh, ray, RolesStatus() if stands_in else stored)
     retries = plan_retries(views, stored, now=observation.now, settings=settings)
     attempts = {role: retry.attempt for role, retry in retries.items()}
     wanted = render(attempts) if any(attempts.values()) else fresh

@@ -148,6 +148,7 @@ def _vision(spec: InternVLServiceSpec, shared: dict[str, Any], slot: Slot) -> Se
         ongoing=VISION_ONGOING,
         options=_actor_options(spec.vision, slot),
         slot=slot,
+        may_rest=spec.vision.may_rest,
     )
 
 
@@ -204,11 +205,19 @@ def _options(slot: Slot, *, cpus: float, memory: int | None = None) -> RayActorO
 
 
 def _deployment(
-    role: Role, config: RoleConfig, *, replicas: int, ongoing: int, options: RayActorOptions, slot: Slot
+    role: Role,
+    config: RoleConfig,
+    *,
+    replicas: int,
+    ongoing: int,
+    options: RayActorOptions,
+    slot: Slot,
+    may_rest: bool = False,
 ) -> ServeDeployment:
     return ServeDeployment(
         name=names.DEPLOYMENTS[role],
         num_replicas=replicas,
+        may_rest=may_rest,
         max_ongoing_requests=ongoing,
         max_queued_requests=QUEUED_PER_CALLER,
         user_config=config.model_dump(mode="json", exclude_none=True),

@@ -18,12 +18,6 @@ from pydantic import (
     model_validator,
 )
 
-AT_ZERO: Mapping[str, int] = {"min_replicas": 0, "initial_replicas": 0, "max_replicas": 1}
-"""`autoscaling_config` of a deployment that is to have no replicas, since Serve refuses 0 as `num_replicas`.
-
-It stops those that run at once, and starts one by itself for a request that comes. `docs/decisions`: vision to zero.
-"""
-
 
 class ServeValue(BaseModel):
     """Frozen, unknown keys refused, absent rather than null."""
@@ -55,7 +49,9 @@ class ServeDeployment(ServeValue):
 
     name: str
     num_replicas: int
-    """0 is written as `AT_ZERO`."""
+    may_rest: bool = False
+    """The number may become 0, which Serve takes only as a bound of its own autoscaling. Then every number is written
+    as such bounds, because to change over between both forms makes Serve build the application anew."""
     max_ongoing_requests: int
     max_queued_requests: int
     user_config: dict[str, Any]
@@ -71,17 +67,19 @@ class ServeDeployment(ServeValue):
     @model_serializer(mode="wrap")
     def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         written: dict[str, Any] = handler(self)
-        if self.num_replicas == 0:
-            del written["num_replicas"]
-            written["autoscaling_config"] = dict(AT_ZERO)
+        del written["may_rest"]
+        if self.may_rest:
+            written["autoscaling_config"] = _bounds(written.pop("num_replicas"))
         return written
 
     @model_validator(mode="before")
     @classmethod
     def _read(cls, written: Any) -> Any:
-        if not isinstance(written, Mapping) or written.get("autoscaling_config") != AT_ZERO:
+        found = _bounded(written) if isinstance(written, Mapping) else None
+        if found is None:
             return written
-        return {"num_replicas": 0, **{k: v for k, v in written.items() if k != "autoscaling_config"}}
+        rest = {key: value for key, value in written.items() if key != "autoscaling_config"}
+        return {**rest, "num_replicas": found, "may_rest": True}
 
 
 class ServeApplication(ServeValue):
@@ -116,10 +114,20 @@ class ServeApplication(ServeValue):
 
 def replicas_of(entry: Mapping[str, Any]) -> int | None:
     """Replicas that one deployment of a configuration asks for, whoever wrote it; None where it states no number."""
-    if entry.get("autoscaling_config") == AT_ZERO:
-        return 0
-    found = entry.get("num_replicas")
+    found = entry.get("num_replicas", _bounded(entry))
     return found if isinstance(found, int) else None
+
+
+def _bounds(replicas: int) -> dict[str, int]:
+    """Bounds that leave Serve no choice, but for 0: then it starts one replica by itself for a request that comes."""
+    return {"min_replicas": replicas, "initial_replicas": replicas, "max_replicas": max(1, replicas)}
+
+
+def _bounded(entry: Mapping[str, Any]) -> int | None:
+    """The number whose bounds stand there; None where there are none, or others."""
+    bounds = entry.get("autoscaling_config")
+    found = bounds.get("initial_replicas") if isinstance(bounds, Mapping) else None
+    return found if isinstance(found, int) and bounds == _bounds(found) else None
 
 
 def parse_application(config: Mapping[str, Any] | None) -> ServeApplication | None:
