@@ -127,7 +127,8 @@ SCALED_BY_MESSAGE = (
     "maxReplicas"
 )
 ZERO_RULE = (
-    "self.minReplicas > 0 || (has(self.maxReplicas) && (!has(self.scaledBy) || self.scaledBy != 'External'))"
+    "!has(self.minReplicas) || self.minReplicas > 0 || "
+    "(has(self.maxReplicas) && !(has(self.scaledBy) && self.scaledBy == 'External'))"
 )
 ZERO_MESSAGE = (
     "minReplicas 0 needs a maxReplicas, and scaledBy Operator, which starts a replica when a picture comes; set "
