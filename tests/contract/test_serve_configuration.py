@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.spec import parse_spec
 from internvl_operator.render.serve_config import render_applications, shared_site
-from internvl_operator.render.serve_schema import HttpOptions, ServeConfig
+from internvl_operator.render.serve_schema import HttpOptions, ServeConfig, parse_application
 from internvl_runtimes.contract.serve_args import (
     ApplicationArgs,
     GatewayConfig,
@@ -22,8 +22,13 @@ from internvl_runtimes.contract.serve_args import (
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # Ray's own use of pydantic is not ours to mend
+    from ray.serve._private.config import DeploymentConfig
+    from ray.serve._private.deploy_utils import get_app_code_version
+    from ray.serve._private.version import DeploymentVersion
+    from ray.serve.config import AutoscalingConfig
     from ray.serve.schema import ServeDeploySchema
 
+KEY = ServiceKey("team", "nano")
 SAMPLES = sorted((Path(__file__).parents[2] / "manifests" / "samples").glob("*.yaml"))
 CONFIGS = {"VisionEncoder": VisionConfig, "LanguageModel": LanguageConfig, "Gateway": GatewayConfig}
 SIDE = {
@@ -35,7 +40,10 @@ SIDE = {
 SPECS = st.fixed_dictionaries(
     {"model": st.just({"uri": "file:///m/nano", "revision": "sha256:" + "0" * 12})},
     optional={
-        "vision": st.fixed_dictionaries({}, optional={**SIDE, "maxTilesPerImage": st.integers(1, 40)}),
+        "vision": st.one_of(
+            st.fixed_dictionaries({}, optional={**SIDE, "maxTilesPerImage": st.integers(1, 40)}),
+            st.just({"minReplicas": 0, "maxReplicas": 3}),
+        ),
         "language": st.fixed_dictionaries({}, optional={**SIDE, "maxModelLen": st.integers(16, 99)}),
     },
 )
@@ -81,3 +89,37 @@ def test_ray_refuses_no_pool_that_the_schema_allows():
     parsed = ServeDeploySchema.model_validate(json.loads(config.to_json()))
     options = parsed.applications[0].deployments[0].ray_actor_options
     assert options.label_selector == {"serving.internvl.io/pool": "a.B_c-9"}
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_ray_takes_each_number_of_a_vision_that_may_rest_without_a_new_build(count):
+    parsed = parse_spec({"model": {"uri": "file:///m"}, "vision": {"minReplicas": 0, "maxReplicas": 3}})
+    sized = parsed.model_copy(update={"vision": parsed.vision.model_copy(update={"min_replicas": count})})
+    versions, generations = set(), set()
+    for spec in (parsed, sized):
+        vision = render_applications(KEY, spec, shared_site(KEY, spec))[0]
+        read = ServeDeploySchema.model_validate({"applications": [vision.to_mapping()]}).applications[0]
+        versions.add(get_app_code_version(read))
+        generations.add(vision.deployments[0].user_config["generation"])
+    assert read.deployments[0].autoscaling_config["initial_replicas"] == count
+    assert len(versions) == len(generations) == 1
+    assert parse_application(vision.to_mapping()) == vision
+    assert vision.scaled({"VisionEncoder": 2}).deployments[0].num_replicas == 2
+
+
+def test_another_number_of_a_vision_that_may_rest_is_no_other_version_to_ray():
+    """Serve then touches no replica that stays, not even one that it has started by itself for a picture."""
+    spec = parse_spec({"model": {"uri": "file:///m"}, "vision": {"minReplicas": 0, "maxReplicas": 3}})
+    (vision,) = render_applications(KEY, spec, shared_site(KEY, spec))[0].deployments
+    versions = []
+    for count in (0, 1, 3):
+        entry = vision.model_copy(update={"num_replicas": count}).to_mapping()
+        config = DeploymentConfig(
+            num_replicas=None,
+            autoscaling_config=AutoscalingConfig(**entry["autoscaling_config"]),
+            user_config=entry["user_config"],
+        )
+        versions.append(
+            DeploymentVersion("code", deployment_config=config, ray_actor_options=entry["ray_actor_options"])
+        )
+    assert versions[0] == versions[1] == versions[2]

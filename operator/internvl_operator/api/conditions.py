@@ -25,7 +25,10 @@ class ConditionType(StrEnum):
     )
     PROGRESSING = "Progressing", "Something is on its way: a write, a start, a probe, a retry, a deletion."
     DEGRADED = "Degraded", "Something failed or is missing. It may be True while Ready is True."
-    VISION_READY = "VisionReady", "The vision side has a running replica of the wanted generation."
+    VISION_READY = (
+        "VisionReady",
+        "The vision side has a running replica of the wanted generation, or is to have none while no picture comes.",
+    )
     LANGUAGE_READY = "LanguageReady", "The language side has a running replica of the wanted generation."
     PROBE_PASSED = (
         "ProbePassed",
@@ -68,6 +71,12 @@ class Reason(StrEnum):
     # fine
     READY = "Ready", "The service answers.", "Nothing."
     AS_DESIRED = "AsDesired", "What runs is what the spec asks for.", "Nothing."
+    AT_ZERO = (
+        "AtZero",
+        "Vision has no replica, because no picture came for `scaling.idle` and `vision.minReplicas` is 0. The next "
+        "picture starts one and waits for it.",
+        "Nothing; for pictures that must not wait set `vision.minReplicas` to 1.",
+    )
 
     # under way
     NOT_OBSERVED = "NotObserved", "Ray was not asked yet.", "Wait a few seconds."

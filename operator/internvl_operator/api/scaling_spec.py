@@ -170,7 +170,23 @@ class ScalingSpec(Wire):
         ),
     ] = None
     objectives: Annotated[Objectives, Field(description="What the replicas must suffice for.")] = Objectives()
+    idle: Annotated[
+        str,
+        Field(
+            max_length=6,
+            pattern=DURATION_PATTERN,
+            description=(
+                "Where vision.minReplicas is 0: after so long without a picture no vision replica is kept, for example "
+                "10m. The next picture waits until one has started."
+            ),
+        ),
+    ] = "10m"
     schedule: Annotated[
         tuple[ScheduleSpec, ...],
         Field(max_length=16, description="Times at which more replicas than minReplicas run in any case."),
     ] = ()
+
+    @property
+    def idle_s(self) -> float:
+        """`idle` in seconds."""
+        return seconds_of(self.idle)

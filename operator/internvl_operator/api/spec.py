@@ -14,6 +14,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     ValidationError,
     WithJsonSchema,
     model_validator,
@@ -124,6 +125,14 @@ SCALED_BY_RULE = (
 SCALED_BY_MESSAGE = (
     "scaledBy: External needs a maxReplicas above minReplicas, because the number is taken between them; set "
     "maxReplicas"
+)
+ZERO_RULE = (
+    "!has(self.minReplicas) || self.minReplicas > 0 || "
+    "(has(self.maxReplicas) && !(has(self.scaledBy) && self.scaledBy == 'External'))"
+)
+ZERO_MESSAGE = (
+    "minReplicas 0 needs a maxReplicas, and scaledBy Operator, which starts a replica when a picture comes; set "
+    "maxReplicas, or minReplicas to 1 or more"
 )
 SCHEDULE_RULE = "self.scaling.schedule.all(item, {})".format(
     " && ".join(
@@ -363,6 +372,26 @@ class RoleSpec(PodFields):
 class VisionSpec(RoleSpec):
     """The vision side: tiles, vision transformer, projector."""
 
+    model_config = ConfigDict(
+        json_schema_extra=cel_rules(
+            (REPLICAS_RULE, REPLICAS_MESSAGE),
+            (SCALED_BY_RULE, SCALED_BY_MESSAGE),
+            (ZERO_RULE, ZERO_MESSAGE),
+        )
+    )
+
+    min_replicas: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=MOST_REPLICAS,
+            strict=True,
+            description=(
+                "Replicas that always run. 0: none while no picture comes; text is answered as before, and a picture "
+                "waits until a replica has started."
+            ),
+        ),
+    ] = 1
     capacity: Annotated[
         VisionCapacity | None,
         Field(
@@ -383,6 +412,20 @@ class VisionSpec(RoleSpec):
             description="Most tiles cut from one picture; the thumbnail comes on top. Left out: the checkpoint's.",
         ),
     ] = None
+
+    _may_rest: bool = PrivateAttr(default=False)
+
+    @model_validator(mode="after")
+    def _can_come_back(self) -> Self:
+        if self.min_replicas == 0 and (self.max_replicas is None or self.scaled_by is ScaledBy.EXTERNAL):
+            raise ValueError(ZERO_MESSAGE)
+        self._may_rest = self.min_replicas == 0
+        return self
+
+    @property
+    def may_rest(self) -> bool:
+        """Whether there may be no replica; also told by a copy that asks for the number that is to be."""
+        return self._may_rest
 
 
 class LanguageSpec(RoleSpec):

@@ -6,7 +6,7 @@ from internvl_operator.api.conditions import ConditionStatus, ConditionType, Rea
 from internvl_operator.api.names import Role
 from internvl_operator.api.spec import RolloutStrategy
 from internvl_operator.api.status import RolloutStage
-from internvl_operator.plan import checks, cluster_checks, optional_objects, probing
+from internvl_operator.plan import checks, cluster_checks, optional_objects, serving
 from internvl_operator.plan.findings import Finding, progress
 from internvl_operator.plan.footing import Footing, footing_of
 from internvl_operator.plan.observation import Observation, RaySeen
@@ -34,6 +34,10 @@ class Assessment:
     """What Kubernetes refuses of what belongs to the service, or what is wrong with its route."""
     stays_ready: bool
     """Ready may stay although the probe of the new replicas is still under way."""
+    is_proven_whole: bool
+    """The last probe of all roles that passed was about the generations that are wanted."""
+    may_wake: bool
+    """It was Ready while vision had no replica, by choice, and nothing was changed since vision was probed."""
     is_covered: bool
     """Replicas that passed their probe answer, although those of the wanted configuration do not yet."""
 
@@ -112,7 +116,19 @@ class Assessment:
     @property
     def blocker(self) -> Finding | None:
         """What stands between the service and Ready: the first of failures, write, progress, probe."""
-        return None if self.is_covered else self.held or self.obstacle
+        return None if self.is_covered or self.is_waking else self.held or self.obstacle
+
+    @property
+    def is_waking(self) -> bool:
+        """Nothing but vision is waited for, which gets its first replica again: pictures wait, and text is answered."""
+        obstacle = self.obstacle
+        is_under_way = obstacle is not None and not obstacle.is_failure and self.held is None
+        return self.may_wake and is_under_way and [view.role for view in self.waiting] == [Role.VISION]
+
+    @property
+    def rests(self) -> bool:
+        """Vision has no replica, by choice."""
+        return not self.is_waiting and self.current.rests
 
     @property
     def held(self) -> Finding | None:
@@ -201,7 +217,11 @@ def assess(
         stays_ready=own.verdict is not None
         and own.verdict.outcome is Outcome.PENDING
         and _was_ready(observation)
-        and (has_moved or probing.same_generations(own.views, status)),
+        and (has_moved or serving.has_proven_wanted(own.views, status)),
+        is_proven_whole=serving.has_proven_all(own.views, status),
+        may_wake=_was_ready(observation)
+        and serving.rested(status)
+        and serving.has_proven_all(own.views, status),
         is_covered=_is_covered(observation, own, beside, rollout),
     )
     if not found.differs and not found.remove:
@@ -228,7 +248,7 @@ def _is_covered(observation: Observation, own: Standing, beside: Standing, rollo
     if rollout.is_held and beside.has_replicas and _was_ready(observation):
         return True  # it was in the middle of a handover
     if rollout.keeps_own:
-        return own.has_replicas and probing.passed_as_deployed(own.views, observation.service.status)
+        return own.has_replicas and serving.has_proven_deployed(own.views, observation.service.status)
     has_failed = own.verdict is not None and own.verdict.outcome is Outcome.FAILED
     return rollout.has_stand_in and beside.has_replicas and not has_failed and _was_ready(observation)
 

@@ -234,7 +234,8 @@ def start_failed(given: RoleInput) -> Finding | None:
 def unhealthy(given: RoleInput) -> Finding | None:
     """Replicas died or do not answer Serve's health checks."""
     view = given.view
-    if view.deployment is None or view.deployment.status != DeploymentState.UNHEALTHY:
+    is_unhealthy = view.deployment is not None and view.deployment.status == DeploymentState.UNHEALTHY
+    if not is_unhealthy or view.rests:
         return None
     return Finding(
         reason=Reason.REPLICA_UNHEALTHY,
@@ -247,7 +248,9 @@ def held_unhealthy(views: Sequence[RoleView]) -> Finding | None:
     """Replicas of the configuration that Serve holds died, which answer until the wanted one may be written."""
     for view in views:
         shown = view.deployment
-        if shown is None or (view.running and shown.status != DeploymentState.UNHEALTHY):
+        if shown is None or view.stands_at_zero:
+            continue
+        if view.running and shown.status != DeploymentState.UNHEALTHY:
             continue
         return Finding(
             reason=Reason.REPLICA_UNHEALTHY,

@@ -12,6 +12,7 @@ from internvl_operator.api import labels, names
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.plan.observation import ApplicationSeen, RaySeen, ReplicaState
 from internvl_operator.plan.serving import deployed_user_config, is_adopted
+from internvl_operator.render.serve_schema import replicas_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,7 @@ def pods_of(configs: Iterable[Mapping[str, Any]]) -> Counter[str]:
             group = group_of(entry) if isinstance(entry, Mapping) else None
             if group is not None:
                 takes = labels.REPLICA_RESOURCE in (entry["ray_actor_options"].get("resources") or {})
-                needed[group] += int(entry.get("num_replicas") or 0) if takes else 0
+                needed[group] += (replicas_of(entry) or 0) if takes else 0
     return needed
 
 

@@ -179,8 +179,9 @@ def _probe(
         again_s = left_of_pause_s(seen.at, settings.probe_retry_s, now=observation.now)
         if again_s > 0:
             return None, again_s
+    route = routes.PROBE_WITHOUT_VISION if assessment.current.rests else routes.PROBE
     request = ProbeRequest(
-        url=f"{assessment.current.url}{routes.PROBE}", subject=subject, timeout_s=settings.probe_timeout_s
+        url=f"{assessment.current.url}{route}", subject=subject, timeout_s=settings.probe_timeout_s
     )
     return request, settings.probe_timeout_s
 

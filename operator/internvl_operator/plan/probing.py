@@ -17,7 +17,7 @@ from internvl_operator.api.status import Status
 from internvl_operator.plan import failures
 from internvl_operator.plan.findings import Finding, progress
 from internvl_operator.plan.observation import ProbeSeen
-from internvl_operator.plan.serving import RoleView, deployed_hash, generations_hash
+from internvl_operator.plan.serving import RoleView
 from internvl_runtimes.contract.probes import ProbeAnswer, RoleAnswer
 
 
@@ -57,26 +57,12 @@ def judge(
     return Verdict(outcome=Outcome.PENDING, finding=waiting)
 
 
-def same_generations(views: Sequence[RoleView], status: Status | None) -> bool:
-    """Whether the last probe that passed was about the generations that are wanted now."""
-    return _passed(status).startswith(f"{generations_hash(views)}-")
-
-
-def passed_as_deployed(views: Sequence[RoleView], status: Status | None) -> bool:
-    """Whether the last probe that passed was about the generations that Serve holds now."""
-    return _passed(status).startswith(f"{deployed_hash(views)}-")
-
-
-def _passed(status: Status | None) -> str:
-    return "" if status is None or status.probe is None else status.probe.subject
-
-
 def _defect(probe: ProbeSeen, views: Sequence[RoleView], spec: InternVLServiceSpec) -> Finding | None:
     if probe.answer is None:
         error = probe.error or "it gave no answer"
         return Finding(reason=Reason.PROBE_FAILED, message=failures.shorten(f"the probe failed: {error}"))
     found = (
-        _sides_failed(probe.answer)
+        _sides_failed(probe.answer, views)
         or _old_generation(probe.answer, views)
         or _wrong_revision(probe.answer, spec)
         or _features_identical(probe.answer)
@@ -86,26 +72,33 @@ def _defect(probe: ProbeSeen, views: Sequence[RoleView], spec: InternVLServiceSp
     return found
 
 
-def answer_of(answer: ProbeAnswer, role: Role) -> RoleAnswer:
-    """One role's part of the answer."""
+def answer_of(answer: ProbeAnswer, role: Role) -> RoleAnswer | None:
+    """One role's part of the answer; None where it was not asked."""
     return {Role.VISION: answer.vision, Role.LANGUAGE: answer.language, Role.GATEWAY: answer.gateway}[role]
 
 
-def _sides_failed(answer: ProbeAnswer) -> Finding | None:
-    for role in Role:
-        side = answer_of(answer, role)
-        if not side.ok:
+def _sides_failed(answer: ProbeAnswer, views: Sequence[RoleView]) -> Finding | None:
+    sent = "text" if answer.vision is None else "picture"
+    for view in views:
+        role, side = view.role, answer_of(answer, view.role)
+        if side is None:
+            if not view.rests:
+                return Finding(
+                    reason=Reason.PROBE_FAILED, message=f"{role}: the probe did not ask it", role=role
+                )
+        elif not side.ok:
             known = failures.known_failure(side.error)
             reason, text = known or (Reason.PROBE_FAILED, failures.shorten(side.error) or "no reason given")
             return Finding(
-                reason=reason, message=f"{role}: a small picture did not come through: {text}", role=role
+                reason=reason, message=f"{role}: a small {sent} did not come through: {text}", role=role
             )
     return None
 
 
 def _old_generation(answer: ProbeAnswer, views: Sequence[RoleView]) -> Finding | None:
     for view in views:
-        answered = answer_of(answer, view.role).generation
+        side = answer_of(answer, view.role)
+        answered = view.generation if side is None else side.generation
         if answered != view.generation:
             return Finding(
                 reason=Reason.OLD_GENERATION,
@@ -117,7 +110,8 @@ def _old_generation(answer: ProbeAnswer, views: Sequence[RoleView]) -> Finding |
 
 
 def _wrong_revision(answer: ProbeAnswer, spec: InternVLServiceSpec) -> Finding | None:
-    vision, language, wanted = answer.vision.revision, answer.language.revision, spec.model.revision
+    language, wanted = answer.language.revision, spec.model.revision
+    vision = language if answer.vision is None else answer.vision.revision
     if vision != language:
         return Finding(
             reason=Reason.REVISIONS_DIFFER,
@@ -133,7 +127,7 @@ def _wrong_revision(answer: ProbeAnswer, spec: InternVLServiceSpec) -> Finding |
 
 
 def _features_identical(answer: ProbeAnswer) -> Finding | None:
-    if answer.features_differ:
+    if answer.features_differ or answer.vision is None:
         return None
     return Finding(
         reason=Reason.FEATURES_IDENTICAL,

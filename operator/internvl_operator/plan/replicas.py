@@ -12,6 +12,7 @@ from internvl_operator.api.scaling_spec import ScaledBy, ScalingMode
 from internvl_operator.api.spec import InternVLServiceSpec
 from internvl_operator.plan.observation import Observation, RaySeen, ScaleSeen
 from internvl_operator.plan.serving import deployed_entry
+from internvl_operator.render.serve_schema import replicas_of
 from internvl_operator.scaling.model import SIDES
 
 
@@ -47,7 +48,7 @@ def sized(observation: Observation) -> Observation:
 
 
 def number(observation: Observation, role: Role) -> int:
-    """Replicas of a role that is scaled, within the spec's bounds."""
+    """Replicas of a role that is scaled, within the spec's bounds; one that was never probed has at least one."""
     spec, decided = observation.service.spec, observation.scaling
     assert spec is not None  # `scaled_roles` found the role there
     side = spec.role(role)
@@ -57,7 +58,9 @@ def number(observation: Observation, role: Role) -> int:
         found = scale_of(observation, role)
         wanted = found.replicas if found is not None and found.owner == ScaledBy.EXTERNAL else None
     wanted = standing(observation, role) if wanted is None else wanted
-    return min(max(wanted, side.min_replicas), side.most_replicas)
+    status = observation.service.status
+    is_proven = status is not None and status.probe is not None
+    return min(max(wanted, side.min_replicas, 0 if is_proven else 1), side.most_replicas)
 
 
 def scale_of(observation: Observation, role: Role) -> ScaleSeen | None:
@@ -82,5 +85,4 @@ def _held(observation: Observation, role: Role) -> int | None:
         return None
     application = ray.applications.get(names.application(observation.service.key, role))
     config = None if application is None else application.config
-    found = deployed_entry(config, DEPLOYMENTS[role]).get("num_replicas")
-    return found if isinstance(found, int) else None
+    return replicas_of(deployed_entry(config, DEPLOYMENTS[role]))

@@ -22,6 +22,7 @@ from internvl_operator.plan.observation import (
 from internvl_operator.plan.replicas import decided_roles, is_external
 from internvl_operator.plan.serving import deployed_entry
 from internvl_operator.render.groups import pool_of
+from internvl_operator.render.serve_schema import replicas_of
 from internvl_operator.scaling.model import (
     SIDES,
     Observation,
@@ -53,6 +54,7 @@ def scaling_observation(
             target=target,
             ready=0 if deployment is None else _running(deployment),
             healthy=deployment is None or not _is_failing(deployment),
+            is_woken=target == 0 and deployment is not None and deployment.target_replicas > 0,
         )
     others = () if spec is None else tuple(role for role in SIDES if role not in sides)
     return Observation(
@@ -65,8 +67,7 @@ def _target(service: ServiceSeen, ray: RaySeen, role: Role) -> int | None:
     """Replicas that Serve's configuration asks for."""
     application = ray.applications.get(names.application(service.key, role))
     config = None if application is None else application.config
-    found = deployed_entry(config, DEPLOYMENTS[role]).get("num_replicas")
-    return found if isinstance(found, int) else None
+    return replicas_of(deployed_entry(config, DEPLOYMENTS[role]))
 
 
 def _elsewhere(service: ServiceSeen, ray: RaySeen, role: Role) -> int:
@@ -108,6 +109,7 @@ def scaling_settings(
     return Settings(
         sides={role: _side(role, spec, gpus[role], now) for role in decided_roles(spec)},
         max_gpus=spec.scaling.max_gpus,
+        idle_s=spec.scaling.idle_s,
         first_token_s=spec.scaling.objectives.first_token_s,
         quiet_s=quiet_s,
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from internvl_operator.api import names
 from internvl_operator.api.names import Role
+from internvl_operator.api.status import RolesStatus, RoleStatus, Status
 from internvl_operator.plan.observation import (
     ApplicationSeen,
     ApplicationState,
@@ -15,7 +16,7 @@ from internvl_operator.plan.observation import (
     RaySeen,
     ReplicaState,
 )
-from internvl_operator.render.serve_schema import ServeApplication, ServeDeployment
+from internvl_operator.render.serve_schema import ServeApplication, ServeDeployment, replicas_of
 
 _RUNNING = (ReplicaState.RUNNING, ReplicaState.PENDING_MIGRATION)
 _MIXED = (DeploymentState.UPDATING, DeploymentState.DEPLOY_FAILED)
@@ -37,6 +38,8 @@ class RoleView:
     deployed_generation: str | None
     """Of the configuration that Serve holds."""
     deployed_attempt: int
+    was_updated: bool
+    """Running replicas of the wanted generation were seen before."""
     is_adopted: bool
     """What Serve says about the deployment is about the configuration that it holds.
 
@@ -61,28 +64,44 @@ class RoleView:
         return tuple(sorted(replica.id for replica in seen if replica.state in _RUNNING))
 
     @property
+    def stands_at_zero(self) -> bool:
+        """Serve holds a configuration without replicas."""
+        return replicas_of(self.deployed_entry) == 0
+
+    @property
+    def rests(self) -> bool:
+        """No replica is wanted, and Serve knows it; old ones may still end their work."""
+        return self.wanted.num_replicas == 0 and self.stands_at_zero
+
+    @property
     def updated(self) -> int:
         """Running replicas that surely have the wanted configuration."""
         if self.deployment is None or not self.is_current or not self.is_adopted:
             return 0
-        if self.deployment.status in _MIXED:
+        if self.deployment.status in _MIXED and not self._changes_number:
             return 0
         return len(self.running)
 
     @property
+    def _changes_number(self) -> bool:
+        """Serve calls another number an update where numbers are written as bounds; replicas stay what they are."""
+        is_updating = self.deployment is not None and self.deployment.status == DeploymentState.UPDATING
+        return is_updating and self.wanted.may_rest and self.was_updated
+
+    @property
     def is_serving(self) -> bool:
-        """At least one replica of the wanted generation runs."""
-        return self.updated > 0
+        """At least one replica of the wanted generation runs, or none is wanted."""
+        return self.updated > 0 or self.rests
 
     @property
     def is_complete(self) -> bool:
         """All wanted replicas run, and no others."""
-        return self.is_serving and self.updated == self.wanted.num_replicas
+        return self.rests or (self.is_serving and self.updated == self.wanted.num_replicas)
 
     @property
     def has_given_up(self) -> bool:
         """Serve stopped trying to bring up the wanted configuration; only a changed one makes it go on."""
-        if self.application is None or not self.is_current:
+        if self.application is None or not self.is_current or self.rests:
             return False
         if self.deployment is None:
             return self.application.status == ApplicationState.DEPLOY_FAILED
@@ -97,28 +116,37 @@ class RoleView:
 
 
 def view_roles(
-    names_of: Mapping[Role, str], wanted: Sequence[ServeApplication], ray: RaySeen
+    names_of: Mapping[Role, str], wanted: Sequence[ServeApplication], ray: RaySeen, stored: RolesStatus
 ) -> tuple[RoleView, ...]:
-    """One view a role, in the order vision, language, gateway. `names_of`: role -> application name."""
+    """One view a role, in the order vision, language, gateway.
+
+    Args:
+        names_of: role -> application name.
+        wanted: the applications, with the deployments of all roles.
+        ray: what Serve shows.
+        stored: what was reported of these applications last.
+    """
     by_name = {application.name: application for application in wanted}
-    return tuple(_view(role, by_name[names_of[role]], ray) for role in Role)
+    return tuple(_view(role, by_name[names_of[role]], ray, stored.of(role)) for role in Role)
 
 
-def _view(role: Role, wanted: ServeApplication, ray: RaySeen) -> RoleView:
+def _view(role: Role, wanted: ServeApplication, ray: RaySeen, stored: RoleStatus) -> RoleView:
     name = names.DEPLOYMENTS[role]
     application = ray.applications.get(wanted.name)
     deployment = None if application is None else application.deployments.get(name)
     held = None if application is None else application.config
     config = deployed_user_config(held, name)
     generation = config.get("generation")
+    entry = wanted.deployment(name)
     return RoleView(
         role=role,
-        wanted=wanted.deployment(name),
+        wanted=entry,
         application=application,
         deployment=deployment,
         deployed_entry=deployed_entry(held, name),
         deployed_generation=generation if isinstance(generation, str) else None,
         deployed_attempt=_attempt(config.get("attempt")),
+        was_updated=bool(stored.updated) and stored.generation == entry.user_config["generation"],
         is_adopted=deployment is None or is_adopted(deployment, config),
     )
 
@@ -150,19 +178,66 @@ def _attempt(value: object) -> int:
     return value if isinstance(value, int) and 0 <= value < 1_000_000 else 0
 
 
-def generations_hash(views: Sequence[RoleView]) -> str:
-    """What is wanted, over all roles."""
-    return _hash(view.generation for view in views)
+def has_proven_wanted(views: Sequence[RoleView], status: Status | None) -> bool:
+    """Whether the last probe that passed was about the generations that are wanted now."""
+    wanted = {view.role: view.generation for view in views}
+    return _has_proven(wanted, [view.role for view in views if view.rests], status)
 
 
-def deployed_hash(views: Sequence[RoleView]) -> str:
-    """The same of what Serve holds."""
-    return _hash(view.deployed_generation or "" for view in views)
+def has_proven_deployed(views: Sequence[RoleView], status: Status | None) -> bool:
+    """The same of the generations that Serve holds now."""
+    held = {view.role: view.deployed_generation or "" for view in views}
+    return _has_proven(held, [view.role for view in views if view.stands_at_zero], status)
 
 
-def probe_subject(views: Sequence[RoleView]) -> str:
-    """What a probe speaks about: the generations and the replicas that run."""
-    return f"{generations_hash(views)}-{_hash('/'.join(view.running) for view in views)}"
+def has_proven_all(views: Sequence[RoleView], status: Status | None) -> bool:
+    """Whether the last probe of all roles that passed was about the generations that are wanted now."""
+    return _generations({view.role: view.generation for view in views}) == _last_whole(status)
+
+
+def rested(status: Status | None) -> bool:
+    """Whether a role had no replica, by choice, when a probe passed last."""
+    return len(_passed(status)) == _PARTS_AT_REST
+
+
+def probe_subject(views: Sequence[RoleView], status: Status | None) -> str:
+    """What a probe speaks about: the generations and the replicas that run.
+
+    A role that rests cannot be asked: then the generations that the last probe of all roles was about follow, so that
+    it is known, when the role has replicas again, whether they are the ones that were proven.
+    """
+    asked = [view for view in views if not view.rests]
+    subject = f"{_generations({view.role: view.generation for view in asked})}-{_running(asked)}"
+    return subject if len(asked) == len(views) else f"{subject}-{_last_whole(status)}"
+
+
+_PARTS_AT_REST = 3
+
+
+def _has_proven(generations: Mapping[Role, str], resting: Sequence[Role], status: Status | None) -> bool:
+    if _generations(generations) == _last_whole(status):
+        return True
+    asked = {role: generation for role, generation in generations.items() if role not in resting}
+    return bool(resting) and _passed(status)[:1] == [_generations(asked)]
+
+
+def _passed(status: Status | None) -> list[str]:
+    """Parts of the subject of the last probe that passed; none where there was none."""
+    return [] if status is None or status.probe is None else status.probe.subject.split("-")
+
+
+def _last_whole(status: Status | None) -> str:
+    """Generations that the last probe of all roles was about; empty where there was none."""
+    parts = _passed(status)
+    return "" if not parts else parts[2] if len(parts) == _PARTS_AT_REST else parts[0]
+
+
+def _generations(of: Mapping[Role, str]) -> str:
+    return _hash(of.values())
+
+
+def _running(views: Sequence[RoleView]) -> str:
+    return _hash("/".join(view.running) for view in views)
 
 
 def _hash(parts: Iterable[str]) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from internvl_operator.api import names
 from internvl_operator.api.names import Role
+from internvl_operator.api.spec import InternVLServiceSpec
 from internvl_operator.api.status import RolesStatus, Status
 from internvl_operator.plan import checks, probing
 from internvl_operator.plan.findings import Finding
@@ -61,19 +62,16 @@ class Standing:
 
     @property
     def runs(self) -> bool:
-        """Every role has a running replica of the configuration that Serve holds, whichever that is."""
-        return all(
-            view.deployment is not None
-            and view.deployment.status in _SETTLED
-            and view.is_adopted
-            and view.running
+        """Every role has a running replica of the configuration that Serve holds, whichever that is, or is to have none."""
+        return self.has_replicas and all(
+            view.deployment is not None and view.deployment.status in _SETTLED and view.is_adopted
             for view in self.views
         )
 
     @property
     def has_replicas(self) -> bool:
-        """Every role has a running replica, whatever it is about to become."""
-        return all(view.running for view in self.views)
+        """Every role has a running replica, whatever it is about to become, or is to have none."""
+        return all(view.running or view.stands_at_zero for view in self.views)
 
     def scaled(self) -> tuple[ServeApplication, ...]:
         """The applications as Serve holds them, where their numbers of replicas are not those that are wanted.
@@ -92,6 +90,11 @@ class Standing:
     def models(self) -> frozenset[str]:
         """Identities of the models that Serve holds configurations of, over both sides."""
         return frozenset(_model(_deployed(view)) for view in self.views if view.role is not Role.GATEWAY)
+
+    @property
+    def rests(self) -> bool:
+        """A role has no replica, by choice, so that it cannot be probed."""
+        return any(view.rests for view in self.views)
 
     @property
     def wanted_models(self) -> frozenset[str]:
@@ -116,6 +119,7 @@ def stand(
     service = observation.service
     spec, key = service.spec, service.key
     assert spec is not None  # `spec_invalid` speaks before
+    spec = _with_vision(spec) if stands_in else spec
     site = shared_site(key, spec) if ground is None else pod_site(ground.shapes, surges=surges)
 
     def render(attempts: Mapping[Role, int] | None = None) -> tuple[ServeApplication, ServeApplication]:
@@ -132,8 +136,8 @@ def stand(
     if stands_in:
         named = {role: names.stand_in(name) for role, name in named.items()}
     fresh = render()
-    views = view_roles(named, fresh, ray)
     stored = RolesStatus() if service.status is None else service.status.roles
+    views = view_roles(named, fresh, ray, RolesStatus() if stands_in else stored)
     retries = plan_retries(views, stored, now=observation.now, settings=settings)
     attempts = {role: retry.attempt for role, retry in retries.items()}
     wanted = render(attempts) if any(attempts.values()) else fresh
@@ -141,7 +145,7 @@ def stand(
     found = {given.view.role: checks.role_finding(given) for given in inputs}
     url = _url(observation, ray, has_front=ground is not None, stands_in=stands_in)
     can_probe = url is not None and all(view.is_serving for view in views)
-    subject = probe_subject(views) if can_probe else None
+    subject = probe_subject(views, status) if can_probe else None
     verdict = (
         None
         if subject is None
@@ -159,6 +163,12 @@ def stand(
         subject=subject,
         verdict=verdict,
     )
+
+
+def _with_vision(spec: InternVLServiceSpec) -> InternVLServiceSpec:
+    """A stand-in proves both sides, also where the service has no vision replica just now."""
+    vision = spec.vision.model_copy(update={"min_replicas": max(1, spec.vision.min_replicas)})
+    return spec.model_copy(update={"vision": vision})
 
 
 def _url(observation: Observation, ray: RaySeen, *, has_front: bool, stands_in: bool) -> str | None:

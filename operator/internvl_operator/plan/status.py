@@ -25,6 +25,8 @@ from internvl_operator.plan.rollout import Rollout
 from internvl_operator.plan.serving import RoleView
 
 ALL_RUN = "all replicas of the wanted generation run"
+AT_ZERO = "no replica runs, because no picture comes; the next one starts one"
+CHANGED_AT_ZERO = "; what was changed since vision was probed last is probed then"
 NOTHING_MOVES = "nothing is under way"
 NOTHING_WRONG = "nothing is wrong"
 
@@ -109,8 +111,14 @@ def status_while_deleting(observation: Observation, message: str) -> Status:
 def _ready(assessment: Assessment) -> Said:
     if assessment.blocker is not None:
         return conditions.blocked_by(assessment.blocker)
-    who = ", with the configuration before" if assessment.is_covered else ""
-    return conditions.is_true(Reason.READY, f"the service answers at {assessment.url}{who}")
+    how = ""
+    if assessment.is_covered:
+        how = ", with the configuration before"
+    elif assessment.is_waking:
+        how = "; vision starts again, and pictures wait for it"
+    elif assessment.rests:
+        how = "; vision has no replica until a picture comes"
+    return conditions.is_true(Reason.READY, f"the service answers at {assessment.url}{how}")
 
 
 def _progressing(movement: Finding | None, blocker: Finding | None) -> Said:
@@ -132,6 +140,9 @@ def _role_ready(assessment: Assessment, role: Role) -> Said:
     finding = assessment.role_findings.get(role)
     if not view.is_serving:
         return conditions.blocked_by(assessment.role_findings[role])
+    if view.rests:
+        how = "" if assessment.is_proven_whole else CHANGED_AT_ZERO
+        return conditions.is_true(Reason.AT_ZERO, f"{AT_ZERO}{how}")
     blamed = None if assessment.verdict is None else assessment.verdict.finding
     if blamed is not None and blamed.is_failure and blamed.role is role:
         return conditions.blocked_by(blamed)
@@ -143,6 +154,9 @@ def _probe_passed(assessment: Assessment) -> Said:
     if verdict is None:
         assert obstacle is not None  # without a verdict something stands before Ready
         return conditions.unknown_for(obstacle)
+    if verdict.finding is None and assessment.rests:
+        text = "a text came through; vision has no replica, and is probed when a picture has started one"
+        return conditions.is_true(Reason.READY, text)
     if verdict.finding is None:
         return conditions.is_true(Reason.READY, "two pictures came through both sides and were told apart")
     if verdict.outcome is Outcome.FAILED:
@@ -167,7 +181,8 @@ def _seen(
 ) -> RoleStatus:
     revision = old.revision if old.generation == view.generation else None
     if answered is not None and answered.answer is not None:
-        revision = answer_of(answered.answer, view.role).revision or None
+        side = answer_of(answered.answer, view.role)
+        revision = revision if side is None else side.revision or None
     retry = assessment.retries[view.role]
     own = next(found for found in assessment.own.views if found.role is view.role)
     ready, desired = len(own.running), own.wanted.num_replicas

@@ -175,7 +175,7 @@ def render_budgets(
             "kind": "PodDisruptionBudget",
             "metadata": owner.metadata(names.of_house(owner.key, role, house)),
             "spec": {
-                "minAvailable": replicas[role] - 1,
+                "minAvailable": max(0, replicas[role] - 1),
                 "selector": {"matchLabels": _selector(owner.key, role, house)},
             },
         }

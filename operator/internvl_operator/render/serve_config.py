@@ -148,6 +148,7 @@ def _vision(spec: InternVLServiceSpec, shared: dict[str, Any], slot: Slot) -> Se
         ongoing=VISION_ONGOING,
         options=_actor_options(spec.vision, slot),
         slot=slot,
+        may_rest=spec.vision.may_rest,
     )
 
 
@@ -204,11 +205,19 @@ def _options(slot: Slot, *, cpus: float, memory: int | None = None) -> RayActorO
 
 
 def _deployment(
-    role: Role, config: RoleConfig, *, replicas: int, ongoing: int, options: RayActorOptions, slot: Slot
+    role: Role,
+    config: RoleConfig,
+    *,
+    replicas: int,
+    ongoing: int,
+    options: RayActorOptions,
+    slot: Slot,
+    may_rest: bool = False,
 ) -> ServeDeployment:
     return ServeDeployment(
         name=names.DEPLOYMENTS[role],
         num_replicas=replicas,
+        may_rest=may_rest,
         max_ongoing_requests=ongoing,
         max_queued_requests=QUEUED_PER_CALLER,
         user_config=config.model_dump(mode="json", exclude_none=True),
@@ -230,7 +239,7 @@ def _sealed(deployment: ServeDeployment, attempt: int) -> ServeDeployment:
 def _generation(deployment: ServeDeployment) -> str:
     """Short hash of what a replica is made from: not how many there are or in which order they come, nor attempts."""
     facts = deployment.to_mapping()
-    del facts["num_replicas"]
-    facts.pop("max_surge_percent", None)
+    for key in ("num_replicas", "autoscaling_config", "max_surge_percent"):
+        facts.pop(key, None)
     facts["user_config"] = {k: v for k, v in deployment.user_config.items() if k not in _UNHASHED}
     return hashlib.sha256(encode_json(facts).encode()).hexdigest()[:12]

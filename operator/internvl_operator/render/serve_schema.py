@@ -9,7 +9,14 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 
 class ServeValue(BaseModel):
@@ -42,6 +49,9 @@ class ServeDeployment(ServeValue):
 
     name: str
     num_replicas: int
+    may_rest: bool = False
+    """The number may become 0, which Serve takes only as a bound of its own autoscaling. Then every number is written
+    as such bounds, because to change over between both forms makes Serve build the application anew."""
     max_ongoing_requests: int
     max_queued_requests: int
     user_config: dict[str, Any]
@@ -53,6 +63,23 @@ class ServeDeployment(ServeValue):
     ray_actor_options: RayActorOptions
     max_surge_percent: int | None = None
     """Replicas, in percent, that a rolling update may start before it stops old ones. Left out: none."""
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = handler(self)
+        del written["may_rest"]
+        if self.may_rest:
+            written["autoscaling_config"] = _bounds(written.pop("num_replicas"))
+        return written
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, written: Any) -> Any:
+        found = _bounded(written) if isinstance(written, Mapping) else None
+        if found is None:
+            return written
+        rest = {key: value for key, value in written.items() if key != "autoscaling_config"}
+        return {**rest, "num_replicas": found, "may_rest": True}
 
 
 class ServeApplication(ServeValue):
@@ -83,6 +110,24 @@ class ServeApplication(ServeValue):
             for item in self.deployments
         )
         return self.model_copy(update={"deployments": deployments})
+
+
+def replicas_of(entry: Mapping[str, Any]) -> int | None:
+    """Replicas that one deployment of a configuration asks for, whoever wrote it; None where it states no number."""
+    found = entry.get("num_replicas", _bounded(entry))
+    return found if isinstance(found, int) else None
+
+
+def _bounds(replicas: int) -> dict[str, int]:
+    """Bounds that leave Serve no choice, but for 0: then it starts one replica by itself for a request that comes."""
+    return {"min_replicas": replicas, "initial_replicas": replicas, "max_replicas": max(1, replicas)}
+
+
+def _bounded(entry: Mapping[str, Any]) -> int | None:
+    """The number whose bounds stand there; None where there are none, or others."""
+    bounds = entry.get("autoscaling_config")
+    found = bounds.get("initial_replicas") if isinstance(bounds, Mapping) else None
+    return found if isinstance(found, int) and bounds == _bounds(found) else None
 
 
 def parse_application(config: Mapping[str, Any] | None) -> ServeApplication | None:

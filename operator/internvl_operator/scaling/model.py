@@ -84,6 +84,8 @@ class SideSeen:
     """Replicas that run."""
     healthy: bool = True
     """False while the newest replicas cannot start: their start is no measurement."""
+    is_woken: bool = False
+    """None stands in the configuration, and Serve has started one by itself, because a request waits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,7 +30,7 @@ class Number:
 def idle(need: Need, bounds: SideSettings, *, stands_at_zero: bool, idle_s: float, limit_s: float) -> Number:
     """For a side without work that may go to zero: there after `limit_s`, until then not below one replica."""
     if stands_at_zero or idle_s >= limit_s:
-        return Number(number=0)
+        return Number(number=0, note=f"no picture for {sentences.minutes(limit_s)}")
     if _whole(need) > 1:
         return bounded(need, bounds)
     note = f"no picture for {sentences.minutes(idle_s)}; none is kept after {sentences.minutes(limit_s)}"

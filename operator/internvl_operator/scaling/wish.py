@@ -56,18 +56,20 @@ def wish_of(role: Role, seen: SideSeen, side: SideHistory, this: Round) -> Wish:
         quiet=_held_up(side, standing, this) if this.is_resumed else side.quiet,
         busy_at=clock if side.busy_at is None else side.busy_at,
     )
+    least = max(bounds.least, 1) if seen.is_woken else bounds.least
     if seen.load is None:
-        return _held(side, standing, bounds, this, seen.unknown or "nobody told it")
+        return _held(side, standing, bounds, this, seen.unknown or "nobody told it", least=least)
     if why := _unusable(seen.load, this.now):
-        return _held(side, standing, bounds, this, why)
+        return _held(side, standing, bounds, this, why, least=least)
     side = _measured(role, seen.load, side, bounds)
     if kinds := needs.unmeasured(seen.load, side.capacity):
         why = f"how many {' and '.join(kinds)} one replica manages is not stated, and none was full yet"
         # The window has taught what it can; seen again it must teach no more.
         loaded_at = seen.load.at if _is_new(seen.load, side) else side.loaded_at
-        return _held(replace(side, loaded_at=loaded_at), standing, bounds, this, why)
+        side = replace(side, loaded_at=loaded_at)
+        return _held(side, standing, bounds, this, why, least=max(bounds.least, 1))
     usual_s = side.starts.usual_s(FIRST_START_S[role] if bounds.start_s is None else bounds.start_s)
-    return _known(seen.load, side, standing, bounds, this, horizon_s=usual_s + seen.load.window_s)
+    return _known(seen, seen.load, side, standing, bounds, this, horizon_s=usual_s + seen.load.window_s)
 
 
 def _unusable(load: SideLoad, now: float) -> str:
@@ -82,9 +84,11 @@ def _unusable(load: SideLoad, now: float) -> str:
     return ""
 
 
-def _held(side: SideHistory, standing: int, bounds: SideSettings, this: Round, why: str) -> Wish:
+def _held(
+    side: SideHistory, standing: int, bounds: SideSettings, this: Round, why: str, *, least: int
+) -> Wish:
     wanted = standing if this.is_resumed or side.held is None else side.held
-    number = min(max(wanted, bounds.least), bounds.maximum)
+    number = min(max(wanted, least), bounds.maximum)
     return Wish(
         asked=Number(number=number, limit=Limit.UNKNOWN, note=f"held, because its load is unknown: {why}"),
         standing=standing,
@@ -108,7 +112,14 @@ def _is_new(load: SideLoad, side: SideHistory) -> bool:
 
 
 def _known(
-    load: SideLoad, side: SideHistory, standing: int, bounds: SideSettings, this: Round, *, horizon_s: float
+    seen: SideSeen,
+    load: SideLoad,
+    side: SideHistory,
+    standing: int,
+    bounds: SideSettings,
+    this: Round,
+    *,
+    horizon_s: float,
 ) -> Wish:
     is_whole = load.answered_replicas >= load.expected_replicas
     if _is_new(load, side):
@@ -116,10 +127,11 @@ def _known(
         rises = side.rises.after(busy, clock=this.clock, horizon_s=horizon_s) if is_whole else side.rises
         side = replace(side, loaded_at=load.at, rises=rises)
     has_work = load.running > 0 or any(work.arriving > 0 or work.waiting > 0 for work in load.work.values())
-    is_idle = is_whole and not has_work
+    is_idle = is_whole and not has_work and not seen.is_woken
     side = side if is_idle else replace(side, busy_at=this.clock)
     need = needs.need(load, side, horizon_s=horizon_s, first_token_s=this.settings.first_token_s)
-    if is_idle and bounds.least == 0:
+    may_go = standing == 0 or seen.ready > 0  # a replica that cannot start is not hidden by taking it away
+    if is_idle and bounds.least == 0 and may_go:
         idle_s = this.clock - (side.busy_at or 0.0)
         asked = numbers.idle(
             need, bounds, stands_at_zero=standing == 0, idle_s=idle_s, limit_s=this.settings.idle_s

@@ -27,7 +27,8 @@ class ProbeAnswer(BaseModel):
 
     ok: bool
     gateway: RoleAnswer
-    vision: RoleAnswer
+    vision: RoleAnswer | None = None
+    """None: it was not asked, because it has no replica."""
     language: RoleAnswer
     features_differ: bool = False
     """Two different pictures gave different features (a vision side that ignores its input does not)."""

@@ -9,3 +9,6 @@ STAND_IN = "/-/next"
 PROBE = "/-/probe"
 """The semantic probe: two small pictures through vision, one through language. Used by the operator.
 At most one runs at a time and its last answer is reused for a second, so it cannot be used as a load."""
+WITHOUT_VISION = "without=vision"
+"""Query of the probe while vision is to have no replica: a picture would start one. Then language is asked alone."""
+PROBE_WITHOUT_VISION = f"{PROBE}?{WITHOUT_VISION}"

@@ -143,9 +143,9 @@ class Gateway:
         """The limits in force. Raises `RoleUnavailable` before the first configuration."""
         return self._configured().admission
 
-    async def probe(self) -> ProbeAnswer:
-        """The semantic probe of both sides."""
-        return await self._configured().probe.ask()
+    async def probe(self, *, sees: bool = True) -> ProbeAnswer:
+        """The semantic probe of both sides, or of language alone."""
+        return await self._configured().probe.ask(sees=sees)
 
     async def admit(self, body: bytes) -> Admitted:
         """Check a request body and count what it will cost. Raises as `Admission.admit`."""

@@ -113,7 +113,7 @@ class GatewayHttp:
         await exchange.reply(200 if ready else 503, {"status": "ready" if ready else "not configured"})
 
     async def _probe(self, exchange: "_Exchange") -> None:
-        answer = await self._gateway.probe()
+        answer = await self._gateway.probe(sees=exchange.query != routes.WITHOUT_VISION)
         await exchange.reply(200 if answer.ok else 503, answer)
 
 
@@ -130,6 +130,7 @@ class _Exchange:
         root = scope.get("root_path", "")
         # Serve gives the whole path and the route prefix apart.
         self.path: str = scope["path"].removeprefix(root) if root else scope["path"]
+        self.query: str = scope.get("query_string", b"").decode("latin-1")
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
         given = self._headers.get(b"x-request-id", b"").decode("latin-1")
         self.request_id = given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex

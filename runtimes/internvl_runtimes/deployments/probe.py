@@ -46,24 +46,33 @@ class Probe:
         self._language = language
         self._clock = clock
         self._one = asyncio.Lock()
-        self._last: tuple[float, ProbeAnswer] | None = None
+        self._last: tuple[float, bool, ProbeAnswer] | None = None  # when, whether it saw, its answer
 
-    async def ask(self) -> ProbeAnswer:
-        """Run, or wait for the one that runs, or reuse its answer. Never raises for a broken side."""
+    async def ask(self, *, sees: bool = True) -> ProbeAnswer:
+        """Run, or wait for the one that runs, or reuse its answer. Never raises for a broken side.
+
+        Without `sees` nothing is sent to vision, whose replica a picture would start.
+        """
         async with self._one:
-            if self._last is None or self._clock() - self._last[0] > REUSE_S:
-                answer = await self._run()
-                self._last = (self._clock(), answer)
-            return self._last[1]
+            if self._last is None or self._clock() - self._last[0] > REUSE_S or self._last[1] is not sees:
+                answer = await self._run() if sees else await self._run_without_vision()
+                self._last = (self._clock(), sees, answer)
+            return self._last[2]
+
+    async def _run_without_vision(self) -> ProbeAnswer:
+        language, text = await self._speak(None)
+        return ProbeAnswer(ok=language.ok, gateway=self._gateway(), language=language, text=text)
+
+    def _gateway(self) -> RoleAnswer:
+        return RoleAnswer(ok=True, generation=self._admission.config.generation)
 
     async def _run(self) -> ProbeAnswer:
-        gateway = RoleAnswer(ok=True, generation=self._admission.config.generation)
         (vision, differ), (language, text) = await asyncio.gather(self._see(), self._speak(None))
         if vision.ok and language.ok:
             language, text = await self._see_and_speak(vision)
         return ProbeAnswer(
             ok=vision.ok and language.ok,
-            gateway=gateway,
+            gateway=self._gateway(),
             vision=vision,
             language=language,
             features_differ=differ,

@@ -77,6 +77,13 @@ def test_threads_are_cores_rounded_up():
             "spec",
             "belongs to somebody else by scaledBy: External",
         ),
+        ({"model": MODEL, "vision": {"minReplicas": 0}}, "spec.vision", "needs a maxReplicas"),
+        (
+            {"model": MODEL, "vision": {"minReplicas": 0, "maxReplicas": 2, "scaledBy": "External"}},
+            "spec.vision",
+            "and scaledBy Operator",
+        ),
+        ({"model": MODEL, "scaling": {"idle": "10"}}, "spec.scaling.idle", "30m"),
         (
             {"model": MODEL, "language": {"minReplicas": 0, "maxReplicas": 2}},
             "spec.language.minReplicas",
@@ -235,3 +242,10 @@ def test_what_is_about_pods_is_refused_where_somebody_else_makes_them(role, fiel
     field, message = rejected({**spec, "backend": {"ray": {"address": "http://ray:8265"}}})
     assert field == "spec"
     assert "leave backend out" in message
+
+
+def test_vision_may_have_no_replica_while_no_picture_comes():
+    spec = parse_spec({"model": MODEL, "vision": {"minReplicas": 0, "maxReplicas": 1}})
+    assert spec.vision.may_rest and spec.vision.is_scaled and spec.scaling.idle_s == 600
+    assert spec.vision.model_copy(update={"min_replicas": 1}).may_rest
+    assert not parse_spec({"model": MODEL, "vision": {"maxReplicas": 2}}).vision.may_rest

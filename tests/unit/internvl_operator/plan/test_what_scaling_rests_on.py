@@ -1,9 +1,11 @@
 """What the decision is made from: the spec's bounds, GPUs of the spec or the pool, schedules, and how replicas stand."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
+from internvl_operator.api import names
 from internvl_operator.api.conditions import Reason
 from internvl_operator.api.names import Role
 from internvl_operator.api.pods import parse_pod_settings
@@ -36,12 +38,13 @@ def test_bounds_capacity_and_the_quiet_window_reach_the_decision():
     found = settings(
         spec(
             vision={"maxReplicas": 4, "capacity": {"tilesPerSecond": 20}},
-            scaling={"maxGPUs": 6, "objectives": {"timeToFirstToken": "500ms"}},
+            scaling={"maxGPUs": 6, "idle": "90s", "objectives": {"timeToFirstToken": "500ms"}},
         )
     )
     vision = found.sides[Role.VISION]
     assert (vision.minimum, vision.maximum, vision.capacity) == (1, 4, {WorkKind.TILES: 20.0})
     assert (found.max_gpus, found.first_token_s, found.quiet_s) == (6, 0.5, 120.0)
+    assert found.idle_s == 90.0
     assert Role.LANGUAGE not in found.sides, "its number is fixed"
 
 
@@ -83,3 +86,22 @@ def test_a_replica_that_cannot_start_is_no_measurement_of_starting(ready, status
     ready.see(spec=spec(vision={"maxReplicas": 4})).deployment(Role.VISION, status, message)
     seen = scaling_observation(ready.seen, ready.ray, UNKNOWN, NO_GPUS)
     assert seen is not None and seen.sides[Role.VISION].healthy is healthy
+
+
+@pytest.mark.parametrize(("shown", "is_woken"), [(0, False), (1, True)])
+def test_a_replica_that_serve_started_by_itself_is_seen(world, shown, is_woken):
+    world.see(spec=spec(vision={"minReplicas": 0, "maxReplicas": 4})).made_ready()
+    bounds = {"min_replicas": 0, "initial_replicas": 0, "max_replicas": 1}
+    name = names.application(world.seen.key, Role.VISION)
+    known = world.ray.applications[name]
+    (encoder,) = known.deployments.values()
+    (entry,) = known.config["deployments"]
+    changed = replace(
+        known,
+        config={**known.config, "deployments": [{**entry, "autoscaling_config": bounds}]},
+        deployments={encoder.name: replace(encoder, target_replicas=shown, replicas=())},
+    )
+    world.change_ray(applications={**world.ray.applications, name: changed})
+    seen = scaling_observation(world.seen, world.ray, UNKNOWN, NO_GPUS)
+    assert seen is not None
+    assert (seen.sides[Role.VISION].target, seen.sides[Role.VISION].is_woken) == (0, is_woken)

@@ -34,6 +34,8 @@ class Played:
     stands: dict[Role, int] = field(default_factory=lambda: {Role.VISION: 1, Role.LANGUAGE: 1})
     ready: dict[Role, int] = field(default_factory=dict)
     """Where it differs from what stands."""
+    woken: set[Role] = field(default_factory=set)
+    """Of these Serve has started a replica by itself."""
     bounds: dict[Role, SideSettings] = field(default_factory=dict)
     max_gpus: int | None = None
     quiet_s: float = 300.0
@@ -67,7 +69,8 @@ class Played:
 
     def see(self, role: Role, load: SideLoad | None, why: str = "Prometheus did not answer") -> SideSeen:
         stands = self.stands[role]
-        return SideSeen(load=load, unknown=why, target=stands, ready=self.ready.get(role, stands))
+        ready = self.ready.get(role, stands)
+        return SideSeen(load=load, unknown=why, target=stands, ready=ready, is_woken=role in self.woken)
 
     def round(self, vision: SideLoad | None = None, language: SideLoad | None = None) -> Decision:
         """Decide about these loads now; None: unknown."""

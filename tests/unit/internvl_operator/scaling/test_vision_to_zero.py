@@ -79,3 +79,35 @@ def test_an_unknown_load_keeps_it(service):
 def test_where_the_minimum_is_one_the_last_replica_stays(made):
     service = made()
     assert service.play(3600, vision=0.0)[-1].targets[Role.VISION] == 1
+
+
+def test_a_picture_wakes_it_though_nobody_knows_what_a_replica_manages(service):
+    service.bounds[Role.VISION] = replace(service.bounds[Role.VISION], capacity={})
+    service.stands[Role.VISION] = 0
+    assert service.play(30, vision=0.0)[-1].targets[Role.VISION] == 0
+    service.now += 5
+    woken = service.round(service.tiles(0.5), service.tokens(0.1)).sides[Role.VISION]
+    assert (woken.target, woken.limited_by) == (1, Limit.UNKNOWN)
+
+
+def test_without_pictures_it_goes_though_nobody_knows_what_a_replica_manages(service):
+    service.bounds[Role.VISION] = replace(service.bounds[Role.VISION], capacity={})
+    service.play(30, vision=0.5)
+    assert service.play(610, vision=0.0)[-1].targets[Role.VISION] == 0
+
+
+def test_a_replica_that_serve_has_started_by_itself_is_kept(service):
+    service.stands[Role.VISION] = 0
+    service.play(60, vision=0.0)
+    service.now += 5
+    service.woken = {Role.VISION}
+    assert service.round(None, service.tokens(0.1)).targets[Role.VISION] == 1
+    service.now += 5
+    service.woken = set()
+    assert service.round(None, service.tokens(0.1)).targets[Role.VISION] == 1
+
+
+def test_a_replica_that_does_not_start_is_not_hidden_by_taking_it_away(service):
+    service.play(30, vision=0.5)
+    service.ready[Role.VISION] = 0
+    assert service.play(1500, vision=0.0)[-1].targets[Role.VISION] == 1

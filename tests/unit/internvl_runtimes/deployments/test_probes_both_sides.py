@@ -78,3 +78,22 @@ async def test_many_who_ask_at_once_get_one_answer(admission: Admission) -> None
     second: Any = await one.ask()
     assert second is not answers[0]
     assert len(sides.encodes) == 2 * encodes
+
+
+async def test_language_is_asked_alone_while_vision_rests(admission: Admission) -> None:
+    sides = FakeSides(answer("hello"))
+    said = await probe(admission, sides).ask(sees=False)
+    assert said.ok and said.vision is None and said.text == "hello"
+    assert (said.gateway.generation, said.language.generation) == ("g1", "l1")
+    assert not sides.encodes, "a picture would start a replica"
+
+
+async def test_an_answer_without_vision_is_none_for_those_who_ask_both(admission: Admission) -> None:
+    one = probe(admission, FakeSides(answer()))
+    assert (await one.ask(sees=False)).vision is None
+    assert (await one.ask()).vision is not None
+
+
+async def test_a_broken_language_side_is_told_also_without_vision(admission: Admission) -> None:
+    said = await probe(admission, FakeSides([RoleUnavailable("no replica")])).ask(sees=False)
+    assert not said.ok and said.language.error == "no replica"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from internvl_runtimes.contract import metrics
+from internvl_runtimes.contract import metrics, routes
 from internvl_runtimes.deployments.admission import Admission
 from internvl_runtimes.deployments.gateway import Gateway
 from internvl_runtimes.deployments.handles import Lost
@@ -58,7 +58,8 @@ class Client:
         scope = {
             "type": "http",
             "method": method,
-            "path": "/ns/name" + path,
+            "path": "/ns/name" + path.partition("?")[0],
+            "query_string": path.partition("?")[2].encode(),
             "root_path": "/ns/name",
             "headers": [(k.encode(), v.encode()) for k, v in (headers or {}).items()],
         }
@@ -214,3 +215,10 @@ async def test_a_cancelled_request_is_counted_and_closed(admission: Admission) -
     await asyncio.wait([task])
     assert client.sides.closed == 1
     assert client.recorded.total(metrics.REQUESTS, outcome="cancelled") == 1
+
+
+async def test_the_probe_leaves_vision_alone_where_it_is_told_to(admission: Admission) -> None:
+    without = await Client(admission, FakeSides(answer())).request("GET", routes.PROBE_WITHOUT_VISION)
+    assert without.status == 200 and "vision" not in without.json and not without.sides.encodes
+    both = await Client(admission, FakeSides(answer())).request("GET", routes.PROBE)
+    assert both.status == 200 and both.json["vision"]["ok"] and both.sides.encodes

@@ -1,0 +1,103 @@
+"""Vision goes when no picture comes; text is answered all the while; a picture starts it again and is answered.
+
+In the order in which they stand: each test goes on from where the one before has left the service.
+"""
+
+import random
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+from PIL import Image
+
+from e2e.demo.pictures import SHAPE_TASKS
+from internvl_engines.nano import pictures, questions
+from tests.local.scaling.conftest import QUIET_S, SERVICES, VISION, World
+from tests.local.service.world import chat
+
+IDLE_S = 10
+RESTS = {**VISION, "minReplicas": 0}
+EDITED = {**RESTS, "cpu": "600m"}
+SCALING = {"idle": f"{IDLE_S}s"}
+
+
+@pytest.fixture(scope="module")
+def resting(world: World) -> Iterator[World]:
+    """A service whose vision is at zero; at the end it has a fixed least again."""
+    world.apply(world.name, vision=RESTS, scaling=SCALING)
+    world.wait(lambda: world.said("VisionReady") == ("True", "AtZero"), "vision rests", within_s=180)
+    yield world
+    world.apply(world.name, vision={**VISION, "minReplicas": 1}, scaling=SCALING)
+
+
+def replicas(world: World) -> int:
+    """Vision replicas that Serve has, in whatever state."""
+    details = world.installation.ray.applications()[f"default.{world.name}.vision"]
+    return sum(len(entry["replicas"]) for entry in details["deployments"].values())
+
+
+def version(world: World) -> str:
+    answer = world.installation.cluster.client.request("GET", f"{SERVICES}/{world.name}")
+    return str(answer.document["metadata"]["resourceVersion"])
+
+
+def ask(world: World, question: str, picture: Image.Image | None = None) -> str:
+    url = f"{world.status['url']}/v1/chat/completions"
+    reply = httpx.post(url, json=chat(question, picture), timeout=150)
+    assert reply.status_code == 200, reply.text
+    return str(reply.json()["choices"][0]["message"]["content"]).strip()
+
+
+def is_right(world: World, seed: int) -> bool:
+    """Whether a fresh picture is understood; the model knows 95 % of them, and guessing finds a third."""
+    rng = random.Random(seed)
+    while True:
+        scene = pictures.compose(rng, grid=pictures.SINGLE_GRID, subject="shapes")
+        asked = questions.ask(scene, rng, count=1, tasks=SHAPE_TASKS)
+        if asked:
+            return ask(world, asked[0].text, pictures.draw(scene)) == asked[0].answer
+
+
+def test_text_is_answered_and_the_service_is_ready(resting: World) -> None:
+    resting.wait(lambda: replicas(resting) == 0, "Serve has no vision replica", within_s=QUIET_S + 60)
+    assert ask(resting, "What is your name?")
+    assert resting.said("Ready") == ("True", "Ready")
+    vision = resting.status["roles"]["vision"]
+    assert vision["replicas"] == "0/0" and "no picture for 10 s" in vision["why"]
+    assert replicas(resting) == 0, "neither a text nor a probe starts one"
+
+
+def test_an_operator_that_is_started_anew_writes_nothing(resting: World) -> None:
+    resting.wait(lambda: resting.said("ProbePassed")[0] == "True", "language was probed")
+    before = version(resting)
+    resting.installation.stop_operator()
+    resting.installation.start_operator()
+    deadline = time.monotonic() + IDLE_S
+    while time.monotonic() < deadline:
+        assert (version(resting), replicas(resting)) == (before, 0)
+        time.sleep(0.5)
+
+
+def test_an_edit_of_vision_waits_for_a_picture(resting: World) -> None:
+    before = resting.status["roles"]["vision"]["generation"]
+    resting.apply(resting.name, vision=EDITED, scaling=SCALING)
+    resting.wait(
+        lambda: resting.status["roles"]["vision"]["generation"] != before, "the edit is seen", within_s=30
+    )
+    resting.wait(lambda: resting.said("Progressing")[0] == "False", "it is written", within_s=30)
+    assert resting.said("Ready") == ("True", "Ready") and replicas(resting) == 0
+    (said,) = [item for item in resting.status["conditions"] if item["type"] == "VisionReady"]
+    assert said["reason"] == "AtZero" and "is probed then" in said["message"]
+
+
+def test_pictures_wake_it_and_are_answered_rightly(resting: World) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        right = list(pool.map(lambda seed: is_right(resting, seed), range(8)))
+    assert sum(right) >= 6, right
+    resting.wait(lambda: resting.ready("vision") >= 1, "the status has the replica")
+    resting.wait(lambda: resting.said("Ready") == ("True", "Ready"), "what was edited passed its probe")
+    resting.wait(lambda: resting.said("ProbePassed")[0] == "True", "both sides were probed")
+    steps = resting.status["roles"]["vision"]["lastScaling"]
+    assert any(step["from"] == 0 and step["to"] >= 1 for step in steps)
