@@ -37,7 +37,13 @@ def decide(observation: Observation, history: History, settings: Settings, now: 
     `now` is in seconds since 1970. A side of the observation that has no settings is left alone.
     """
     lived = history.at_time(now)
-    this = Round(settings=settings, now=now, clock=lived.clock, is_resumed=history.is_resumed(now))
+    this = Round(
+        settings=settings,
+        now=now,
+        clock=lived.clock,
+        is_resumed=history.is_resumed(now),
+        is_read=history.is_read,
+    )
     wishes = {
         role: wish_of(role, observation.sides[role], lived.of(role), this)
         for role in SIDES
