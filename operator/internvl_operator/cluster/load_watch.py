@@ -111,8 +111,8 @@ class LoadWatch:
             return {key: LoadSeen(reason=Reason.PROMETHEUS_UNAVAILABLE, unknown=str(fault)) for key in places}
         self._say("")
         advice = (
-            f"Prometheus at {prometheus.url} has no two samples of the last {self._scope.window_s:g} s of its gateway; "
-            f"let it scrape the Ray nodes, or raise {ENV_PREFIX}PROMETHEUS_WINDOW_S to four times the scrape interval"
+            f"Prometheus at {prometheus.url} has no two samples of the last {self._scope.longest_s:g} s of its gateway; "
+            f"let it scrape the Ray nodes each 5 s, or raise {ENV_PREFIX}PROMETHEUS_WINDOW_S to twice the scrape interval"
         )
         return {key: self._measured(key, readings, ray, advice=advice) for key, (_, ray) in places.items()}
 
