@@ -65,8 +65,8 @@ class Settings:
     """File with a bearer token for it; read for each query, so that a rotated one is taken up."""
     prometheus_matchers: str = ""
     """More label matchers of each query, where one Prometheus holds several clusters: `cluster="eu-1"`."""
-    prometheus_window_s: float = 30.0
-    """Window of the rates asked of it. At least two samples must fall into it: better four times the scrape interval."""
+    prometheus_window_s: float = 10.0
+    """Window of the rates asked of it: twice the scrape interval, 5 s. Where fewer than two samples fall into it, 60 s."""
     prometheus_timeout_s: float = 5.0
     """Longest wait for the answer of one query."""
     load_interval_s: float = 1.0

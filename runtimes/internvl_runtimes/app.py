@@ -47,9 +47,6 @@ _LANGUAGE_ONGOING = 88
 _GATEWAY_ONGOING = 512
 _QUEUED = 256
 
-_REPORT_S = 1.0
-"""Ray forgets a gauge once it was exported: it must be set again at least as often as that."""
-
 
 class VisionReplica:
     """A replica of the vision side."""
@@ -180,15 +177,9 @@ def build_service(args: dict[str, Any]) -> Application:
 
 
 def _report(*records: Callable[[], None]) -> asyncio.Task[None]:
-    """Record the load every second, for the life of the replica."""
+    from internvl_runtimes.deployments.reporting import report_forever
 
-    async def forever() -> None:
-        while True:
-            for record in records:
-                record()
-            await asyncio.sleep(_REPORT_S)
-
-    return asyncio.get_running_loop().create_task(forever())
+    return asyncio.get_running_loop().create_task(report_forever(*records))
 
 
 def _serve_readiness(is_ready: Callable[[], Awaitable[bool]]) -> asyncio.Task[None] | None:

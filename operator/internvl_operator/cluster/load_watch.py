@@ -2,7 +2,7 @@
 
 A Prometheus answers for all services at once; a node is read once, however many services have replicas there. One
 address that hangs holds nobody up for longer than its time-out, and one that is broken makes only its own services'
-load unknown. Called by `reconcile.scaler`.
+load unknown; of nodes that hang so many do at a time as pages are read. Called by `reconcile.scaler`.
 """
 
 import asyncio
@@ -32,6 +32,8 @@ OWN_REPORT_S, REPORT_S = 1.0, 10.0
 """How often Ray reports in pods that we make, and by its own default."""
 PAGES_PER_S = 100.0
 """Pages of nodes that are read at most; with more nodes a round is later."""
+PAGES_AT_ONCE = 16
+"""Pages that are held at a time: of the largest ones, 128 MiB."""
 
 ASK_EVERY_S = 2.0
 """Pause between two rounds of queries at least: a Prometheus scrapes seldom more often, and knows nothing newer."""
@@ -68,6 +70,7 @@ class LoadWatch:
         self._now = now
         self._prometheus = _prometheus(transport, settings)
         self._scope = Scope(window_s=settings.prometheus_window_s, matchers=settings.prometheus_matchers)
+        self._gate = asyncio.Semaphore(PAGES_AT_ONCE)
         self._nodes: dict[RayHome, NodeLoads] = {}
         self._meters: dict[ServiceKey, tuple[LoadMeter, float]] = {}
         self._said = ""
@@ -112,8 +115,8 @@ class LoadWatch:
             return {key: LoadSeen(reason=Reason.PROMETHEUS_UNAVAILABLE, unknown=str(fault)) for key in places}
         self._say("")
         advice = (
-            f"Prometheus at {prometheus.url} has no two samples of the last {self._scope.window_s:g} s of its gateway; "
-            f"let it scrape the Ray nodes, or raise {ENV_PREFIX}PROMETHEUS_WINDOW_S to four times the scrape interval"
+            f"Prometheus at {prometheus.url} has no two samples of the last {self._scope.longest_s:g} s of its gateway; "
+            f"let it scrape the Ray nodes each 5 s, or raise {ENV_PREFIX}PROMETHEUS_WINDOW_S to twice the scrape interval"
         )
         return {key: self._measured(key, readings, ray, advice=advice) for key, (_, ray) in places.items()}
 
@@ -128,22 +131,29 @@ class LoadWatch:
         self, home: RayHome, keys: Collection[ServiceKey], places: Places
     ) -> Mapping[ServiceKey, LoadSeen]:
         nodes = self._nodes_of(home)
-        hosts = {host for key in keys for host in _hosts(key, places[key][1])}
+        hosts = {key: _hosts(key, places[key][1]) for key in keys}
         try:
-            readings = await nodes.read(hosts)
+            readings = await nodes.read(set().union(*hosts.values()))
         except RayFault as fault:
             return {key: LoadSeen(reason=Reason.METRICS_MISSING, unknown=fault.message) for key in keys}
-        silent = nodes.silent[0] if nodes.silent else ""
-        if not nodes.pages:
-            silent = f"Ray at {home.address} names no metrics exporter of the nodes that the replicas run on"
+        nobody = f"Ray at {home.address} names no metrics exporter of the nodes that the replicas run on"
+        silent = {
+            key: next((nodes.silent[host] for host in sorted(hosts[key] & nodes.silent.keys())), "")
+            if nodes.pages
+            else nobody
+            for key in keys
+        }
         return {
-            key: self._measured(key, readings, places[key][1], advice=silent, silent=silent) for key in keys
+            key: self._measured(key, readings, places[key][1], advice=why, silent=why)
+            for key, why in silent.items()
         }
 
     def _nodes_of(self, home: RayHome) -> NodeLoads:
         if home not in self._nodes:
             report_s = OWN_REPORT_S if home.backend is Backend.KUBERAY else REPORT_S
-            self._nodes[home] = NodeLoads(self._find(home), self._transport, report_s=report_s, now=self._now)
+            self._nodes[home] = NodeLoads(
+                self._find(home), self._transport, gate=self._gate, report_s=report_s, now=self._now
+            )
         return self._nodes[home]
 
     def _measured(

@@ -60,6 +60,7 @@ class NodeLoads:
         finder: ExporterFinder,
         transport: HttpTransport,
         *,
+        gate: asyncio.Semaphore,
         report_s: float,
         now: Callable[[], float],
     ) -> None:
@@ -68,11 +69,13 @@ class NodeLoads:
         Args:
             finder: the Ray address.
             transport: reads the pages.
+            gate: bounds how many pages are held at a time, of all addresses together.
             report_s: how often Ray reports there, until it was seen.
             now: seconds since 1970.
         """
         self._finder = finder
         self._transport = transport
+        self._gate = gate
         self._report_s = report_s
         self._now = now
         self._exporters: tuple[str, ...] = ()
@@ -80,8 +83,8 @@ class NodeLoads:
         self._replicas: dict[Replica, ReplicaCounters] = {}
         self._nodes: dict[Replica, str] = {}
         self._told: set[Replica] = set()
-        self.silent: tuple[str, ...] = ()
-        """Sentences about the exporters that did not answer in the last round."""
+        self.silent: Mapping[str, str] = {}
+        """Sentences about the exporters that did not answer in the last round, by the address of their node."""
 
     @property
     def pages(self) -> int:
@@ -98,7 +101,7 @@ class NodeLoads:
         self._told.clear()
         faults = await asyncio.gather(*(self._look(exporter) for exporter in self._exporters))
         found = dict(zip(self._exporters, faults, strict=True))
-        self.silent = tuple(sorted(fault for fault in faults if fault))
+        self.silent = {_host(exporter): fault for exporter, fault in found.items() if fault}
         self._drop({exporter for exporter, fault in found.items() if not fault}, self._now())
         return self._readings()
 
@@ -107,11 +110,12 @@ class NodeLoads:
 
         Returns a sentence why there is none, else nothing.
         """
-        page = await self._page(exporter)
-        if isinstance(page, str):
-            return page
-        self._take(exporter, page, self._now())
-        return ""
+        async with self._gate:
+            page = await self._page(exporter)
+            if isinstance(page, str):
+                return page
+            self._take(exporter, page, self._now())
+            return ""
 
     async def _find(self, hosts: Collection[str]) -> None:
         now = self._now()

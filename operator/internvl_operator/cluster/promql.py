@@ -16,6 +16,8 @@ from internvl_runtimes.contract.metrics import (
 )
 
 REPLICAS, NEWEST = "replicas", "newest"
+LONGEST_S = 60.0
+"""Of a series without two samples in the window, those of so long count: it is scraped seldom, or a scrape failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +25,7 @@ class Scope:
     """Which series are meant, and over which time."""
 
     window_s: float
-    """Of rates; at least two samples must fall into it."""
+    """Of rates; where two samples fall into it."""
     matchers: str = ""
     """More label matchers, where one Prometheus holds several clusters: `cluster="eu-1"`."""
 
@@ -31,15 +33,20 @@ class Scope:
         """A selector of all series of a metric."""
         return f"{metric.exported}{{{self.matchers}}}" if self.matchers else metric.exported
 
+    def rate(self, metric: Metric) -> str:
+        """Units per second of each series over the window, or over the longest one."""
+        windows_s = (self.window_s, LONGEST_S) if self.window_s < LONGEST_S else (self.window_s,)
+        return " or ".join(f"rate({self.select(metric)}[{round(one * 1000)}ms])" for one in windows_s)
+
     @property
-    def range(self) -> str:
-        """The window as PromQL writes it."""
-        return f"[{round(self.window_s * 1000)}ms]"
+    def longest_s(self) -> float:
+        """Series without two samples in so long have no rate."""
+        return max(self.window_s, LONGEST_S)
 
 
 def per_second(metric: Metric, scope: Scope) -> str:
     """Rate of a counter, by application and its own label."""
-    return _summed(f"rate({scope.select(metric)}{scope.range})", metric)
+    return _summed(scope.rate(metric), metric)
 
 
 def at_present(metric: Metric, scope: Scope) -> str:

@@ -14,7 +14,7 @@ from internvl_operator.api import names
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.names import DEPLOYMENTS, Role
 from internvl_operator.cluster.load_readings import Readings
-from internvl_operator.scaling.capacity import LEAST_EVIDENCE_S
+from internvl_operator.scaling.capacity import LEAST_EVIDENCE_S, SLOWEST
 from internvl_operator.scaling.model import SideLoad, Work, WorkKind
 from internvl_runtimes.contract import metrics
 from internvl_runtimes.contract.metrics import Input, Stage
@@ -25,6 +25,8 @@ TYPICAL_ANSWER = 100.0
 """Tokens of an answer while none was begun: what callers allow at most is often many times what they get."""
 LEAST_SHARE = 0.02
 """Of the visual tokens at admission that a tile becomes at least."""
+LONGEST_BATCH_S = 60.0
+"""Replica-seconds without an end of any batch; after more the replicas are stuck, and not slow."""
 
 _ARRIVING = tuple(
     (metric.name, next(iter(labels.values()), ""))
@@ -118,7 +120,8 @@ class LoadMeter:
     full_at: float | None = None
     """When the work of full replicas was taken in last: windows overlap, and each is to be told once."""
     short: dict[WorkKind, Work] = field(default_factory=dict)
-    """Work of full replicas that took too short to be told by itself: it is told with that of the next windows."""
+    """Work of full replicas that is told with that of the next windows: it took too short to be told by itself, or
+    it is a batch that has not ended, whose units will be counted in another window than its seconds."""
 
     def loads(
         self, readings: Mapping[str, Readings], expected: Mapping[Role, int], silent: str
@@ -157,9 +160,15 @@ class LoadMeter:
         Of one replica that mostly decodes, prefill is a tenth of the time or less: never enough in one window.
         """
         whole = {kind: _joined(item, self.short.get(kind)) for kind, item in work.items()}
-        short = {kind: item for kind, item in whole.items() if item.seconds_while_full < LEAST_EVIDENCE_S}
+        short = {kind: item for kind, item in whole.items() if _is_kept_back(item)}
         self.short = {**{kind: item for kind, item in self.short.items() if kind not in whole}, **short}
         return {**whole, **_untold(short)}
+
+
+def _is_kept_back(work: Work) -> bool:
+    seconds = work.seconds_while_full
+    has_not_ended = work.done_while_full < SLOWEST * seconds and seconds <= LONGEST_BATCH_S
+    return seconds < LEAST_EVIDENCE_S or has_not_ended
 
 
 def _joined(work: Work, before: Work | None) -> Work:

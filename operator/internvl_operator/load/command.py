@@ -50,17 +50,21 @@ async def _load(options: argparse.Namespace, say: Callable[[str], None]) -> int:
         sender = Sender(bodies.make, client.send, most_in_flight=options.most_in_flight, clock=time.monotonic)
         objectives = Objectives(options.first_token, options.between_tokens)
         run = Run(options.url, model, _in_words(options), started_at=time.time())
-        tally = Tally(objectives, started=time.monotonic())
+        tally, faults = Tally(objectives, started=time.monotonic()), list[Rejected]()
         try:
-            with _until_sigterm(_plan(options), say) as plan:
+            with _until_sigterm(_usable(_plan(options), faults), say) as plan:
                 await sender.run(plan, tally)
         except asyncio.CancelledError:  # Ctrl-C: what came until then is said
             say("Ended early; what was in flight is not in the figures.")
+    if faults and not tally.due:
+        raise faults[0]
     say(encode_table(run, tally))
     if options.json:
         options.json.write_text(json.dumps(encode_json(run, tally), indent=1) + "\n", encoding="utf-8")
     if options.plot:
         options.plot.write_text(encode_svg(run, tally), encoding="utf-8")
+    if faults:
+        raise faults[0]
     return 0 if tally.answered else EXIT_NO_ANSWER
 
 
@@ -75,6 +79,14 @@ def _until_sigterm(plan: Iterator[Planned], say: Callable[[str], None]) -> Itera
         loop.remove_signal_handler(signal.SIGTERM)
     if told.is_set():
         say("Ended early; what was sent is in the figures.")
+
+
+def _usable(plan: Iterator[Planned], faults: list[Rejected]) -> Iterator[Planned]:
+    """The plan up to a line that is none, which is told in `faults`: what was sent until then is waited for."""
+    try:
+        yield from plan
+    except Rejected as fault:
+        faults.append(fault)
 
 
 def _plan(options: argparse.Namespace) -> Iterator[Planned]:

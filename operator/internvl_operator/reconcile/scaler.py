@@ -1,8 +1,9 @@
 """The rounds of scaling: look at the load of all services that scale, decide about each, wake those with news.
 
 At rest nothing is woken and so nothing is written: a decision is shown when a number changes, when what holds it up
-has changed for a while, or when it has not been shown for long and says something else. What is remembered of the
-load goes along with what is shown. Called by `reconcile.reconciler`, run by `__main__` and `standalone`.
+has changed for a while or stands longer than was said, or when it has not been shown for long and says something else.
+What is remembered of the load goes along with what is shown. Called by `reconcile.reconciler`, run by `__main__` and
+`standalone`.
 """
 
 import asyncio
@@ -27,11 +28,14 @@ from internvl_operator.plan.scaling_status import sayings, says_the_same
 from internvl_operator.reconcile.ports import LoadSource, RayKnown, ScalingRecorder
 from internvl_operator.scaling.decide import decide
 from internvl_operator.scaling.history import History, from_json, to_json
+from internvl_operator.scaling.sentences import without_reserve
 
 log = logging.getLogger(__name__)
 
 SETTLE_S = 10.0
 """What is no change of a number is shown when it has lasted so long: a node that was late once is no news."""
+KEPT_UP_S = 60.0
+"""A number that is kept although fewer would do is shown, with the time until when, after so long: no dip is news."""
 SHOW_AGAIN_S = 600.0
 """Sentences that say something else are shown after so long, though no number changed."""
 AT_ONCE = 50
@@ -50,6 +54,8 @@ class _Followed:
     """Since when what was decided says something else than what is shown."""
     silent_since: float | None = None
     """When this process decided first, until it shows something."""
+    kept_since: float | None = None
+    """Since when what is shown does not say why a number is kept, or until when."""
 
 
 class Scaler:
@@ -148,7 +154,7 @@ class Scaler:
         )
         stand = {role: side.target for role, side in observation.sides.items()}
         if _is_news(followed, seen, stand, service.spec):
-            followed.shown, followed.differs_since = seen, None
+            followed.shown, followed.differs_since, followed.kept_since = seen, None, None
             self._wake(service.key)
 
 
@@ -171,8 +177,23 @@ def _is_news(
     elif followed.differs_since is None or followed.differs_since > now:
         followed.differs_since = now
     has_lasted = followed.differs_since is not None and now - followed.differs_since >= SETTLE_S
+    if not _is_kept_otherwise(shown, seen):
+        followed.kept_since = None
+    elif followed.kept_since is None or followed.kept_since > now:
+        followed.kept_since = now
+    is_kept = followed.kept_since is not None and now - followed.kept_since >= KEPT_UP_S
     is_old = not 0 <= now - shown.at.timestamp() < SHOW_AGAIN_S
-    return has_lasted or (is_old and _sums(seen) != _sums(shown))
+    return has_lasted or is_kept or (is_old and _sums(seen) != _sums(shown))
+
+
+def _is_kept_otherwise(shown: ScalingSeen, seen: ScalingSeen) -> bool:
+    """Whether a number is kept that was not, when it was shown, or longer than was said then."""
+    age_s = seen.at.timestamp() - shown.at.timestamp()
+    return any(
+        (side.until_s is not None and before.until_s is None)
+        or (before.until_s is not None and age_s > before.until_s)
+        for side, before in ((seen.sides[role], shown.sides[role]) for role in seen.sides)
+    )
 
 
 def _reasons(spec: InternVLServiceSpec, seen: ScalingSeen) -> dict[ConditionType, tuple[str, str]]:
@@ -180,7 +201,7 @@ def _reasons(spec: InternVLServiceSpec, seen: ScalingSeen) -> dict[ConditionType
 
 
 def _sums(seen: ScalingSeen) -> list[str]:
-    """The sentences without their beginnings, which say whether the number changed."""
+    """The sentences without their beginnings, which say whether the number changed, and without a reserve that fades."""
     return [_sum(side.why) for side in seen.sides.values()]
 
 
@@ -191,4 +212,4 @@ def _stored_sums(service: ServiceSeen, seen: ScalingSeen) -> list[str]:
 
 
 def _sum(why: str) -> str:
-    return failures.shorten(why).partition(": ")[2]
+    return without_reserve(failures.shorten(why)).partition(": ")[2]

@@ -37,7 +37,13 @@ def decide(observation: Observation, history: History, settings: Settings, now: 
     `now` is in seconds since 1970. A side of the observation that has no settings is left alone.
     """
     lived = history.at_time(now)
-    this = Round(settings=settings, now=now, clock=lived.clock, is_resumed=history.is_resumed(now))
+    this = Round(
+        settings=settings,
+        now=now,
+        clock=lived.clock,
+        is_resumed=history.is_resumed(now),
+        is_read=history.is_read,
+    )
     wishes = {
         role: wish_of(role, observation.sides[role], lived.of(role), this)
         for role in SIDES
@@ -48,7 +54,7 @@ def decide(observation: Observation, history: History, settings: Settings, now: 
     others = {role: replace(side, target=None, held=None) for role, side in lived.sides.items()}
     return Decision(
         sides={
-            role: _decided(role, observation.sides[role].target, wish, targets[role], settings)
+            role: _decided(role, observation.sides[role].target, wish, targets[role], settings, now)
             for role, wish in wishes.items()
         },
         history=replace(lived, sides={**others, **remembered}),
@@ -98,12 +104,15 @@ def _pictures(observation: Observation) -> float:
     return min(1.0, vision.requests / language.requests)
 
 
-def _decided(role: Role, before: int, wish: Wish, target: int, settings: Settings) -> SideDecision:
+def _decided(
+    role: Role, before: int, wish: Wish, target: int, settings: Settings, now: float
+) -> SideDecision:
     asked = wish.asked
     if target < asked.number:
         note = f"{asked.number} are wanted, but scaling.maxGPUs is {settings.max_gpus} for both sides"
         asked = Number(number=target, limit=Limit.BUDGET, note=note)
-    why = "; ".join(part for part in (wish.sum_text, asked.note) if part)
+    until = "" if asked.until_s is None else sentences.not_before(now + asked.until_s)
+    why = "; ".join(part for part in (wish.sum_text, asked.note, until) if part)
     return SideDecision(
         target=target,
         why=f"{sentences.head(role, before, target)}: {why}",

@@ -49,6 +49,8 @@ class History:
     clock: float = 0.0
     """Seconds that the history has lived through."""
     sides: Mapping[Role, SideHistory] = field(default_factory=dict)
+    is_read: bool = False
+    """It was read back, and no decision was made since."""
 
     def of(self, role: Role) -> SideHistory:
         """One side's, empty when there is none."""
@@ -61,7 +63,7 @@ class History:
     def at_time(self, now: float) -> "History":
         """The same with its clock set forward to `now`."""
         passed_s = 0.0 if self.at is None else min(max(now - self.at, 0.0), LONGEST_ROUND_S)
-        return replace(self, at=now, clock=self.clock + passed_s)
+        return replace(self, at=now, clock=self.clock + passed_s, is_read=False)
 
 
 def to_json(history: History) -> str:
@@ -83,7 +85,7 @@ def from_json(text: str | None) -> History:
             return History()
         sides = {role: _side(document[role.value]) for role in SIDES if role.value in document}
         at = None if document["at"] is None else _number(document["at"])
-        return History(at, _number(document["clock"]), sides)
+        return History(at, _number(document["clock"]), sides, is_read=True)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError):
         return History()
 

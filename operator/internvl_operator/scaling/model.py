@@ -167,7 +167,7 @@ class SideDecision:
     load: float | None = None
     """Replicas that the load alone keeps busy; None: unknown."""
     until_s: float | None = None
-    """Seconds until a lower number may come, while `limited_by` is QUIET or IDLE."""
+    """Seconds until a lower number may come, while `limited_by` is QUIET or IDLE and that is known."""
     capacity: Mapping[WorkKind, float] = field(default_factory=dict)
     """Units per second of one replica that the number rests on."""
 

@@ -69,7 +69,8 @@ def calmed(asked: Number, quiet: Quiet, bounds: SideSettings, *, clock: float, w
     highest = min(quiet.highest, bounds.maximum)
     if highest <= asked.number:
         return asked
-    left_s = quiet.left_s(clock=clock, window_s=window_s)
+    is_over = quiet.needed[0][0] < clock  # else it is nearly needed now, and nobody knows until when
+    left_s = quiet.left_s(clock=clock, window_s=window_s) if is_over else None
     note = f"{highest} were needed, or nearly, within the last {sentences.minutes(window_s)}"
     return Number(number=highest, limit=Limit.QUIET, note=note, until_s=left_s)
 

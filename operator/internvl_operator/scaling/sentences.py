@@ -1,6 +1,8 @@
 """The sentences of a decision: every one says what was decided and the numbers that it rests on."""
 
+import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 from internvl_operator.api.names import Role
 from internvl_operator.scaling.capacity import Capacity
@@ -43,6 +45,19 @@ def figure(value: float) -> str:
 def minutes(seconds: float) -> str:
     """`45 s`, `5 min`."""
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def not_before(at: float) -> str:
+    """`fewer not before 14:05:30 UTC`, of a time in seconds since 1970."""
+    return f"fewer not before {datetime.fromtimestamp(round(at), UTC):%H:%M:%S} UTC"
+
+
+_RESERVE = re.compile(r", \+ \S+ reserve = \S+(?=;|$)")
+
+
+def without_reserve(why: str) -> str:
+    """A sentence without its reserve: that fades for hours after a load, which by itself is nothing new."""
+    return _RESERVE.sub("", why)
 
 
 def _waiting(load: SideLoad) -> str:

@@ -27,6 +27,8 @@ class Round:
     """On the history's own clock."""
     is_resumed: bool
     """Nothing is remembered, or what is remembered may be older than the numbers that stand."""
+    is_read: bool
+    """What is remembered was written by a process that may have ended before it wrote what it decided last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +50,8 @@ class Wish:
 def wish_of(role: Role, seen: SideSeen, side: SideHistory, this: Round) -> Wish:
     """What the side asks for."""
     bounds, clock = this.settings.sides[role], this.clock
-    this = replace(this, is_resumed=this.is_resumed or side.target is None)
+    is_older = side.target is None or (this.is_read and seen.target > side.target)
+    this = replace(this, is_resumed=this.is_resumed or is_older)
     standing = seen.target if side.target is None or this.is_resumed else side.target
     side = replace(
         side,

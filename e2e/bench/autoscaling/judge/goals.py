@@ -137,10 +137,8 @@ def _coupled(records: Sequence[Record]) -> list[Goal]:
         savings = dict(_savings(records, site, f"coupled-{kind}"))
         if not savings:
             continue
-        mean = 1 - math.exp(sum(math.log(1 - saved) for saved in savings.values()) / len(savings))
-        figures = (
-            f"{mean:+.0%} (" + ", ".join(f"{name} {saved:+.0%}" for name, saved in savings.items()) + ")"
-        )
+        mean = 1 - math.exp(sum(math.log(1 - item.saved) for item in savings.values()) / len(savings))
+        figures = f"{mean:+.0%} (" + ", ".join(f"{name} {item}" for name, item in savings.items()) + ")"
         bound = f" >= {SAVED:.0%}" if is_goal else ", for the record"
         goals.append(
             Goal(
@@ -152,12 +150,25 @@ def _coupled(records: Sequence[Record]) -> list[Goal]:
     return goals
 
 
-def _savings(records: Sequence[Record], site: str, other: str) -> Iterable[tuple[str, float]]:
+@dataclass(frozen=True, slots=True)
+class _Saving:
+    """Share of the GPU-hours, and the shares of requests within the objectives that each was paid for."""
+
+    saved: float
+    ours: float
+    theirs: float
+
+    def __str__(self) -> str:
+        return f"{self.saved:+.0%} at {self.ours:.1%} against {self.theirs:.1%}"
+
+
+def _savings(records: Sequence[Record], site: str, other: str) -> Iterable[tuple[str, _Saving]]:
     for record in records:
         if record.site == site and record.fleet == 20:
             split, beside = record.default(OURS.name), record.default(other)
             if split is not None and beside is not None:
-                yield record.trace, 1 - split.gpu_hours / beside.gpu_hours
+                saved = 1 - split.gpu_hours / beside.gpu_hours
+                yield record.trace, _Saving(saved, split.attained, beside.attained)
 
 
 def _step(records: Sequence[Record]) -> list[Goal]:

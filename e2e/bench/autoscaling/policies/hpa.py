@@ -1,8 +1,10 @@
 """The HorizontalPodAutoscaler, alone on utilisation, and fed by KEDA with the length of a queue.
 
 Source: kubernetes.io "Horizontal Pod Autoscaling": desired = ceil(n x metric / target), nothing within 10 %, looked at
-every 15 s; up at most to the double or by 4 pods in 15 s; down to the highest wish of the last 300 s. Pods that do not
-answer yet count as idle when the number rises. KEDA's threshold is an AverageValue: desired = ceil(total / threshold);
+every 15 s; up at most to the double or by 4 pods in 15 s; down to the highest wish of the last 300 s. The metric is that
+of pods that are ready; where it is above the target, those that are not count as idle, and where that turns it round or
+leaves it within 10 %, nothing changes (`pkg/controller/podautoscaler/replica_calculator.go`, `calcPlainMetricReplicas`).
+KEDA's threshold is an AverageValue: desired = ceil(total / threshold);
 vLLM's production stack scales by `vllm:num_requests_waiting` with a threshold of 5.
 """
 
@@ -41,16 +43,28 @@ class HpaRule:
         n = max(side.target, 1)
         if at <= SYNC_S:
             self._wishes.add(0.0, n)
-        if self._busy is not None:
-            ratio = side.busy * side.ready / n / self._busy
+        if self._busy is None:
+            wish = _scaled(n, side.queued / (self._waiting * n), n)
         else:
-            ratio = side.queued / (self._waiting * n)
-        wish = n if abs(ratio - 1) <= TOLERANCE else math.ceil(n * ratio - 1e-9)
+            wish = _by_ready(n, side.ready, side.busy / self._busy)
         wish = clipped(wish, *self._bounds)
         self._wishes.add(at, wish)
         if wish > n:
             return min(wish, max(2 * n, n + 4))
         return min(n, int(self._wishes.highest))
+
+
+def _by_ready(n: int, ready: int, ratio: float) -> int:
+    """Of `n` pods, `ready` of which tell a metric that is `ratio` of its target."""
+    if not ready:
+        return n
+    if ready < n and ratio > 1:
+        return max(n, _scaled(n, ratio * ready / n, n))
+    return _scaled(n, ratio, ready)
+
+
+def _scaled(n: int, ratio: float, counted: int) -> int:
+    return n if abs(ratio - 1) <= TOLERANCE else math.ceil(counted * ratio - 1e-9)
 
 
 def make(context: Context, setting: Setting) -> PerSide:

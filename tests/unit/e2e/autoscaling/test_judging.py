@@ -158,6 +158,12 @@ def test_the_fourth_goal_is_the_saving_against_coupled_as_measured(coupled: floa
     assert lines(known)["4 heavy"] is is_ok
 
 
+def test_the_fourth_goal_says_which_attainment_each_number_of_hours_bought() -> None:
+    known = record(result("ours", 0.985, 100), result("coupled-measured", 0.962, 200))
+    goal = next(goal for goal in goals.judge([known]) if goal.what.startswith("4 heavy"))
+    assert goal.figures == "+50% (azure +50% at 98.5% against 96.2%)"
+
+
 def test_the_fifth_goal_compares_a_step_with_static_peak() -> None:
     known = record(result("ours", 0.9, 100), result("static-peak", 0.99, 110), trace="step")
     goal = next(goal for goal in goals.judge([known]) if goal.what.startswith("5"))

@@ -58,6 +58,14 @@ class TestHpa:
         starting = replace(IDLE, target=8, ready=4, starting=4, busy=0.8)
         assert HpaRule({"busy": 0.4}, SIDE).decide(15.0, starting, NOTHING) == 8
 
+    def test_counts_pods_that_start_as_idle_only_where_the_others_are_above_the_target(self) -> None:
+        starting = replace(IDLE, target=8, ready=4, starting=4)
+        for busy, number in ((0.6, 8), (1.0, 10), (0.38, 8), (0.2, 2)):
+            rule = HpaRule({"busy": 0.4}, SIDE)
+            assert rule.decide(600.0, replace(starting, busy=busy), NOTHING) == number, busy
+        none = replace(starting, ready=0, starting=8)
+        assert HpaRule({"busy": 0.4}, SIDE).decide(600.0, none, NOTHING) == 8, "nobody tells the metric"
+
     def test_lowers_to_the_highest_wish_of_five_minutes(self) -> None:
         rule = HpaRule({"busy": 0.5}, SIDE)
         rule.decide(15.0, replace(IDLE, busy=0.5), NOTHING)

@@ -182,6 +182,57 @@ def test_a_clock_that_jumps_takes_nothing_away(made, jump, load):
 
 
 @pytest.mark.timeout(180)
+@settings(deadline=None, max_examples=60, suppress_health_check=[MADE_AGAIN])
+@given(jump=st.sampled_from([-86400.0, -600.0, 61.0, 3600.0, 864_000.0]), load=st.floats(4, 15))
+def test_after_a_clock_that_jumped_a_number_falls_after_a_quiet_window_and_rises_at_once(made, jump, load):
+    service = made()
+    service.play(60, vision=load)
+    high = service.stands[Role.VISION]
+    service.now += jump
+    assert service.play(370, vision=0.1)[-1].targets[Role.VISION] < high
+    service.now += jump
+    service.now += 5
+    risen = service.round(service.tiles(load + 4), service.tokens(0.5)).sides[Role.VISION]
+    assert risen.target >= min(20, load + 4)
+    quiet = service.play(295, vision=0.1)
+    assert {decision.targets[Role.VISION] for decision in quiet} == {risen.target}
+    last = quiet[-1].sides[Role.VISION]
+    assert last.limited_by is Limit.QUIET and last.until_s is not None and last.until_s <= service.quiet_s
+    assert service.play(70, vision=0.1)[-1].targets[Role.VISION] < risen.target
+
+
+@pytest.mark.timeout(180)
+@settings(deadline=None, max_examples=40, suppress_health_check=[MADE_AGAIN])
+@given(
+    away_s=st.sampled_from([5.0, 60.0, 400.0, 86400.0]),
+    stands=st.integers(1, 20),
+    load=st.one_of(st.none(), LOADS),
+    is_read=st.booleans(),
+)
+def test_a_side_that_somebody_else_had_for_long_goes_on_from_their_number(
+    made, away_s, stands, load, is_read
+):
+    service = made()
+    service.play(120, vision=8.0)
+    for _ in range(3):
+        service.now += away_s
+        language = {Role.LANGUAGE: service.see(Role.LANGUAGE, service.tokens(0.5))}
+        decision = decide(Observation(sides=language), service.history, service.settings(), service.now)
+        service.history = from_json(to_json(decision.history)) if is_read else decision.history
+    service.stands[Role.VISION] = stands
+    for _ in range(50):
+        service.now += 5
+        tiles = None if load is None else service.tiles(load)
+        side = service.round(tiles, service.tokens(0.5)).sides[Role.VISION]
+        assert side.target >= stands, "nothing is taken away within the quiet window"
+        if load is None:
+            assert side.target == stands
+    if load is not None:
+        service.play(400, vision=load)
+        assert service.stands[Role.VISION] >= min(20, math.floor(load)), "and their number is no bound"
+
+
+@pytest.mark.timeout(180)
 @settings(deadline=None, max_examples=10, suppress_health_check=[MADE_AGAIN])
 @given(vision=LOADS, language=st.floats(0, 18))
 def test_a_constant_load_never_raises_the_number_again(made, vision, language):

@@ -6,6 +6,7 @@ import pytest
 
 from internvl_operator.api.names import Role
 from internvl_operator.scaling import sentences
+from internvl_operator.scaling.history import History
 from internvl_operator.scaling.model import SideLoad, Work, WorkKind
 
 
@@ -61,7 +62,22 @@ def test_a_schedule(service):
 
 def test_the_quiet_window(service):
     service.play(60, vision=6.0)
-    assert why(service, vision=1.0).endswith("; 8 were needed, or nearly, within the last 5 min")
+    # 08:00:00 was the round at which the eight were needed last.
+    service.now = 8 * 3600.0 - 60
+    service.history = History()
+    service.play(60, vision=6.0)
+    assert why(service, vision=1.0).endswith(
+        "; 8 were needed, or nearly, within the last 5 min; fewer not before 08:05:00 UTC"
+    )
+    assert service.play(290, vision=1.0)[-1].targets[Role.VISION] == 8
+    assert service.play(10, vision=1.0)[-1].targets[Role.VISION] < 8
+
+
+def test_a_sentence_is_the_same_while_the_reserve_alone_fades():
+    reserve = "vision stays at 4: 60 tiles/s / 20 per replica = 3, + 0.929 reserve = 3.93"
+    limited = "vision stays at 2: no load, + 0.7 reserve = 0.7; minReplicas is 2"
+    assert sentences.without_reserve(reserve) == "vision stays at 4: 60 tiles/s / 20 per replica = 3"
+    assert sentences.without_reserve(limited) == "vision stays at 2: no load; minReplicas is 2"
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import pytest
 
 from internvl_operator.api.names import Role
 from internvl_operator.scaling.decide import decide
+from internvl_operator.scaling.history import from_json, to_json
 from internvl_operator.scaling.model import Limit, Observation, SideSettings, Work, WorkKind
 
 pytestmark = pytest.mark.timeout(180)  # hours of rounds: seconds, and more on a busy machine
@@ -98,3 +99,24 @@ def test_a_side_that_somebody_else_owned_begins_with_the_number_that_stands(serv
         service.now += 5
         tiles = None if load is None else service.tiles(load)
         assert service.round(tiles, service.tokens(0.5)).targets[Role.VISION] == 9
+
+
+@pytest.mark.parametrize("load", [None, 0.5])
+def test_a_process_that_ended_between_serve_and_the_status_takes_nothing_away(service, load):
+    service.play(60, vision=1.0)
+    written = to_json(service.history)
+    service.play(10, vision=6.0)
+    raised = service.stands[Role.VISION]
+    service.history = from_json(written)
+    for _ in range(50):
+        service.now += 5
+        tiles = None if load is None else service.tiles(load)
+        assert service.round(tiles, service.tokens(0.5)).targets[Role.VISION] == raised
+
+
+def test_a_process_that_ended_between_the_status_and_serve_holds_what_it_had_decided(service):
+    service.play(60, vision=6.0)
+    decided, service.stands[Role.VISION] = service.stands[Role.VISION], 1
+    service.history = from_json(to_json(service.history))
+    service.now += 5
+    assert service.round(None, service.tokens(0.5)).targets[Role.VISION] == decided

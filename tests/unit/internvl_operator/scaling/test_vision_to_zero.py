@@ -27,7 +27,7 @@ def test_it_says_when_the_last_replica_goes(service):
     service.play(30, vision=0.2)
     side = service.play(400, vision=0.0)[-1].sides[Role.VISION]
     assert (side.target, side.limited_by) == (1, Limit.IDLE)
-    assert side.why.endswith("no picture for 7 min; none is kept after 10 min")
+    assert side.why.endswith("none is kept after 10 min; fewer not before 13:57:10 UTC")
     assert side.until_s == pytest.approx(200)
 
 

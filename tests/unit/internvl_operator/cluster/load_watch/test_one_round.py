@@ -62,13 +62,13 @@ def watch(net, now=lambda: 100.0, **settings):
     return LoadWatch(net, Settings(**settings), find=lambda home: net, now=now)
 
 
-def ray(*keys):
+def ray(*keys, node="127.0.0.1"):
     """Each role of these services runs one replica, all on one node."""
     applications = {}
     for key in keys:
         for name in names.applications(key):
             roles = [role for role in Role if names.application(key, role) == name]
-            replica = ReplicaSeen(id="r", state="RUNNING", node_ip="127.0.0.1")
+            replica = ReplicaSeen(id="r", state="RUNNING", node_ip=node)
             applications[name] = ApplicationSeen(
                 name=name,
                 status="RUNNING",
@@ -196,6 +196,26 @@ async def test_a_node_that_is_away_is_named(net):
     net.is_up = False
     found = await watch(net).read({A: (HOME, ray(A))})
     assert found[A].loads == {} and "127.0.0.1:9999" in found[A].unknown
+
+
+async def test_a_node_that_is_away_is_named_by_none_but_the_services_on_it(net):
+    class Nodes(Net):
+        async def request(self, method, url, **how):
+            if "127.0.0.9" in url:
+                raise HttpUnreachable(f"cannot reach {url}: connection refused")
+            return await super().request(method, url, **how)
+
+        async def fetch_exporters(self):
+            return ("127.0.0.1:9999", "127.0.0.9:9999")
+
+    nodes, clock = Nodes(), iter(range(100, 200))
+    loads = watch(nodes, now=lambda: float(next(clock)))
+    places = {A: (HOME, ray(A)), B: (HOME, ray(B, node="127.0.0.9"))}
+    for tiles in (10, 30):
+        nodes.page = page(tiles, A)
+        found = await loads.read(places)
+    assert "127.0.0.9:9999" in found[B].unknown
+    assert found[A].loads[Role.VISION].silent == ""
 
 
 async def test_a_ray_that_does_not_say_where_its_nodes_are_holds_up_no_other(net):

@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 
 from internvl_operator.cluster.http import HttpReply, HttpUnreachable
@@ -57,7 +59,7 @@ HOSTS = {"10.0.0.1", "10.0.0.2"}
 
 
 def nodes(ray, clock):
-    return NodeLoads(ray, ray, report_s=1.0, now=clock)
+    return NodeLoads(ray, ray, gate=asyncio.Semaphore(2), report_s=1.0, now=clock)
 
 
 async def look(loads, clock, seconds=2.0):
@@ -126,7 +128,7 @@ async def test_a_node_that_does_not_answer_is_named_and_its_replicas_do_not_coun
     ray.pages.update({"10.0.0.1": gateway(120), "10.0.0.2": None})
     found = await look(loads, clock)
     assert found["team.a"].replicas == {"Gateway": 1}
-    assert "10.0.0.2:8080" in loads.silent[0]
+    assert loads.silent.keys() == {"10.0.0.2"} and "10.0.0.2:8080" in loads.silent["10.0.0.2"]
     assert found["team.a"].rate(metrics.TILES_ADMITTED) == pytest.approx(10.0), (
         "known from before, for a while"
     )
@@ -201,3 +203,20 @@ async def test_loopback_is_asked_where_ray_itself_is_there(clock):
     ray.address = "http://127.0.0.1:8265"
     await nodes(ray, clock).read({"127.0.0.1"})
     assert ray.asked == ["http://127.0.0.1:8080/metrics"]
+
+
+async def test_no_more_pages_are_held_at_a_time_than_the_gate_lets_through(clock):
+    class Slow(Ray):
+        held = most = 0
+
+        async def request(self, method, url, **how):
+            self.held += 1
+            self.most = max(self.most, self.held)
+            await asyncio.sleep(0)
+            self.held -= 1
+            return await super().request(method, url, **how)
+
+    hosts = {f"10.0.0.{number}" for number in range(1, 10)}
+    ray = Slow(**{host.replace(".", "_"): gateway(100) for host in hosts})
+    await nodes(ray, clock).read(hosts)
+    assert len(ray.asked) == 9 and ray.most == 2

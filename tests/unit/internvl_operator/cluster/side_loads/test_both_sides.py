@@ -160,3 +160,35 @@ def test_a_silent_replica_is_missing_from_those_that_answered():
     found = loads(reading(ADMITTED), silent)
     assert (found[Role.VISION].answered_replicas, found[Role.VISION].expected_replicas) == (2, 3)
     assert found[Role.LANGUAGE].answered_replicas == found[Role.LANGUAGE].expected_replicas == 2
+
+
+def test_a_batch_that_is_longer_than_a_window_counts_with_all_of_its_seconds():
+    """Calls of 8 s, 16 tiles each, in windows of 5 s."""
+    ends = [8.0 * number for number in range(1, 16)]
+    meter, done, seconds = LoadMeter(KEY), 0.0, 0.0
+    for end in range(5, 125, 5):
+        tiles = 16 * sum(end - 5 < at <= end for at in ends)
+        full = reading(
+            {
+                (metrics.SATURATED_WORK.name, "vision"): tiles / 5,
+                (metrics.SATURATED_SECONDS.name, "vision"): 1.0,
+            },
+            replicas={"VisionEncoder": 1},
+        )
+        found = loads(reading(ADMITTED, at=100.0 + end), full, meter=meter)
+        work = found[Role.VISION].work[WorkKind.TILES]
+        assert work.done_while_full > 0 or work.seconds_while_full == 0, "no seconds without their tiles"
+        done, seconds = done + work.done_while_full, seconds + work.seconds_while_full
+    assert done / seconds == pytest.approx(2.0, rel=0.05)
+
+
+def test_replicas_that_end_no_batch_for_a_minute_are_told_to_be_stuck():
+    stuck = reading({(metrics.SATURATED_SECONDS.name, "vision"): 1.0}, replicas={"VisionEncoder": 1})
+    meter = LoadMeter(KEY)
+    told = [
+        loads(reading(ADMITTED, at=100.0 + end), stuck, meter=meter)[Role.VISION]
+        .work[WorkKind.TILES]
+        .seconds_while_full
+        for end in range(5, 75, 5)
+    ]
+    assert told == [0] * 12 + [65.0, 0], "seconds are not gathered for ever"

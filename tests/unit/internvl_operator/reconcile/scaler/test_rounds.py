@@ -22,9 +22,9 @@ from internvl_operator.plan.observation import (
     ServiceSeen,
 )
 from internvl_operator.plan.plan import plan
-from internvl_operator.reconcile.scaler import SETTLE_S, SHOW_AGAIN_S, Scaler
+from internvl_operator.reconcile.scaler import KEPT_UP_S, SETTLE_S, SHOW_AGAIN_S, Scaler
 from internvl_operator.scaling.history import from_json
-from internvl_operator.scaling.model import SideLoad, Work, WorkKind
+from internvl_operator.scaling.model import Limit, SideLoad, Work, WorkKind
 from internvl_operator.settings import Settings
 
 A, B = ServiceKey("team", "a"), ServiceKey("team", "b")
@@ -220,6 +220,78 @@ async def test_while_ray_is_away_nothing_is_decided(world):
     world.shown(service(A))
     world.away = True
     assert await world.rounds(5) == [] and world.shown(service(A)) is None
+
+
+async def test_a_number_that_is_kept_for_the_quiet_window_says_until_when(world):
+    seen = service(A)
+    world.shown(seen)
+    world.tiles[A] = 35.0
+    await world.rounds(30)
+    world.obey(seen)
+    world.tiles[A] = 1.0
+    assert await world.rounds(int(KEPT_UP_S / 2)) == [], "a dip is no news"
+    assert await world.rounds(1) == [A]
+    side = world.shown(seen).sides[Role.VISION]
+    assert side.limited_by is Limit.QUIET
+    end = world.shown(seen).at + timedelta(seconds=side.until_s)
+    assert side.why.endswith(f"fewer not before {end:%H:%M:%S} UTC")
+    while world.now < end - timedelta(seconds=2):
+        assert await world.rounds(1) == []
+    assert await world.rounds(2) == [A] and world.shown(seen).sides[Role.VISION].target < side.target
+
+
+async def test_a_number_that_is_kept_for_longer_than_was_said_is_shown_again(world):
+    seen = service(A)
+    world.shown(seen)
+    world.tiles[A] = 35.0
+    await world.rounds(30)
+    world.obey(seen)
+    world.tiles[A] = 1.0
+    await world.rounds(60)
+    first = world.shown(seen)
+    world.tiles[A] = 35.0
+    await world.rounds(5)
+    world.tiles[A] = 1.0
+    left_s = first.sides[Role.VISION].until_s - 130
+    await world.rounds(int(left_s / 2) + int(KEPT_UP_S / 2) + 35)
+    again = world.shown(seen)
+    assert again.sides[Role.VISION].target == first.sides[Role.VISION].target
+    assert again.sides[Role.VISION].why != first.sides[Role.VISION].why
+    assert (again.at - first.at).total_seconds() <= first.sides[Role.VISION].until_s + KEPT_UP_S + 4
+
+
+async def test_bursts_that_a_number_must_hold_are_shown_seldom(world):
+    seen = service(A)
+    world.shown(seen)
+    shows = 0
+    for _ in range(60):
+        world.tiles[A] = 35.0
+        shows += len(await world.rounds(15))
+        world.obey(seen)
+        world.tiles[A] = 1.0
+        shows += len(await world.rounds(45))
+        world.obey(seen)
+    assert shows <= 30, "in two hours"
+
+
+async def test_after_a_load_the_reserve_that_fades_is_no_news(world):
+    seen = service(A)
+    world.shown(seen)
+    for tiles in (5.0, 35.0) * 30:
+        world.tiles[A] = tiles
+        await world.rounds(4, every_s=30.0)
+        world.obey(seen)
+    world.tiles[A] = 0.0
+    await world.rounds(120, every_s=30.0)
+    world.obey(seen)
+    before = world.shown(seen).sides[Role.VISION]
+    assert "reserve" in before.why
+    shows = 0
+    for _ in range(24):
+        shows += len(await world.rounds(120, every_s=30.0))
+        world.obey(seen)
+    after = world.shown(seen).sides[Role.VISION]
+    assert shows <= 4 * (before.target - after.target), "in a day of rest, for each number that comes down"
 
 
 async def test_sentences_that_say_something_else_are_shown_after_ten_minutes(world):
