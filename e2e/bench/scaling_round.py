@@ -124,7 +124,7 @@ async def _rounds() -> tuple[list[float], list[float], float]:
     watch = LoadWatch(prometheus, SETTINGS, find=_nobody, now=lambda: clock.now.timestamp())
     loads = TimedLoads(watch)
     woken: list[ServiceKey] = []
-    fleet = cast(RayFleet, Known(services))
+    fleet = cast("RayFleet", Known(services))
     scaler = Scaler(loads, fleet, quiet_s=300.0, wake=woken.append, now=lambda: clock.now)
     memory = to_json(lived_history(until=clock.now.timestamp()))
     for key in services:
