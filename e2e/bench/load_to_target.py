@@ -21,9 +21,9 @@ STEPS = 5
 BEFORE_S, BEFORE_PER_S = 4.0, 0.5
 """Of the load before the step."""
 PER_S = 4.0
-"""From the step on: 40 tiles/s, of which a replica is stated to manage 20; two and the reserve for chance are 4."""
+"""From the step on: 40 tiles/s, of which a replica is stated to manage 20; two, and the reserve."""
 PICTURE = "448x448"
-MOST = 4
+MOST = 3
 SCRAPE_S = 5
 QUIET_S = 5
 SETTINGS = {

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from statistics import median
+from typing import cast
 
 from e2e.bench.played.prometheus import REPLICAS_EACH, PlayedPrometheus
 from e2e.bench.replica_decisions import lived_history
@@ -34,6 +35,7 @@ from internvl_operator.plan.observation import (
     ReplicaSeen,
     ServiceSeen,
 )
+from internvl_operator.reconcile.ports import RayFleet
 from internvl_operator.reconcile.scaler import Scaler
 from internvl_operator.scaling.history import to_json
 from internvl_operator.settings import Settings
@@ -62,7 +64,7 @@ class Clock:
 
 
 class Known:
-    """What is known of Ray: every side of every service runs."""
+    """What is known of Ray: every side of every service runs. Of a fleet, a round asks this alone."""
 
     def __init__(self, services: list[ServiceKey]) -> None:
         self._seen = {key: _ray(key) for key in services}
@@ -122,7 +124,8 @@ async def _rounds() -> tuple[list[float], list[float], float]:
     watch = LoadWatch(prometheus, SETTINGS, find=_nobody, now=lambda: clock.now.timestamp())
     loads = TimedLoads(watch)
     woken: list[ServiceKey] = []
-    scaler = Scaler(loads, Known(services), quiet_s=300.0, wake=woken.append, now=lambda: clock.now)
+    fleet = cast("RayFleet", Known(services))
+    scaler = Scaler(loads, fleet, quiet_s=300.0, wake=woken.append, now=lambda: clock.now)
     memory = to_json(lived_history(until=clock.now.timestamp()))
     for key in services:
         scaler.follow(_service(key, memory), HOME)

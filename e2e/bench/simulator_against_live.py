@@ -45,6 +45,8 @@ LOW_S, HIGH_S, AFTER_S = 30.0, 70.0, 80.0
 LASTS_S = LOW_S + HIGH_S + AFTER_S
 FIRST_TOKEN_S = 1.0
 """Objective, beyond what a first token with pictures takes on an empty service."""
+STEP_S = 0.1
+"""Of the simulator: answers of so small a model are short."""
 AGE_S = 1.0
 """From what happened to what was decided on it: half a report, and the write."""
 
@@ -135,7 +137,9 @@ def _simulated(known: Calibration, arrivals: list[Arrival], spec: dict[str, Any]
         window_s=WINDOW_S // operator.load_interval_s * operator.load_interval_s,
     )
     requests = requests_of(arrivals, known.pictures, known.text)
-    run = simulate(requests, known.site, policy, begin_with=Targets(1, 1), end_s=LASTS_S, seed=1)
+    run = simulate(
+        requests, known.site, policy, begin_with=Targets(1, 1), end_s=LASTS_S, seed=1, step_s=STEP_S
+    )
     return simulated_figures(run, known, first_token_s=_first_token_s(known), lasts_s=LASTS_S)
 
 

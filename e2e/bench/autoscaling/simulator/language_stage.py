@@ -133,6 +133,8 @@ class LanguageStage:
             begin, number = waits[i]
             if begin < free[0]:
                 begin = free[0]
+            if begin < now:
+                begin = now  # it waited for a place, not for a replica
             if begin >= until:
                 break
             service = prompt[number] * slowness + encode[number]

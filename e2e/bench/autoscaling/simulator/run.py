@@ -13,7 +13,7 @@ from e2e.bench.autoscaling.simulator.vision_stage import VisionStage
 from e2e.bench.autoscaling.site import Site
 
 STEP_S = 2.5
-"""Longest step. Requests are exact inside one; the rate of tokens is constant in it."""
+"""Longest step. Requests are exact inside one; the rate of tokens is constant in it, and a place is free again after it."""
 PATIENCE_S = 3600.0
 """So long after the last arrival what still waits is served; then the run ends."""
 
@@ -45,7 +45,14 @@ class Run:
 
 
 def simulate(
-    requests: Requests, site: Site, policy: Policy, *, begin_with: Targets, end_s: float, seed: int = 0
+    requests: Requests,
+    site: Site,
+    policy: Policy,
+    *,
+    begin_with: Targets,
+    end_s: float,
+    seed: int = 0,
+    step_s: float = STEP_S,
 ) -> Run:
     """Serve all requests.
 
@@ -56,6 +63,7 @@ def simulate(
         begin_with: replicas that serve at the beginning.
         end_s: until when the policy decides; afterwards the numbers stay, until everything is served.
         seed: of the start times.
+        step_s: the longest step; it has to be shorter than an answer.
     """
     vision_pool = Pool(site.vision.start, 0 if site.is_coupled else begin_with.vision, seed=seed)
     language_pool = Pool(site.language.start, begin_with.language, seed=seed + 1)
@@ -82,7 +90,7 @@ def simulate(
                 pending, acts_at = wanted, now + policy.age_s
             else:
                 _aim(now, wanted, vision_pool, language_pool, site)
-        until = min(now + STEP_S, max(next_look, now + 0.1) if now < end_s else now + STEP_S)
+        until = min(now + step_s, max(next_look, now + 0.1) if now < end_s else now + step_s)
         if pending:
             until = min(until, max(acts_at, now + 0.1))
         if not site.is_coupled:

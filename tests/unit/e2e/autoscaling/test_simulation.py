@@ -1,5 +1,7 @@
 """Whole runs: nothing is lost, replicas are paid from their order on, and encoding blocks a coupled replica."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -50,6 +52,21 @@ def test_nothing_is_lost_while_replicas_come_and_go() -> None:
     assert last.vision is not None
     assert last.vision.arrived_requests == pytest.approx(np.sum(requests.tiles > 0), abs=20)
     assert last.language.arrived_requests == pytest.approx(len(requests), abs=40)
+
+
+def test_requests_that_wait_for_a_place_begin_after_it_is_free_and_all_end() -> None:
+    few = replace(HEAVY, language=replace(HEAVY.language, sequences=2))
+    n = 60
+    requests = Requests(
+        at=np.arange(n) / 10,
+        tiles=np.zeros(n, np.int64),
+        prompt_tokens=np.full(n, 20),
+        output_tokens=np.full(n, 5),
+    )
+    run = simulate(requests, few, Follows(Targets(1, 1)), begin_with=Targets(1, 1), end_s=120, seed=1)
+    assert np.all(np.isfinite(run.ended)), "a sequence that ended gives its place back"
+    running = [np.sum((run.first_token <= at) & (run.ended > at)) for at in run.first_token + 1e-6]
+    assert max(running) <= 2
 
 
 def test_the_same_seed_gives_the_same_run() -> None:
