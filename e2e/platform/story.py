@@ -4,7 +4,7 @@ import base64
 import io
 import json
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Thread
@@ -51,6 +51,8 @@ while not os.path.exists("/tmp/stop"):
     time.sleep(pause_s)
 print(json.dumps({"sent": sent, "faults": faults, "said": [sorted(answers) for answers in said]}))
 """
+GRIDS = (pictures.SINGLE_GRID, (3, 2))
+"""Tiles of the pictures, across and down."""
 SEND = """
 import contextlib, sys
 from internvl_operator.cli import main
@@ -138,7 +140,13 @@ class Story:
 
     @contextmanager
     def load(
-        self, url: str, rng: random.Random, *, count: int = 12, pause_s: float = 0.0
+        self,
+        url: str,
+        rng: random.Random,
+        *,
+        count: int = 12,
+        grids: Sequence[tuple[int, int]] = GRIDS,
+        pause_s: float = 0.0,
     ) -> Iterator[dict[str, Any]]:
         """Ask again and again about `count` pictures while the block runs, one question after the other.
 
@@ -147,7 +155,7 @@ class Story:
         """
         cases = []
         for _ in range(count):
-            question, picture, _ = draw(rng)
+            question, picture, _ = draw(rng, grids)
             body = body_of(question, picture)
             answer = json.loads(self.ask(url, question, picture))["choices"][0]["message"]["content"]
             cases.append({"body": body, "answer": answer})
@@ -167,10 +175,10 @@ class Story:
             thread.join(timeout=90)
 
 
-def draw(rng: random.Random) -> tuple[str, Picture.Image, str]:
+def draw(rng: random.Random, grids: Sequence[tuple[int, int]] = GRIDS) -> tuple[str, Picture.Image, str]:
     """A question about a fresh picture of one tile or of several, the picture, and the right answer."""
     while True:
-        grid = rng.choice([pictures.SINGLE_GRID, (3, 2)])
+        grid = rng.choice(grids)
         scene = pictures.compose(rng, grid=grid, subject="shapes")
         asked = questions.ask(scene, rng, count=1, tasks=SHAPE_TASKS)
         if asked:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from e2e.platform.story import Story
+from internvl_engines.nano import pictures
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -76,8 +77,10 @@ def test_pictures_make_one_more_pod_of_vision_within_the_budget_and_rest_takes_a
     one = standing(story)
     assert {role: len(pods) for role, pods in one.items()} == dict.fromkeys(ROLES, 1)
 
-    beside = story.load(url, random.Random(time.time_ns()), count=6, pause_s=1.5)
+    grids = (pictures.SINGLE_GRID,)  # of one tile, so that this load alone asks for one replica
+    beside = story.load(url, random.Random(time.time_ns()), count=6, grids=grids, pause_s=1.0)
     with beside as asked, ThreadPoolExecutor(1) as pool:
+        assert vision(story)["target"] == 1
         began = time.monotonic()
         sent = pool.submit(story.send, url, *PICTURES)
         story.cluster.wait_for(
@@ -95,7 +98,7 @@ def test_pictures_make_one_more_pod_of_vision_within_the_budget_and_rest_takes_a
         }
         assert sizes(story) == {"gateway": 1, "vision": 2, "language": 1}
         assert story.role_nodes("vision") <= story.pool_nodes(values, "vision")
-        assert all(map(is_ready, story.role_pods("vision")))
+        story.cluster.wait_for("both pods are ready", lambda: all(map(is_ready, story.role_pods("vision"))))
         story.cluster.wait_for(
             "the budget is named",
             lambda: story.condition("ScalingActive").get("reason") == "ScalingLimited",
