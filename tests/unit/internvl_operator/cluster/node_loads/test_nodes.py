@@ -87,7 +87,7 @@ async def test_a_load_that_begins_is_not_spread_over_the_rest_before_it_whatever
     clock,
 ):
     ray = Ray(**{"10_0_0_1": gateway(0)})
-    loads = NodeLoads(ray, ray, report_s=10.0, now=clock)
+    loads = NodeLoads(ray, ray, gate=asyncio.Semaphore(2), report_s=10.0, now=clock)
     for reports in range(1, 13):
         tiles = 40 if reports == 12 else 0
         ray.pages["10.0.0.1"] = [*gateway(tiles), line(metrics.REPORTS, reports)]
