@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from e2e.demo.pictures import SHAPE_TASKS
+from e2e.scaling.world import QUIET_S, SERVICES, VISION, World
 from internvl_engines.nano import pictures, questions
-from tests.local.scaling.conftest import QUIET_S, SERVICES, VISION, World
 from tests.local.service.world import chat
 
 IDLE_S = 10
