@@ -68,7 +68,7 @@ def nearly(need: Need, asked: Number, standing: int) -> int:
 
 def calmed(asked: Number, quiet: Quiet, bounds: SideSettings, *, clock: float, window_s: float) -> Number:
     """Not below what was needed within the quiet window."""
-    highest = min(quiet.highest, bounds.maximum)
+    highest = min(int(quiet.highest), bounds.maximum)
     if highest <= asked.number:
         return asked
     left_s = quiet.left_s(clock=clock, window_s=window_s)

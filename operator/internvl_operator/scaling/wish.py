@@ -9,6 +9,8 @@ from internvl_operator.scaling.model import FIRST_START_S, Limit, Settings, Side
 from internvl_operator.scaling.needs import Need
 from internvl_operator.scaling.numbers import Number
 from internvl_operator.scaling.quiet import Quiet
+from internvl_operator.scaling.rises import Pace
+from internvl_operator.scaling.smooth import Smooth
 
 OLDEST_S = 60.0
 """A load that was seen longer ago is unknown."""
@@ -63,7 +65,13 @@ def wish_of(role: Role, seen: SideSeen, side: SideHistory, this: Round) -> Wish:
         # The window has taught what it can; seen again it must teach no more.
         return _held(replace(side, loaded_at=max(side.loaded_at, seen.load.at)), standing, bounds, this, why)
     usual_s = side.starts.usual_s(FIRST_START_S[role] if bounds.start_s is None else bounds.start_s)
-    return _known(seen.load, side, standing, bounds, this, horizon_s=usual_s + seen.load.window_s)
+    pace = Pace(
+        horizon_s=usual_s + seen.load.window_s,
+        quiet_s=this.settings.quiet_s,
+        window_s=seen.load.window_s,
+        first_token_s=this.settings.first_token_s,
+    )
+    return _known(seen.load, side, standing, bounds, this, pace)
 
 
 def _unusable(load: SideLoad, now: float) -> str:
@@ -95,17 +103,19 @@ def _measured(role: Role, load: SideLoad, side: SideHistory, bounds: SideSetting
 
 
 def _known(
-    load: SideLoad, side: SideHistory, standing: int, bounds: SideSettings, this: Round, *, horizon_s: float
+    load: SideLoad, side: SideHistory, standing: int, bounds: SideSettings, this: Round, pace: Pace
 ) -> Wish:
     is_whole = load.answered_replicas >= load.expected_replicas
     if load.at > side.loaded_at:
-        busy = needs.busy_replicas(load, side.capacity)
-        rises = side.rises.after(busy, clock=this.clock, horizon_s=horizon_s) if is_whole else side.rises
-        side = replace(side, loaded_at=load.at, rises=rises)
+        side = (
+            _learned(load, side, this, pace)
+            if is_whole
+            else replace(side, loaded_at=load.at, smooth=Smooth())
+        )
     has_work = load.running > 0 or any(work.arriving > 0 or work.waiting > 0 for work in load.work.values())
     is_idle = is_whole and not has_work
     side = side if is_idle else replace(side, busy_at=this.clock)
-    need = needs.need(load, side, horizon_s=horizon_s, first_token_s=this.settings.first_token_s)
+    need = needs.need(load, side, base=_base(load, side), pace=pace)
     if is_idle and bounds.least == 0:
         idle_s = this.clock - (side.busy_at or 0.0)
         asked = numbers.idle(
@@ -124,6 +134,23 @@ def _known(
         need=need,
         sum_text=sentences.sum_of(load, side.capacity, need),
     )
+
+
+def _learned(load: SideLoad, side: SideHistory, this: Round, pace: Pace) -> SideHistory:
+    """With a load that is new and whole."""
+    busy = needs.busy_replicas(load, side.capacity)
+    by_chance = needs.chance(busy, busy, load.requests, load.window_s)
+    smooth = side.smooth.after(busy, chance=by_chance, passed_s=load.at - side.loaded_at)
+    made_for = smooth.load + needs.chance(smooth.load, busy, load.requests, pace.first_token_s)
+    rises = side.rises.after(busy, made_for=made_for, clock=this.clock, pace=pace)
+    return replace(side, loaded_at=load.at, smooth=smooth, rises=rises)
+
+
+def _base(load: SideLoad, side: SideHistory) -> float:
+    """The smooth load, if it is of this one; else the load as it was seen."""
+    if load.at == side.loaded_at and side.smooth.mean is not None:
+        return side.smooth.load
+    return needs.busy_replicas(load, side.capacity)
 
 
 def _held_up(side: SideHistory, number: int, this: Round) -> Quiet:

@@ -1,0 +1,26 @@
+"""The load that a number rests on: a mean of some seconds, and at once whatever chance does not explain."""
+
+import math
+from dataclasses import dataclass
+
+SMOOTH_S = 10.0
+"""A load counts `1/e` in the mean after so long. Longer ones cost attainment on bursts, none cost 3 to 6 % GPU-hours."""
+CLEARLY = 2.0
+"""Standard deviations of chance beyond which a load counts as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Smooth:
+    """One side's, in replicas."""
+
+    mean: float | None = None
+    """None: no load was seen."""
+    load: float = 0.0
+    """The mean, or what was seen less `CLEARLY` times what chance explains."""
+
+    def after(self, load: float, *, chance: float, passed_s: float) -> "Smooth":
+        """With a load that was seen `passed_s` after the last one; `chance` is its standard deviation."""
+        mean = load
+        if self.mean is not None:
+            mean = self.mean + (1 - math.exp(-passed_s / SMOOTH_S)) * (load - self.mean)
+        return Smooth(mean, max(mean, load - CLEARLY * chance))
