@@ -29,7 +29,7 @@ class Need:
     seen: float
     """What came in within the last window."""
     load: float
-    """What comes in, by the mean of some seconds."""
+    """What comes in, smoothed."""
     drain: float
     """To work off what waits, in the time in which new replicas start."""
     drain_s: float

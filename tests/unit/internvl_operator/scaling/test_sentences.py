@@ -17,24 +17,24 @@ def why(service, role=Role.VISION, *, vision=0.1, language=0.1, **waiting) -> st
 
 def test_vision(service):
     assert why(service, vision=3.0) == (
-        "vision 1 -> 4: 60 tiles/s / 20 per replica = 3, + 0.929 reserve = 3.93"
+        "vision 1 -> 5: 60 tiles/s / 20 per replica = 3, + 1.36 reserve = 4.36"
     )
 
 
 def test_language(service):
     assert why(service, Role.LANGUAGE, language=3.0) == (
-        "language 1 -> 4: 12000 prompt tokens/s / 8000 per replica + 1200 output tokens/s / 800 per replica = 3, "
-        "+ 0.929 reserve = 3.93"
+        "language 1 -> 5: 12000 prompt tokens/s / 8000 per replica + 1200 output tokens/s / 800 per replica = 3, "
+        "+ 1.36 reserve = 4.36"
     )
 
 
 def test_nothing_changes(service):
-    service.stands[Role.VISION] = 4
-    assert why(service, vision=3.0).startswith("vision stays at 4: 60 tiles/s")
+    service.stands[Role.VISION] = 5
+    assert why(service, vision=3.0).startswith("vision stays at 5: 60 tiles/s")
 
 
 def test_what_waits(service):
-    assert "= 3, + 2 for 1400 tiles that wait over 35 s, + 0.929 reserve = 5.93" in why(
+    assert "= 3, + 2 for 1400 tiles that wait over 35 s, + 1.36 reserve = 6.36" in why(
         service, vision=3.0, waiting=70.0
     )
 
@@ -43,9 +43,14 @@ def test_no_load(service):
     assert why(service, vision=0.0) == "vision stays at 1: no load"
 
 
+def test_a_load_that_changes(service):
+    service.play(60, vision=6.0)
+    assert ": 20 tiles/s / 20 per replica = 1, smoothed 4.03, + " in why(service, vision=1.0)
+
+
 def test_the_maximum(service):
     service.bounds[Role.VISION] = replace(service.bounds[Role.VISION], maximum=3)
-    assert why(service, vision=6.0).endswith("= 7.69; 8 are wanted, but maxReplicas is 3")
+    assert why(service, vision=6.0).endswith("= 8.37; 9 are wanted, but maxReplicas is 3")
 
 
 def test_the_minimum(service):
@@ -61,7 +66,7 @@ def test_a_schedule(service):
 
 def test_the_quiet_window(service):
     service.play(60, vision=6.0)
-    assert why(service, vision=1.0).endswith("; 8 were needed, or nearly, within the last 5 min")
+    assert why(service, vision=1.0).endswith("; 9 were needed, or nearly, within the last 5 min")
 
 
 @pytest.mark.parametrize(
