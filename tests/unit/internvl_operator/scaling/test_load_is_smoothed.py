@@ -16,16 +16,20 @@ def test_the_first_load_counts_as_it_is():
 
 
 def test_what_chance_explains_counts_by_the_mean():
-    assert smoothed(*[4.0] * 20, 5.5, chance=1.0) == pytest.approx(4.59, abs=0.01)
+    assert smoothed(*[4.0] * 20, 5.5, chance=1.0) == pytest.approx(4.33, abs=0.01)
 
 
 def test_what_chance_does_not_explain_counts_at_once():
-    assert smoothed(*[4.0] * 20, 12.0, chance=1.0) == 10.0
+    assert smoothed(*[4.0] * 20, 12.0, chance=1.0) == 8.0
+
+
+def test_a_quarter_more_is_no_clear_rise_however_many_requests_come():
+    assert smoothed(*[12.0] * 20, 14.0, chance=0.1) == pytest.approx(12.44, abs=0.01)
 
 
 def test_less_counts_after_some_seconds():
     assert smoothed(*[12.0] * 20, 4.0, chance=0.1) > 8.0
-    assert smoothed(*[12.0] * 20, *[4.0] * 8, chance=0.1) == pytest.approx(4.1, abs=0.1)
+    assert smoothed(*[12.0] * 20, *[4.0] * 20, chance=0.1) == pytest.approx(4.1, abs=0.1)
 
 
 def test_it_does_not_depend_on_how_often_is_looked():

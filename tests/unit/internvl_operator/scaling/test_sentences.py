@@ -45,7 +45,7 @@ def test_no_load(service):
 
 def test_a_load_that_changes(service):
     service.play(60, vision=6.0)
-    assert ": 20 tiles/s / 20 per replica = 1, smoothed 4.03, + " in why(service, vision=1.0)
+    assert ": 20 tiles/s / 20 per replica = 1, smoothed 4.89, + " in why(service, vision=1.0)
 
 
 def test_the_maximum(service):
