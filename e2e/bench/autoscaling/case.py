@@ -30,9 +30,10 @@ MOST = 8
 """maxReplicas of a side, of the replicas of the fleet."""
 AT_FIRST = 1.5
 """Replicas at the beginning, of those that the mean load keeps busy."""
-ORACLE = grid(window_s=(5, 15), factor=(1.05, 1.15, 1.3, 1.5, 1.8, 2.2, 3.0))
-MINUTE_ORACLE = grid(window_s=(60,), factor=(1.05, 1.1, 1.15, 1.2, 1.3, 1.4, 1.6, 1.8, 2.1, 2.5, 3.0, 4.0))
-STATIC = grid(factor=(0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.5))
+ORACLE = (1.05, 1.1, 1.15, 1.2, 1.25, 1.3, 1.4, 1.5, 1.65, 1.8, 2.0, 2.2, 2.6, 3.0)
+MINUTE_ORACLE = (1.05, 1.1, 1.15, 1.2, 1.25, 1.3, 1.4, 1.5, 1.6, 1.8, 2.1, 2.5, 3.0, 4.0)
+STATIC = (0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.5)
+"""Factors of plans, cheapest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ class Case:
         )
 
     def works(self, depth: Depth) -> Iterator[Work]:
-        """All runs, each policy's own defaults first."""
+        """All runs of policies, each one's own defaults first."""
         context = self.context(self.site)
         for entry in ENTRIES.values():
             tried = [setting for setting in depth.thinned(entry.sweep) if setting != entry.default]
@@ -121,13 +122,19 @@ class Case:
             beside = self.context(other)
             name = f"coupled-{'ideal' if sharded else 'measured'}"
             yield Work(name, {}, other, _maker(OURS.make, beside, {}))
+
+    def searches(self) -> Iterator[list[Work]]:
+        """Plans by rising factor; of each list the first that attains is wanted, and the others need not be run."""
+        context = self.context(self.site)
         for name, plan, settings in (
-            ("oracle", plans.oracle, ORACLE),
-            ("minute-oracle", plans.oracle, MINUTE_ORACLE),
-            ("static-peak", plans.static_peak, STATIC),
+            *(("oracle", plans.oracle, grid(window_s=(window_s,), factor=ORACLE)) for window_s in (5, 15)),
+            ("minute-oracle", plans.oracle, grid(window_s=(60,), factor=MINUTE_ORACLE)),
+            ("static-peak", plans.static_peak, grid(factor=STATIC)),
         ):
-            for setting in settings:
-                yield Work(name, setting, self.site, _planner(plan, context, setting, self.requests))
+            yield [
+                Work(name, setting, self.site, _planner(plan, context, setting, self.requests))
+                for setting in settings
+            ]
 
     def run(self, work: Work) -> dict[str, Any]:
         """Serve all of it; both halves' outcomes."""

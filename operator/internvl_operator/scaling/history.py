@@ -15,10 +15,11 @@ from internvl_operator.scaling.capacity import Capacity
 from internvl_operator.scaling.model import SIDES, WorkKind
 from internvl_operator.scaling.quiet import Quiet
 from internvl_operator.scaling.rises import BUCKETS, Rises, Slot
+from internvl_operator.scaling.smooth import Smooth
 from internvl_operator.scaling.starts import Starts
 
 LONGEST_ROUND_S = 60.0
-VERSION = 1
+VERSION = 2
 """Of the written form; another one is not read."""
 
 
@@ -34,6 +35,7 @@ class SideHistory:
     """`SideLoad.at` of the newest load that was learned from."""
     busy_at: float | None = None
     """When there was work last, on the history's own clock."""
+    smooth: Smooth = field(default_factory=Smooth)
     rises: Rises = field(default_factory=Rises)
     quiet: Quiet = field(default_factory=Quiet)
     starts: Starts = field(default_factory=Starts)
@@ -97,8 +99,15 @@ def _side_document(side: SideHistory) -> dict[str, Any]:
         "held": side.held,
         "loaded": side.loaded_at,
         "busy": _short(side.busy_at),
-        "slots": [[round(item.begun, 1), _short(item.mean), _short(item.highest)] for item in rises.slots],
-        "rises": {str(index): _short(seconds) for index, seconds in sorted(rises.buckets.items())},
+        "smooth": [_short(side.smooth.mean), _short(side.smooth.load)],
+        "slots": [
+            [round(item.begun, 1), _short(item.mean), _short(item.highest), _short(item.made_for)]
+            for item in rises.slots
+        ],
+        "kept": [[round(when, 1), _short(number)] for when, number in rises.kept.needed],
+        "rises": {str(index): _short(work) for index, work in sorted(rises.buckets.items())},
+        "work": _short(rises.work),
+        "tops": [[round(when, 1), _short(rise)] for when, rise in rises.tops],
         "seen": round(rises.seen_s),
         "peak": _short(rises.peak),
         "quiet": [[round(when, 1), number] for when, number in side.quiet.needed],
@@ -113,20 +122,15 @@ def _side_document(side: SideHistory) -> dict[str, Any]:
 
 def _side(document: Mapping[str, Any]) -> SideHistory:
     start = document["start"]
+    mean, load = document["smooth"]
     lasted_s = tuple(_number(item) for item in document["starts"])
     return SideHistory(
         target=None if document["target"] is None else int(document["target"]),
         held=None if document["held"] is None else int(document["held"]),
         loaded_at=_number(document["loaded"]),
         busy_at=None if document["busy"] is None else _number(document["busy"]),
-        rises=Rises(
-            tuple(
-                Slot(_number(begun), _number(mean), 1, _number(top)) for begun, mean, top in document["slots"]
-            ),
-            {min(int(index), BUCKETS): _number(seconds) for index, seconds in document["rises"].items()},
-            _number(document["seen"]),
-            _number(document["peak"]),
-        ),
+        smooth=Smooth(None if mean is None else _number(mean), _number(load)),
+        rises=_rises(document),
         quiet=Quiet(tuple((_number(when), int(number)) for when, number in document["quiet"])),
         starts=Starts(lasted_s) if start is None else Starts(lasted_s, _number(start[0]), int(start[1])),
         capacity={
@@ -135,6 +139,21 @@ def _side(document: Mapping[str, Any]) -> SideHistory:
             )
             for kind, (value, evidence_s, stated) in document["capacity"].items()
         },
+    )
+
+
+def _rises(document: Mapping[str, Any]) -> Rises:
+    return Rises(
+        slots=tuple(
+            Slot(_number(begun), _number(mean), 1, _number(highest), _number(made_for))
+            for begun, mean, highest, made_for in document["slots"]
+        ),
+        kept=Quiet(tuple((_number(when), _number(number)) for when, number in document["kept"])),
+        buckets={min(int(index), BUCKETS): _number(work) for index, work in document["rises"].items()},
+        work=_number(document["work"]),
+        tops=tuple((_number(when), _number(rise)) for when, rise in document["tops"]),
+        seen_s=_number(document["seen"]),
+        peak=_number(document["peak"]),
     )
 
 

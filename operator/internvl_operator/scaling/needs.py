@@ -8,12 +8,13 @@ from internvl_operator.api.names import Role
 from internvl_operator.scaling.capacity import Capacity, learned
 from internvl_operator.scaling.history import SideHistory
 from internvl_operator.scaling.model import KINDS, SideLoad, SideSettings, WorkKind
+from internvl_operator.scaling.rises import Pace
 
 FIRST_SHARE = 0.25
 """Reserve as a share of the load while nothing is learned yet; it fades over `FIRST_S`."""
 FIRST_S = 3600.0
 BEYOND = 1.1
-"""Load and learned reserve go no higher than this times the highest load of the last hours: at the top of a burst
+"""Load and learned reserve go no higher than this times the highest load of the last day: at the top of a burst
 there is nothing left to rise to."""
 CHANCE = 1.0
 """Standard deviations of the number of requests that come in by chance: square-root staffing."""
@@ -25,20 +26,22 @@ SHORTEST_DRAIN_S = 30.0
 class Need:
     """What one side's load asks for, in replicas."""
 
+    seen: float
+    """What came in within the last window."""
     load: float
-    """What comes in."""
+    """What comes in, smoothed."""
     drain: float
     """To work off what waits, in the time in which new replicas start."""
     drain_s: float
     learned: float
-    """How far the load has risen within the start time."""
+    """How far the load goes beyond what replicas were made for a start time ago."""
     chance: float
-    """How far the load is above its mean at times, by chance."""
+    """How far the load, when it has risen so far, is above its mean at times, by chance."""
 
     @property
     def reserve(self) -> float:
-        """Both reasons together; they are independent."""
-        return math.hypot(self.learned, self.chance)
+        """Both reasons together. What chance explains is not learned, so nothing counts twice."""
+        return self.learned + self.chance
 
     @property
     def total(self) -> float:
@@ -85,35 +88,31 @@ def busy_replicas(load: SideLoad, capacity: Mapping[WorkKind, Capacity]) -> floa
     return sum(work.arriving / capacity[kind].value for kind, work in load.work.items() if work.arriving)
 
 
-def need(
-    load: SideLoad,
-    history: SideHistory,
-    *,
-    horizon_s: float,
-    first_token_s: float,
-) -> Need:
-    """What the side asks for; `history` has seen this load, and `horizon_s` is how long a replica takes to start."""
+def need(load: SideLoad, history: SideHistory, *, base: float, pace: Pace) -> Need:
+    """What the side asks for; `base` is the load that its number rests on, in replicas."""
     capacity = history.capacity
-    busy = busy_replicas(load, capacity)
     waiting = sum(work.waiting / capacity[kind].value for kind, work in load.work.items() if work.waiting)
-    drain_s = max(horizon_s, SHORTEST_DRAIN_S)
+    drain_s = max(pace.horizon_s, SHORTEST_DRAIN_S)
     unlearned = max(0.0, 1 - history.rises.seen_s / FIRST_S)
-    rise = min(history.rises.reserve(horizon_s), max(0.0, BEYOND * history.rises.peak - busy))
+    rise = min(history.rises.reserve, max(0.0, BEYOND * history.rises.peak - base))
+    learned = max(rise, unlearned * FIRST_SHARE * base)
+    busy = busy_replicas(load, capacity)
     return Need(
-        load=busy,
+        seen=busy,
+        load=base,
         drain=waiting / drain_s,
         drain_s=drain_s,
-        learned=max(rise, unlearned * FIRST_SHARE * busy),
-        chance=_chance(busy, load.requests, first_token_s),
+        learned=learned,
+        chance=chance(base + learned, busy, load.requests, pace.first_token_s),
     )
 
 
-def _chance(busy: float, requests: float | None, first_token_s: float) -> float:
-    """Standard deviation of the load within the time that a request may wait.
+def chance(level: float, busy: float, requests: float | None, span_s: float) -> float:
+    """Standard deviation of a load of `level` within `span_s`, where the load now is `busy`.
 
-    Requests come in independently: `requests x first_token_s` of them within that time, give or take its square root,
-    and each keeps `busy / requests` replicas busy for a second. Where requests are not counted, each is taken to need
-    a replica for as long as it may wait. Source: Halfin and Whitt 1981, doi:10.1287/opre.29.3.567.
+    Requests come in independently, and each keeps `busy / requests` replicas busy for a second. So within the span that
+    a request may wait their number is off by its square root. Where requests are not counted, or none comes, each is
+    taken to need a replica for as long as it may wait. Source: Halfin and Whitt 1981, doi:10.1287/opre.29.3.567.
     """
-    work_s = busy / requests if requests else first_token_s
-    return CHANCE * math.sqrt(busy * work_s / first_token_s)
+    work_s = busy / requests if requests else span_s
+    return CHANCE * math.sqrt(level * work_s / span_s)

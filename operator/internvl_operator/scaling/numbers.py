@@ -11,8 +11,9 @@ from internvl_operator.scaling.quiet import Quiet
 TOLERANCE = 0.02
 """Replicas that a need may be above a whole number without another replica."""
 NEARLY = 0.1
-"""A replica that stands is kept while it is short of being needed by no more than this, so that a noisy load near a
-whole number does not start and stop one again and again."""
+NEARLY_SHARE = 0.04
+"""A replica that stands is kept while it is short of being needed by no more than this, or than this share of the need,
+so that a noisy load near a whole number does not start and stop one again and again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +62,12 @@ def not_lower(asked: Number, standing: int, load: SideLoad) -> Number:
 
 def nearly(need: Need, asked: Number, standing: int) -> int:
     """The number that the quiet window remembers: of what stands, also what is nearly needed."""
-    return max(asked.number, min(standing, math.ceil(need.total + NEARLY)))
+    return max(asked.number, min(standing, math.ceil(need.total + max(NEARLY, NEARLY_SHARE * need.total))))
 
 
 def calmed(asked: Number, quiet: Quiet, bounds: SideSettings, *, clock: float, window_s: float) -> Number:
     """Not below what was needed within the quiet window."""
-    highest = min(quiet.highest, bounds.maximum)
+    highest = min(int(quiet.highest), bounds.maximum)
     if highest <= asked.number:
         return asked
     is_over = quiet.needed[0][0] < clock  # else it is nearly needed now, and nobody knows until when

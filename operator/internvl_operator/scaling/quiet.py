@@ -11,9 +11,9 @@ STEPS = 15
 class Quiet:
     """Numbers that were needed lately, as (when, how many): later ones are smaller."""
 
-    needed: tuple[tuple[float, int], ...] = ()
+    needed: tuple[tuple[float, float], ...] = ()
 
-    def after(self, number: int, *, clock: float, window_s: float) -> "Quiet":
+    def after(self, number: float, *, clock: float, window_s: float) -> "Quiet":
         """With `number` needed now; what is older than the window is forgotten."""
         step_s = window_s / STEPS
         begun = step_s * math.floor(clock / step_s) if step_s > 0 else clock
@@ -27,7 +27,7 @@ class Quiet:
         return Quiet((*kept, (clock, number)))
 
     @property
-    def highest(self) -> int:
+    def highest(self) -> float:
         """Of the window; there is always one after `after`."""
         return self.needed[0][1]
 

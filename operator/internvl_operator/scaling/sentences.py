@@ -23,7 +23,9 @@ def sum_of(load: SideLoad, capacity: Mapping[WorkKind, Capacity], need: Need) ->
         if work.arriving
     ]
     text = " + ".join(parts) or "no load"
-    text += f" = {figure(need.load)}" if parts else ""
+    text += f" = {figure(need.seen)}" if parts else ""
+    if abs(need.load - need.seen) >= LEAST:
+        text += f", smoothed {figure(need.load)}"
     if need.drain >= LEAST:
         text += f", + {figure(need.drain)} for {_waiting(load)} over {need.drain_s:.0f} s"
     if need.reserve >= LEAST:

@@ -9,6 +9,8 @@ from internvl_operator.scaling.model import FIRST_START_S, Limit, Settings, Side
 from internvl_operator.scaling.needs import Need
 from internvl_operator.scaling.numbers import Number
 from internvl_operator.scaling.quiet import Quiet
+from internvl_operator.scaling.rises import Pace
+from internvl_operator.scaling.smooth import Smooth
 
 OLDEST_S = 60.0
 """A load that was seen longer ago is unknown."""
@@ -69,10 +71,16 @@ def wish_of(role: Role, seen: SideSeen, side: SideHistory, this: Round) -> Wish:
         why = f"how many {' and '.join(kinds)} one replica manages is not stated, and none was full yet"
         # The window has taught what it can; seen again it must teach no more.
         loaded_at = seen.load.at if _is_new(seen.load, side) else side.loaded_at
-        side = replace(side, loaded_at=loaded_at)
+        side = replace(side, loaded_at=loaded_at, smooth=Smooth())
         return _held(side, standing, bounds, this, why, least=max(bounds.least, 1))
     usual_s = side.starts.usual_s(FIRST_START_S[role] if bounds.start_s is None else bounds.start_s)
-    return _known(seen, seen.load, side, standing, bounds, this, horizon_s=usual_s + seen.load.window_s)
+    pace = Pace(
+        horizon_s=usual_s + seen.load.window_s,
+        quiet_s=this.settings.quiet_s,
+        window_s=seen.load.window_s,
+        first_token_s=this.settings.first_token_s,
+    )
+    return _known(seen, seen.load, side, standing, bounds, this, pace)
 
 
 def _unusable(load: SideLoad, now: float) -> str:
@@ -105,8 +113,10 @@ def _measured(role: Role, load: SideLoad, side: SideHistory, bounds: SideSetting
     new = load if _is_new(load, side) else None
     capacity = needs.capacities(role, new, side.capacity, bounds)
     factor = needs.restated(load, side.capacity, capacity)
-    rises = side.rises if factor is None else side.rises.in_other_replicas(factor)
-    return replace(side, capacity=capacity, rises=rises)
+    side = replace(side, capacity=capacity)
+    if factor is None:
+        return side
+    return replace(side, rises=side.rises.in_other_replicas(factor), smooth=Smooth())
 
 
 def _is_new(load: SideLoad, side: SideHistory) -> bool:
@@ -121,18 +131,19 @@ def _known(
     standing: int,
     bounds: SideSettings,
     this: Round,
-    *,
-    horizon_s: float,
+    pace: Pace,
 ) -> Wish:
     is_whole = load.answered_replicas >= load.expected_replicas
     if _is_new(load, side):
-        busy = needs.busy_replicas(load, side.capacity)
-        rises = side.rises.after(busy, clock=this.clock, horizon_s=horizon_s) if is_whole else side.rises
-        side = replace(side, loaded_at=load.at, rises=rises)
+        side = (
+            _learned(load, side, this, pace)
+            if is_whole
+            else replace(side, loaded_at=load.at, smooth=Smooth())
+        )
     has_work = load.running > 0 or any(work.arriving > 0 or work.waiting > 0 for work in load.work.values())
     is_idle = is_whole and not has_work and not seen.is_woken
     side = side if is_idle else replace(side, busy_at=this.clock)
-    need = needs.need(load, side, horizon_s=horizon_s, first_token_s=this.settings.first_token_s)
+    need = needs.need(load, side, base=_base(load, side), pace=pace)
     may_go = standing == 0 or seen.ready > 0  # a replica that cannot start is not hidden by taking it away
     if is_idle and bounds.least == 0 and may_go:
         idle_s = this.clock - (side.busy_at or 0.0)
@@ -153,6 +164,25 @@ def _known(
         is_whole=is_whole,
         sum_text=sentences.sum_of(load, side.capacity, need),
     )
+
+
+def _learned(load: SideLoad, side: SideHistory, this: Round, pace: Pace) -> SideHistory:
+    """With a load that is new and whole."""
+    busy = needs.busy_replicas(load, side.capacity)
+    by_chance = needs.chance(busy, busy, load.requests, load.window_s)
+    passed_s = load.at - side.loaded_at
+    before = side.smooth if passed_s > 0 else Smooth()  # the clock was set back
+    smooth = before.after(busy, chance=by_chance, passed_s=passed_s)
+    made_for = smooth.load + needs.chance(smooth.load, busy, load.requests, pace.first_token_s)
+    rises = side.rises.after(busy, made_for=made_for, clock=this.clock, pace=pace)
+    return replace(side, loaded_at=load.at, smooth=smooth, rises=rises)
+
+
+def _base(load: SideLoad, side: SideHistory) -> float:
+    """The smooth load, if it is of this one; else the load as it was seen."""
+    if load.at == side.loaded_at and side.smooth.mean is not None:
+        return side.smooth.load
+    return needs.busy_replicas(load, side.capacity)
 
 
 def _held_up(side: SideHistory, number: int, this: Round) -> Quiet:

@@ -18,7 +18,7 @@ from internvl_operator.scaling.model import (
 )
 
 ROUND_S = 5.0
-"""Between two rounds; rates are over as long, unless tuning says otherwise."""
+"""Between two rounds; rates are over as long."""
 AGE_S = 2.5
 """From a sample to what was decided on it."""
 EPOCH_S = 1.7e9
@@ -65,7 +65,7 @@ class Ours:
 
 def make(context: Context, setting: Setting) -> Ours:
     """The rule as whoever tunes it has set it."""
-    return Ours(_settings(context, setting), window_s=setting.get("window_s", ROUND_S))
+    return Ours(_settings(context, setting))
 
 
 def _settings(context: Context, setting: Setting) -> Settings:
@@ -155,5 +155,5 @@ ENTRY = Entry(
     title="this operator",
     make=make,
     default={},
-    sweep=grid(first_token_s=(0.5, 2.0), quiet_s=(120.0, 300.0), window_s=(5.0, 15.0), least=(0.0, 0.8)),
+    sweep=grid(first_token_s=(0.5, 1.0, 2.0, 4.0), quiet_s=(120.0, 300.0), least=(0.0, 0.8)),
 )

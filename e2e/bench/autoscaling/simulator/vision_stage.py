@@ -39,7 +39,6 @@ class VisionStage:
         free, at, service, number = self.pool.free, self._at, self._service, self._number
         encoded: list[tuple[float, int]] = []
         i, n = self._next, len(at)
-        begun_before = self._tiles_before[i]
         was_full = i < n and at[i] < now
         while i < n and free:
             begin = at[i]
@@ -53,8 +52,9 @@ class VisionStage:
             i += 1
         self._next = i
         if was_full and i < n and at[i] < until and free:
-            self._full_tiles += self._tiles_before[i] - begun_before
-            self._full_s += len(free) * (until - now)
+            full_s = len(free) * (until - now)
+            self._full_tiles += full_s * self._speed
+            self._full_s += full_s
         return encoded
 
     def sample(self, now: float) -> SideSample:

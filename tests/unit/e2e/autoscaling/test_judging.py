@@ -196,5 +196,5 @@ def test_cases_can_be_chosen_and_their_depth_too() -> None:
     some = chosen(sites=["light"], fleets=[4], traces=[], depth=Depth.DEFAULTS)
     assert {(case.site, case.fleet, case.depth) for case in some} == {("light", 4, Depth.DEFAULTS)}
     assert len(chosen(sites=[], fleets=[], traces=[], depth=None)) == len(cases())
-    assert Depth.COARSE.thinned(range(7)) == range(0, 7, 3)
+    assert Depth.COARSE.thinned(range(12)) == range(0, 12, 5)
     assert not Depth.DEFAULTS.thinned(range(7))

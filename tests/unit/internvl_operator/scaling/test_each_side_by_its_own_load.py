@@ -1,9 +1,12 @@
+import math
 from dataclasses import replace
 
 import pytest
 
 from internvl_operator.api.names import Role
+from internvl_operator.scaling import needs
 from internvl_operator.scaling.model import Limit
+from internvl_operator.scaling.rises import Pace
 
 
 def test_pictures_scale_vision_alone(service):
@@ -26,7 +29,9 @@ def test_prompt_and_output_tokens_add_up(service):
 
 def test_a_new_service_keeps_a_quarter_of_its_load_in_reserve(service):
     side = service.round(service.tiles(8.0), service.tokens(0.1)).sides[Role.VISION]
-    assert 10.0 <= side.needed < 11.0
+    assert side.needed == pytest.approx(
+        8.0 * 1.25 + math.sqrt(8.0 * 1.25 * 0.1)
+    )  # a request is 0.1 s of work
 
 
 def test_the_number_rises_at_once(service):
@@ -45,11 +50,10 @@ def test_what_waits_is_worked_off_over_the_start_time_and_no_faster(service):
 
 def test_a_shorter_objective_keeps_more_for_chance(service, made):
     def needed(first_token_s: float) -> float:
-        from internvl_operator.scaling import needs
-
         load = service.tiles(6.0, requests=12.0)
         history = service.round(load, service.tokens(0.1)).history.of(Role.VISION)
-        return needs.need(load, history, horizon_s=35, first_token_s=first_token_s).chance
+        pace = Pace(horizon_s=35, quiet_s=300, window_s=5, first_token_s=first_token_s)
+        return needs.need(load, history, base=6.0, pace=pace).chance
 
     assert needed(0.25) == pytest.approx(2 * needed(1.0))
 

@@ -23,7 +23,7 @@ def test_a_restart_forgets_no_reserve(service):
 
 
 @pytest.mark.parametrize(
-    "text", [None, "", "{", "[]", "7", '{"v":0}', '{"v":1}', '{"v":1,"at":"x","clock":0}']
+    "text", [None, "", "{", "[]", "7", '{"v":0}', '{"v":1}', '{"v":2}', '{"v":2,"at":"x","clock":0}']
 )
 def test_what_cannot_be_read_is_a_new_history(text):
     assert from_json(text) == History()

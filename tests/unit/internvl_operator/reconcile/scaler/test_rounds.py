@@ -225,7 +225,7 @@ async def test_while_ray_is_away_nothing_is_decided(world):
 async def test_a_number_that_is_kept_for_the_quiet_window_says_until_when(world):
     seen = service(A)
     world.shown(seen)
-    world.tiles[A] = 35.0
+    world.tiles[A] = 32.0
     await world.rounds(30)
     world.obey(seen)
     world.tiles[A] = 1.0
@@ -297,11 +297,11 @@ async def test_after_a_load_the_reserve_that_fades_is_no_news(world):
 async def test_sentences_that_say_something_else_are_shown_after_ten_minutes(world):
     seen = service(A)
     world.shown(seen)
-    world.tiles[A] = 31.0
+    world.tiles[A] = 33.0
     await world.rounds(3)
     world.obey(seen)
     await world.rounds(30)
-    world.tiles[A] = 31.5
+    world.tiles[A] = 33.5
     before = world.shown(seen).at
     woken = await world.rounds(int(SHOW_AGAIN_S / 2) + 2)
     assert len(woken) <= 2 and (world.shown(seen).at - before).total_seconds() >= SHOW_AGAIN_S
