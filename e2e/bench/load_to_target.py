@@ -75,7 +75,7 @@ def _plan(lasts_s: float) -> list[dict[str, object]]:
 
 
 def _step(world: World, trace: Path, lasts_s: float) -> Step:
-    world.settle()
+    world.begin_anew()
     load, seen = world.replay(trace), [(time.time(), 1)]
     while load.process.poll() is None:
         target = world.target("vision")

@@ -37,7 +37,7 @@ def test_pictures_make_vision_more_and_nothing_else(world: World) -> None:
 
 
 def test_text_makes_language_more_and_nothing_else(world: World) -> None:
-    world.settle()
+    world.begin_anew()
     load = world.load(TEXT, rate=6.0, tokens=8)
     world.wait(lambda: world.target("language") > 1, "language is to have more", within_s=30)
     wait_for_more(world, "language")
@@ -52,7 +52,7 @@ def test_after_the_load_both_come_down(world: World) -> None:
 
 
 def test_an_operator_that_is_killed_in_the_middle_goes_on(world: World) -> None:
-    world.settle()
+    world.begin_anew()
     load = world.load(PICTURES, rate=2.0, tokens=1)
     world.wait(lambda: world.target("vision") > 1, "vision is to have more", within_s=30)
     world.installation.kill_operator()
@@ -63,7 +63,7 @@ def test_an_operator_that_is_killed_in_the_middle_goes_on(world: World) -> None:
 
 
 def test_a_bound_that_is_reached_is_the_reason_that_is_said(world: World) -> None:
-    world.settle()
+    world.begin_anew()
     load = world.load(PICTURES, rate=6.0, tokens=1)
     world.wait(
         lambda: world.said("ScalingActive") == ("True", "ScalingLimited"),
@@ -77,7 +77,7 @@ def test_a_bound_that_is_reached_is_the_reason_that_is_said(world: World) -> Non
 def test_a_prometheus_scales_as_well_and_when_it_is_killed_nothing_moves(
     world: World, prometheus: PrometheusServer
 ) -> None:
-    world.settle()
+    world.begin_anew()
     load = world.load(PICTURES, rate=2.0, tokens=1)
     took_s = world.wait(lambda: world.target("vision") > 1, "vision is to have more", within_s=40)
     print(f"a new target after {took_s:.1f} s, the start of the load generator included")
