@@ -5,6 +5,8 @@ REVISION_PATTERN = r"^sha256:[0-9a-f]{12,64}$"
 MODEL_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$"
 ADDRESS_PATTERN = r"^https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?/?$"
 DURATION_PATTERN = r"^[1-9][0-9]{0,4}[smh]$"
+IDLE_PATTERN = r"^([1-9][0-9]{0,4}[mh]|4[5-9]s|[5-9][0-9]s|[1-9][0-9]{2,4}s)$"
+"""Ray Serve (2.60, `look_back_period_s`) remembers a request for 30 s, and would start a replica for it once more."""
 OBJECTIVE_PATTERN = r"^[1-9][0-9]{0,4}(ms|s)$"
 CRON_PATTERN = r"^[^ ]+( [^ ]+){4}$"
 TIME_ZONE_PATTERN = r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$"
@@ -23,6 +25,7 @@ PATTERN_MESSAGES = {
     MODEL_NAME_PATTERN: "must begin with a letter or digit and go on with letters, digits and . _ : / -",
     ADDRESS_PATTERN: "must be http://host:port of the Ray dashboard, without path, user or query",
     DURATION_PATTERN: "must be a number of seconds, minutes or hours: 90s, 30m or 2h",
+    IDLE_PATTERN: "must be at least 45 seconds, in seconds, minutes or hours: 45s, 30m or 2h",
     OBJECTIVE_PATTERN: "must be a number of milliseconds or seconds: 500ms or 2s",
     CRON_PATTERN: "must be five fields with one space between: minute, hour, day, month and day of the week",
     TIME_ZONE_PATTERN: "must be a time zone of the IANA database: 'Europe/Berlin' or 'UTC'",

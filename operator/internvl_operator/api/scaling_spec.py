@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field
 from internvl_operator.api.patterns import (
     CRON_PATTERN,
     DURATION_PATTERN,
+    IDLE_PATTERN,
     OBJECTIVE_PATTERN,
     TIME_ZONE_PATTERN,
 )
@@ -174,10 +175,10 @@ class ScalingSpec(Wire):
         str,
         Field(
             max_length=6,
-            pattern=DURATION_PATTERN,
+            pattern=IDLE_PATTERN,
             description=(
                 "Where vision.minReplicas is 0: after so long without a picture no vision replica is kept, for example "
-                "10m. The next picture waits until one has started."
+                "10m, at least 45s. The next picture waits until one has started."
             ),
         ),
     ] = "10m"

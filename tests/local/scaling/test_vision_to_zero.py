@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import pytest
@@ -17,7 +18,9 @@ from e2e.scaling.world import QUIET_S, SERVICES, VISION, World
 from internvl_engines.nano import pictures, questions
 from tests.local.service.world import chat
 
-IDLE_S = 10
+IDLE_S = 45
+"""The shortest that there is."""
+REST_S = 10
 RESTS = {**VISION, "minReplicas": 0}
 EDITED = {**RESTS, "cpu": "600m"}
 SCALING = {"idle": f"{IDLE_S}s"}
@@ -36,6 +39,11 @@ def replicas(world: World) -> int:
     """Vision replicas that Serve has, in whatever state."""
     details = world.installation.ray.applications()[f"default.{world.name}.vision"]
     return sum(len(entry["replicas"]) for entry in details["deployments"].values())
+
+
+def of_vision(world: World) -> dict[str, Any]:
+    """What the status says of vision."""
+    return dict(world.status["roles"]["vision"])
 
 
 def version(world: World) -> str:
@@ -64,8 +72,8 @@ def test_text_is_answered_and_the_service_is_ready(resting: World) -> None:
     resting.wait(lambda: replicas(resting) == 0, "Serve has no vision replica", within_s=QUIET_S + 60)
     assert ask(resting, "What is your name?")
     assert resting.said("Ready") == ("True", "Ready")
-    vision = resting.status["roles"]["vision"]
-    assert vision["replicas"] == "0/0" and "no picture for 10 s" in vision["why"]
+    resting.wait(lambda: of_vision(resting)["replicas"] == "0/0", "the status has no replica", within_s=30)
+    assert "no picture for 45 s" in of_vision(resting)["why"]
     assert replicas(resting) == 0, "neither a text nor a probe starts one"
 
 
@@ -74,7 +82,7 @@ def test_an_operator_that_is_started_anew_writes_nothing(resting: World) -> None
     before = version(resting)
     resting.installation.stop_operator()
     resting.installation.start_operator()
-    deadline = time.monotonic() + IDLE_S
+    deadline = time.monotonic() + REST_S
     while time.monotonic() < deadline:
         assert (version(resting), replicas(resting)) == (before, 0)
         time.sleep(0.5)

@@ -84,6 +84,7 @@ def test_threads_are_cores_rounded_up():
             "and scaledBy Operator",
         ),
         ({"model": MODEL, "scaling": {"idle": "10"}}, "spec.scaling.idle", "30m"),
+        ({"model": MODEL, "scaling": {"idle": "44s"}}, "spec.scaling.idle", "at least 45 seconds"),
         (
             {"model": MODEL, "language": {"minReplicas": 0, "maxReplicas": 2}},
             "spec.language.minReplicas",
