@@ -65,6 +65,11 @@ def reported(plan: Plan, observation: Observation) -> Plan:
 _UNSCALED = {"owner": None, "target": None, "why": None, "capacity": None, "last_scaling": None}
 
 
+def says_something(status: Status | None) -> bool:
+    """Whether a stored status tells anything of scaling."""
+    return status is not None and any(map(status.condition, KINDS))
+
+
 def says_the_same(status: Status | None, spec: InternVLServiceSpec, seen: ScalingSeen) -> bool:
     """Whether a stored status has these targets, and conditions for these reasons."""
     if status is None:

@@ -24,7 +24,7 @@ from internvl_operator.plan.backend import RayHome
 from internvl_operator.plan.observation import LoadSeen, RaySeen, ScalingSeen, ServiceSeen
 from internvl_operator.plan.replicas import decided_roles
 from internvl_operator.plan.scaling_input import gpus_of, scaling_observation, scaling_settings
-from internvl_operator.plan.scaling_status import sayings, says_the_same
+from internvl_operator.plan.scaling_status import sayings, says_something, says_the_same
 from internvl_operator.reconcile.ports import LoadSource, RayKnown, ScalingRecorder
 from internvl_operator.scaling.decide import decide
 from internvl_operator.scaling.history import History, from_json, to_json
@@ -167,7 +167,10 @@ def _is_news(
     if shown is None:
         # A process that was started anew, at rest, has nothing to tell.
         since = followed.silent_since = now if followed.silent_since is None else followed.silent_since
-        if targets != stand or not says_the_same(followed.service.status, spec, seen):
+        if targets != stand or not says_something(followed.service.status):
+            return True
+        has_settled = not 0 <= now - since < SETTLE_S  # the first rounds know no rates yet
+        if has_settled and not says_the_same(followed.service.status, spec, seen):
             return True
         return not 0 <= now - since < SHOW_AGAIN_S and _sums(seen) != _stored_sums(followed.service, seen)
     if targets != {role: side.target for role, side in shown.sides.items()}:

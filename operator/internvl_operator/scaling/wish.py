@@ -141,7 +141,10 @@ def _known(
             else replace(side, loaded_at=load.at, smooth=Smooth())
         )
     has_work = load.running > 0 or any(work.arriving > 0 or work.waiting > 0 for work in load.work.values())
-    is_idle = is_whole and not has_work and not seen.is_woken
+    starts = (
+        seen.ready < standing
+    )  # its probe is no work, but Serve remembers the probe's pictures for a while
+    is_idle = is_whole and not has_work and not seen.is_woken and not starts
     side = side if is_idle else replace(side, busy_at=this.clock)
     need = needs.need(load, side, base=_base(load, side), pace=pace)
     may_go = standing == 0 or seen.ready > 0  # a replica that cannot start is not hidden by taking it away
