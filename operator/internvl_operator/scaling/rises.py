@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from internvl_operator.scaling.quiet import Quiet
+from internvl_operator.scaling.smooth import SMOOTH_S
 
 MEMORY_S = 6 * 3600.0
 """Work counts `1/e` after so long."""
@@ -77,7 +78,7 @@ class Rises:
     work: float = 0.0
     """Replica-seconds of all work, forgotten like them."""
     tops: tuple[tuple[float, float], ...] = ()
-    """The highest rises as (when, how far), oldest first; those within one start time are one."""
+    """The highest rises as (when, how far), oldest first; those until replicas for a smoothed load answer are one."""
     seen_s: float = 0.0
     """How long rises were learned for."""
     peak: float = 0.0
@@ -191,7 +192,7 @@ def _with_top(
     tops: tuple[tuple[float, float], ...], begun: float, rise: float, horizon_s: float
 ) -> tuple[tuple[float, float], ...]:
     tops = tuple(top for top in tops if begun - top[0] < MEMORY_S)
-    if tops and begun - tops[-1][0] <= horizon_s:
+    if tops and begun - tops[-1][0] <= horizon_s + 3 * SMOOTH_S:
         return (*tops[:-1], (tops[-1][0], max(rise, tops[-1][1])))
     tops = (*tops, (begun, rise))
     if len(tops) <= TOPS:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from internvl_operator.api.names import Role
@@ -59,3 +61,14 @@ def test_a_clock_that_was_set_back_begins_the_mean_anew(service):
     assert service.round(service.tiles(1.0), service.tokens(0.5)).sides[Role.VISION].load == 1.0
     service.now += 5
     assert 1.0 < service.round(service.tiles(2.0), service.tokens(0.5)).sides[Role.VISION].load < 2.0
+
+
+def test_one_burst_that_is_smoothed_is_no_rule(service):
+    service.quiet_s = 8.0
+    service.play(60, vision=0.0)
+    service.bounds[Role.VISION] = replace(service.bounds[Role.VISION], start_s=8.0)
+    for _ in range(24):
+        service.now += 5
+        service.round(service.tiles(2.5, requests=2.0), service.tokens(0.5))
+    service.play(120, vision=0.0)
+    assert service.history.of(Role.VISION).rises.reserve == 0.0
