@@ -277,9 +277,9 @@ async def test_bursts_that_a_number_must_hold_are_shown_seldom(world):
 async def test_after_a_load_the_reserve_that_fades_is_no_news(world):
     seen = service(A)
     world.shown(seen)
-    for tiles in (5.0, 35.0) * 30:
+    for tiles, rounds in ((5.0, 16), (35.0, 4)) * 15:  # further apart than the quiet window keeps
         world.tiles[A] = tiles
-        await world.rounds(4, every_s=30.0)
+        await world.rounds(rounds, every_s=30.0)
         world.obey(seen)
     world.tiles[A] = 0.0
     await world.rounds(120, every_s=30.0)
