@@ -106,17 +106,17 @@ check: setup-dev ## Format, lint, types, import contracts, generated files are c
 	  'imports' '$(DEV)/lint-imports' \
 	  'generated' '$(DEV)/python -m e2e.setup.generated'
 
-# Four at a time: tests of real parts wait more than they compute. Each beside the others takes about as long.
+# Three at a time: tests of real parts wait more than they compute, but four at a time kept each other from answering.
 LOCAL := $(patsubst %/conftest.py,%,$(wildcard tests/local/*/conftest.py))
 PATHS := tests/local/dataplane tests/local/scaling tests/local/service
 
 test: setup ## All tests, with stage times: ARGS="-k name -x"
 	@$(STAGES) \
-	  '& local: data plane; parity' '$(PYTEST) tests/local/dataplane tests/parity $(ARGS) $(NONE_SELECTED)' \
-	  '& local: scaling' '$(PYTEST) tests/local/scaling $(ARGS) $(NONE_SELECTED)' \
-	  '& local: parts alone' '$(PYTEST) $(filter-out $(PATHS),$(LOCAL)) $(ARGS) $(NONE_SELECTED)' \
 	  'unit, contract, repo' '$(PYTEST) $(wildcard tests/unit tests/contract tests/repo) $(ARGS) $(NONE_SELECTED)' \
-	  'local: whole path' '$(PYTEST) tests/local/service $(ARGS) $(NONE_SELECTED)'
+	  '& local: data plane; parity' '$(PYTEST) tests/local/dataplane tests/parity $(ARGS) $(NONE_SELECTED)' \
+	  '& local: parts alone' '$(PYTEST) $(filter-out $(PATHS),$(LOCAL)) $(ARGS) $(NONE_SELECTED)' \
+	  'local: whole path' '$(PYTEST) tests/local/service $(ARGS) $(NONE_SELECTED)' \
+	  'local: scaling' '$(PYTEST) tests/local/scaling $(ARGS) $(NONE_SELECTED)'
 
 e2e: setup ## The tests on a cluster with nodes (root, Linux): ARGS="-k name -x"; or KUBECONFIG=file VALUES=file
 	@$(STAGES) \
