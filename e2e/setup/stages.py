@@ -8,12 +8,14 @@ stage waits.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import IO, TextIO
@@ -39,7 +41,7 @@ def run_stages(stages: Sequence[tuple[str, str]], out: TextIO) -> int:
     outcomes: list[Outcome] = []
     with ThreadPoolExecutor(max_workers=max(1, len(stages))) as threads:
         beside: list[tuple[Future[Outcome], IO[str]]] = []
-        try:
+        with _interrupts() as interrupts:
             for title, command in stages:
                 if title.startswith(BESIDE):
                     output = _scratch_file()
@@ -47,14 +49,14 @@ def run_stages(stages: Sequence[tuple[str, str]], out: TextIO) -> int:
                 else:
                     _say(out, f"\n=== {title}: {command}\n")
                     outcomes.append(_run(title, command, None))
-        except KeyboardInterrupt:
-            outcomes.append(Outcome(title, 0.0, _INTERRUPTED))
-        # After a Ctrl-C too: the terminal has sent it to those beside as well, and they clean up.
-        for running, output in beside:
-            outcomes.append(running.result())
-            _show(out, outcomes[-1].title, output)
+                if interrupts:
+                    break
+            # After a Ctrl-C too: the terminal has sent it to those beside as well, and they clean up.
+            for running, output in beside:
+                outcomes.append(running.result())
+                _show(out, outcomes[-1].title, output)
     _say(out, render_table(outcomes, total_s=time.monotonic() - began))
-    if any(outcome.status == _INTERRUPTED for outcome in outcomes):
+    if interrupts:
         return _INTERRUPTED
     return 1 if any(outcome.status for outcome in outcomes) else 0
 
@@ -74,13 +76,22 @@ def _run(title: str, command: str, output: IO[str] | None) -> Outcome:
     began = time.monotonic()
     errors = subprocess.STDOUT if output else None
     with subprocess.Popen(["/bin/sh", "-c", command], stdout=output, stderr=errors) as process:
-        try:
-            _, status, used = os.wait4(process.pid, 0)
-        except KeyboardInterrupt:
-            process.wait()  # the terminal has sent it to the stage as well, and it cleans up
-            raise
+        _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     return Outcome(title, time.monotonic() - began, process.returncode, used.ru_utime + used.ru_stime)
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Ctrl-C's so far: the terminal sends them to the stages as well, which clean up and are waited for."""
+    seen: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:  # as it is in the background job of a shell
+        signal.signal(signal.SIGINT, lambda number, _frame: seen.append(number))
+    try:
+        yield seen
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _scratch_file() -> IO[str]:
