@@ -124,6 +124,13 @@ class World:
 
     # what happens
 
+    def written(self, seen):
+        """The service with the status that is written now."""
+        observation = Observation(
+            service=seen, ray=self.known(A, HOME), scaling=self.shown(seen), now=self.now
+        )
+        return replace(seen, status=plan(observation, Settings(ray_address=HOME.address)).status)
+
     async def rounds(self, count, every_s=2.0):
         """Services that were woken meanwhile; what is shown is taken up, as a reconcile does."""
         self.woken.clear()
@@ -315,16 +322,7 @@ async def test_a_new_process_at_rest_wakes_nobody_and_remembers(world):
     world.obey(seen)
     await world.rounds(1)
 
-    decided = plan(
-        Observation(
-            service=seen,
-            ray=world.known(A, HOME),
-            scaling=world.shown(seen),
-            now=world.now,
-        ),
-        Settings(ray_address=HOME.address),
-    )
-    stored = replace(seen, status=decided.status)
+    stored = world.written(seen)
     assert stored.status.condition(ConditionType.SCALING_ACTIVE) is not None
     world.start()
     assert world.shown(stored) is None
@@ -341,11 +339,7 @@ async def test_a_new_process_shows_what_it_learned_after_ten_minutes_and_only_ne
     await world.rounds(60)
     world.obey(seen)
     await world.rounds(1)
-    decided = plan(
-        Observation(service=seen, ray=world.known(A, HOME), scaling=world.shown(seen), now=world.now),
-        Settings(ray_address=HOME.address),
-    )
-    stored = replace(seen, status=decided.status)
+    stored = world.written(seen)
     learned = from_json(stored.status.scaling.memory).of(Role.VISION).rises.seen_s
 
     world.start()
