@@ -36,7 +36,7 @@ LOAD = """
 import json, os, sys, time, urllib.request
 url, cases = sys.argv[1], json.load(sys.stdin)
 sent, faults, said = 0, [], [set() for _ in cases]
-while not os.path.exists("/tmp/stop"):
+while sent < len(cases) or not os.path.exists("/tmp/stop"):
     case = cases[sent % len(cases)]
     sent += 1
     request = urllib.request.Request(url, json.dumps(case["body"]).encode(), {"Content-Type": "application/json"})
@@ -125,7 +125,7 @@ class Story:
 
     @contextmanager
     def load(self, url: str, rng: random.Random) -> Iterator[dict[str, Any]]:
-        """Ask without pause about twelve pictures while the block runs.
+        """Ask without pause about twelve pictures while the block runs, about each at least once.
 
         Its value has `cases` from the beginning, and after it `sent`, `faults` (wrong and failed ones) and `said`,
         the different answers by case.
