@@ -106,15 +106,16 @@ check: setup-dev ## Format, lint, types, import contracts, generated files are c
 	  'imports' '$(DEV)/lint-imports' \
 	  'generated' '$(DEV)/python -m e2e.setup.generated'
 
-# Three at a time: tests of real parts wait more than they compute, but four at a time kept each other from answering.
+# Two at a time: tests of real parts wait more than they compute, but three at a time kept a Ray from starting.
 LOCAL := $(patsubst %/conftest.py,%,$(wildcard tests/local/*/conftest.py))
 PATHS := tests/local/dataplane tests/local/scaling tests/local/service
 
 test: setup ## All tests, with stage times: ARGS="-k name -x"
 	@$(STAGES) \
 	  'unit, contract, repo' '$(PYTEST) $(wildcard tests/unit tests/contract tests/repo) $(ARGS) $(NONE_SELECTED)' \
-	  '& local: data plane; parity' '$(PYTEST) tests/local/dataplane tests/parity $(ARGS) $(NONE_SELECTED)' \
-	  '& local: parts alone' '$(PYTEST) $(filter-out $(PATHS),$(LOCAL)) $(ARGS) $(NONE_SELECTED)' \
+	  '& local: data plane; parity; then parts alone' 'failed=0; \
+	    $(PYTEST) tests/local/dataplane tests/parity $(ARGS) $(NONE_SELECTED) || failed=$$?; \
+	    $(PYTEST) $(filter-out $(PATHS),$(LOCAL)) $(ARGS) $(NONE_SELECTED) || failed=$$?; exit $$failed' \
 	  'local: whole path' '$(PYTEST) tests/local/service $(ARGS) $(NONE_SELECTED)' \
 	  'local: scaling' '$(PYTEST) tests/local/scaling $(ARGS) $(NONE_SELECTED)'
 

@@ -29,7 +29,9 @@ from internvl_operator.standalone.file_store import FileServiceStore
 from internvl_operator.standalone.local_ray import LocalRay, RayNode
 from internvl_operator.standalone.service_file import WrittenService, read_service_file
 
-RAY_START_S = 120.0
+RAY_START_S = 300.0
+_STILL_S = 30.0
+"""Between two lines that say how long the start of Ray has taken."""
 ONCE_S = 600.0
 GATEWAY_CPUS = 2
 """Room on the head for the gateway and Serve's own actors."""
@@ -128,7 +130,7 @@ class _Up:
         client = RayClient(ray.address, transport, timeout_s=self._settings.ray_timeout_s)
         pools = {node.pool for node in ray.nodes.values() if node.pool}
         head, *others = ray.nodes
-        began = loop.time()
+        began = said = loop.time()
         ray.start(head)
         while not self._stop.is_set():
             if not others and await _has_pools(client, pools):
@@ -144,6 +146,9 @@ class _Up:
                 raise Rejected(
                     f"Ray is not up after {RAY_START_S:.0f} s; its head said: {ray.end_of_log(head)}"
                 )
+            if loop.time() - said > _STILL_S:
+                said = loop.time()
+                self._console.say(f"Ray is still starting, {said - began:.0f} s so far")
             await asyncio.sleep(0.25)
 
     async def _stop_ray(self, ray: LocalRay) -> None:

@@ -78,7 +78,7 @@ def processes_below(folder: Path) -> list[str]:
     return found
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(700)
 def test_a_file_is_served_followed_and_taken_down(up, tmp_path, eventually):
     file = tmp_path / "service.yaml"
     file.write_text(SERVICE)
@@ -86,7 +86,7 @@ def test_a_file_is_served_followed_and_taken_down(up, tmp_path, eventually):
     took_s = eventually(
         lambda: "answers at http://127.0.0.1:" in first.text or first.process.poll() is not None,
         "Ready, or the end",
-        within_s=180,
+        within_s=400,
     )
     assert first.process.poll() is None
     print(f"\ninternvl up: Ready after {took_s:.1f} s")
