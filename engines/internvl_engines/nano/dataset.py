@@ -86,6 +86,20 @@ class Batch:
                 parts += visual_words(scene, picture, [next(sides) for _ in picture.pixels])
         return torch.from_numpy(np.concatenate(parts))
 
+    def several(self) -> bool:
+        """Whether any conversation is about several pictures."""
+        return any(len(sample.tiled) > 1 for sample in self.samples)
+
+    def numbers(self) -> Tensor:
+        """int64 [rows]: which picture of its conversation each row is of, from 0."""
+        of_tiles = [
+            number
+            for sample in self.samples
+            for number, picture in enumerate(sample.tiled)
+            for _ in picture.pixels
+        ]
+        return torch.tensor(of_tiles).repeat_interleave(torch.where(self.compress, COMPRESS_ROWS, KEEP_ROWS))
+
     def marks(self) -> Tensor:
         """int64 [patches, 3]: colour, kind and character on each ViT patch, 0 for none."""
         parts = [

@@ -33,6 +33,7 @@ from internvl_engines.nano.stages.read import Read
 from internvl_engines.nano.stages.router import Router
 from internvl_engines.nano.stages.see import See
 from internvl_engines.nano.stages.speak import Speak
+from internvl_engines.nano.stages.spell import Spell
 from internvl_engines.nano.stages.vico import Vico
 from internvl_engines.nano.tokenizer import train_tokenizer
 from internvl_engines.nano.trainee import Trainee
@@ -41,6 +42,7 @@ LESSONS: dict[StageName, type[Lesson]] = {
     "see": See,
     "read": Read,
     "look": Look,
+    "spell": Spell,
     "speak": Speak,
     "both": Both,
     "mpo": Mpo,
@@ -49,7 +51,7 @@ LESSONS: dict[StageName, type[Lesson]] = {
 }
 _KEYS = {"step", "schedule", "model", "optimizers", "remembered"}
 """Of a state's content."""
-_HEADS = ("marker.", "placer.", "language.lm_head.")
+_HEADS = ("marker.", "placer.", "numberer.", "language.lm_head.")
 _DECAY = 0.03
 _MATRIX_RATE = 2.5
 """Muon's learning rate against AdamW's. After 100 steps of ``speak`` the loss was 0.77 with 1, 0.70 with 2.5 and

@@ -17,7 +17,7 @@ _SIGHT = 0.5
 
 
 class Both(Lesson):
-    """loss = -log p(answer tokens), mean over the tokens of a step, + 0.5 sight (``trainee``)."""
+    """loss = -log p(answer tokens), mean over the tokens of a step, + 0.5 sight + numbering (``trainee``)."""
 
     def moving(self) -> Iterable[nn.Parameter]:
         """Everything but the router, which has no part in any loss here."""
@@ -25,15 +25,16 @@ class Both(Lesson):
         yield model.word_bias
         yield from model.marker.parameters()
         yield from model.placer.parameters()
+        yield from model.numberer.parameters()
         yield from model.vision.parameters_but_router()
         yield from model.language.parameters()
 
     def backward(self, drawer: Drawer, progress: Progress) -> None:
         """One tile, several tiles, several pictures, no picture."""
         groups = (
-            drawer.single(16, turns=3),
+            drawer.single(14, turns=3),
             drawer.several(28, turns=3),
-            drawer.compared(5, turns=2),
+            drawer.compared(7, turns=2),
             drawer.texts(2),
         )
         batches = [
@@ -48,8 +49,8 @@ class Both(Lesson):
                 rows = self._model.rows(patches, batch.compress)
                 sight = self._model.sight(batch, patches, rows)
                 progress.add_sight(sight)
-            logits = self._model.logits(batch, rows)
+            logits, numbering = self._model.logits_and_numbering(batch, rows)
             progress.add_answers(batch, logits)
             loss = functional.cross_entropy(logits, batch.tokens, reduction="sum")
             progress.add_loss("answers", loss.item() / len(batch.tokens))
-            move(loss / tokens + (0 if sight is None else _SIGHT * sight.loss / 3))
+            move(loss / tokens + numbering + (0 if sight is None else _SIGHT * sight.loss / 3))

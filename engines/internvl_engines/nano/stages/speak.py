@@ -14,15 +14,21 @@ from internvl_engines.nano.stages.lesson import Lesson, move
 
 
 class Speak(Lesson):
-    """loss = -log p(answer tokens), mean over the tokens of a step. Every tile is kept: every row counts."""
+    """loss = -log p(answer tokens), mean over the tokens of a step, + numbering (``trainee``). Every tile is kept."""
 
     def samples(self, drawer: Drawer) -> Sequence[list[Sample]]:
-        """Pictures of one tile, comparisons of such pictures, conversations without a picture."""
-        return drawer.single(26, turns=3), drawer.compared(5, turns=2), drawer.texts(3)
+        """Pictures of one tile and of several, comparisons, conversations without a picture."""
+        return (
+            drawer.single(20, turns=3),
+            drawer.several(14, turns=3),
+            drawer.compared(8, turns=2),
+            drawer.texts(3),
+        )
 
     def moving(self) -> Iterable[nn.Parameter]:
         """The language model."""
-        return self._model.language.parameters()
+        yield from self._model.numberer.parameters()
+        yield from self._model.language.parameters()
 
     def backward(self, drawer: Drawer, progress: Progress) -> None:
         """One step over ``samples``."""
@@ -34,8 +40,8 @@ class Speak(Lesson):
             if len(batch.compress):
                 with torch.no_grad():
                     rows = self._model.rows(self._model.patches(batch), batch.compress)
-            logits = self._model.logits(batch, rows)
+            logits, numbering = self._model.logits_and_numbering(batch, rows)
             progress.add_answers(batch, logits)
             loss = functional.cross_entropy(logits, batch.tokens, reduction="sum")
             progress.add_loss("answers", loss.item() / len(batch.tokens))
-            move(loss / tokens)
+            move(loss / tokens + numbering)
