@@ -162,6 +162,43 @@ def test_rows_of_mixed_rates_are_each_tiles_own() -> None:
     assert torch.allclose(rows, torch.cat([kept[0], folded[1], kept[2]]), atol=1e-6)
 
 
+def test_each_row_is_numbered_by_the_picture_that_the_prompt_puts_it_in() -> None:
+    from internvl_engines.nano.dataset import Drawer, encode_batch
+    from internvl_engines.nano.tokenizer import IMG_CONTEXT, IMG_END, token_id
+
+    rng = random.Random(5)
+    samples = [sample for _ in range(4) for sample in Drawer(rng, tokenizer()).compared(2, turns=1)]
+    rates = [rng.random() < 0.5 for sample in samples for _ in range(sample.tiles)]
+    batch = encode_batch(samples, rates, tokenizer())
+    row, end = token_id(tokenizer(), IMG_CONTEXT), token_id(tokenizer(), IMG_END)
+    expected = []
+    for ids in batch.ids.tolist():
+        number = 0
+        for token in ids:
+            if token == row:
+                expected.append(number)
+            number += token == end
+    assert batch.several() and set(expected) >= {0, 1, 2}
+    assert batch.numbers().tolist() == expected
+
+
+def test_numbering_teaches_the_first_layers_where_there_are_several_pictures() -> None:
+    from internvl_engines.nano.dataset import Drawer, all_kept, encode_batch
+
+    model, drawer = trainee(0).train(), Drawer(random.Random(5), tokenizer())
+    for samples, several in ((drawer.compared(2, turns=1), True), (drawer.single(2, turns=1), False)):
+        batch = encode_batch(samples, all_kept(samples), tokenizer())
+        rows = model.rows(model.patches(batch), batch.compress).detach()
+        logits, numbering = model.logits_and_numbering(batch, rows)
+        assert torch.allclose(logits, model.logits(batch, rows), atol=1e-5)
+        assert numbering.requires_grad == several
+        if several:
+            numbering.backward()
+    learning = {name for name, parameter in model.language.named_parameters() if parameter.grad is not None}
+    assert any("layers.1." in name for name in learning)
+    assert not any("layers.2." in name for name in learning), "two layers are to be enough"
+
+
 @pytest.mark.timeout(300)
 def test_two_processes_average_their_gradients_and_share_their_figures(tmp_path: Path) -> None:
     from internvl_engines.nano.processes import together
