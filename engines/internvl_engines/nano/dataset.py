@@ -18,7 +18,7 @@ from torch import Tensor
 
 from internvl_engines.nano.composing import compose_page
 from internvl_engines.nano.conversation import Conversation, encode
-from internvl_engines.nano.labels import patch_marks, visual_words
+from internvl_engines.nano.labels import PATCH_SIDE, character_places, patch_marks, visual_words
 from internvl_engines.nano.pictures import (
     SEVERAL_GRIDS,
     SINGLE_GRID,
@@ -108,6 +108,32 @@ class Batch:
             for scene, picture in zip(sample.scenes, sample.tiled, strict=True)
         ]
         return torch.from_numpy(np.concatenate(parts))
+
+    def character_places(self) -> Tensor:
+        """int64 [patches]: which character of its text lies on each ViT patch, from 1; 0 for none."""
+        parts = [
+            character_places(scene, picture)
+            for sample in self.samples
+            for scene, picture in zip(sample.scenes, sample.tiled, strict=True)
+        ]
+        return torch.from_numpy(np.concatenate(parts))
+
+    @property
+    def of_kept(self) -> Tensor:
+        """Whether each row is of a tile at the full resolution: bool [rows]."""
+        return (~self.compress).repeat_interleave(torch.where(self.compress, COMPRESS_ROWS, KEEP_ROWS))
+
+
+def by_row(marks: Tensor, kept: Tensor) -> Tensor:
+    """Marks of all tiles' patches -> those of the kept tiles, the four patches of each row after another.
+
+    Args:
+        marks: [patches, ...].
+        kept: bool [tiles].
+    """
+    side = PATCH_SIDE // 2
+    squares = marks.reshape(len(kept), side, 2, side, 2, *marks.shape[1:])[kept].transpose(2, 3)
+    return squares.reshape(-1, *marks.shape[1:])
 
 
 def encode_batch(samples: Sequence[Sample], compress: Sequence[bool], tokenizer: Tokenizer) -> Batch:

@@ -1,4 +1,4 @@
-"""What lies where in the tiles of a picture: the truth for the vision side's own two terms."""
+"""What lies where in the tiles of a picture: the truth for the terms that both sides learn by beside the answers."""
 
 from __future__ import annotations
 
@@ -59,6 +59,20 @@ def patch_marks(scene: Scene, tiled: TiledImage) -> npt.NDArray[np.int64]:
     return marks.reshape(-1, 3)
 
 
+def character_places(scene: Scene, tiled: TiledImage) -> npt.NDArray[np.int64]:
+    """Which character of its text lies on each patch of each tile (thumbnail last).
+
+    Returns:
+        int64 [tiles * patches], 0 for none, else 1 for the first character, 2 for the second, and so on.
+    """
+    views = _views(tiled)
+    places = np.zeros((len(views), PATCH_SIDE, PATCH_SIDE), np.int64)
+    for number, view in enumerate(views):
+        for box, _, place in _legible(scene, view):
+            places[number][_covered(box)] = 1 + place
+    return places.reshape(-1)
+
+
 def _views(tiled: TiledImage) -> list[_View]:
     columns, rows = tiled.grid.columns, tiled.grid.rows
     views = [(c / columns, r / rows, 1 / columns, 1 / rows) for r in range(rows) for c in range(columns)]
@@ -73,7 +87,7 @@ def _named_places(scene: Scene, view: _View) -> list[tuple[float, float, list[in
         x, y = (shape.x / scene.width - left) / wide, (shape.y / scene.height - top) / high
         places.append((x, y, [_COLOUR_INDEX[shape.colour], len(COLOURS) + KINDS.index(shape.kind)]))
     first = len(COLOURS) + len(KINDS)
-    for box, colour in _legible(scene, view):
+    for box, colour, _ in _legible(scene, view):
         character, x0, y0, x1, y1 = box
         centre = ((x0 + x1) / 2, (y0 + y1) / 2)
         places.append((*centre, [first + CHARACTERS.index(character), _COLOUR_INDEX[colour]]))
@@ -83,17 +97,17 @@ def _named_places(scene: Scene, view: _View) -> list[tuple[float, float, list[in
 _Box = tuple[str, float, float, float, float]
 
 
-def _legible(scene: Scene, view: _View) -> list[tuple[_Box, str]]:
-    """Characters that are high enough in this tile, their boxes in shares of the tile."""
+def _legible(scene: Scene, view: _View) -> list[tuple[_Box, str, int]]:
+    """Characters that are high enough in this tile, their boxes in shares of it, with colour and place in the text."""
     left, top, wide, high = view
     boxes = []
     for text in scene.prints:
-        for character, x0, y0, x1, y1 in text.characters:
+        for place, (character, x0, y0, x1, y1) in enumerate(text.characters):
             across = ((x / scene.width - left) / wide for x in (x0, x1))
             down = ((y / scene.height - top) / high for y in (y0, y1))
             (a, b), (c, d) = across, down
             if (d - c) * TILE >= _LEGIBLE:
-                boxes.append(((character, a, c, b, d), text.colour))
+                boxes.append(((character, a, c, b, d), text.colour, place))
     return boxes
 
 
@@ -112,12 +126,18 @@ def _mark_shapes(marks: npt.NDArray[np.int64], scene: Scene, view: _View) -> Non
 
 
 def _mark_characters(marks: npt.NDArray[np.int64], scene: Scene, view: _View) -> None:
-    """Each patch whose centre lies in a character's box; a narrow character at least on its own patch."""
-    middle = (np.arange(PATCH_SIDE) + 0.5) / PATCH_SIDE
-    for (character, x0, y0, x1, y1), colour in _legible(scene, view):
-        x, y = (x0 + x1) / 2, (y0 + y1) / 2
-        on = ((middle >= y0) & (middle < y1))[:, None] & ((middle >= x0) & (middle < x1))[None, :]
-        if 0 <= x < 1 and 0 <= y < 1:
-            on[int(y * PATCH_SIDE), int(x * PATCH_SIDE)] = True
+    for box, colour, _ in _legible(scene, view):
+        on = _covered(box)
         marks[on, 0] = 1 + _COLOUR_INDEX[colour]
-        marks[on, 2] = 1 + CHARACTERS.index(character)
+        marks[on, 2] = 1 + CHARACTERS.index(box[0])
+
+
+def _covered(box: _Box) -> npt.NDArray[np.bool_]:
+    """Each patch whose centre lies in a character's box; a narrow character at least on its own patch."""
+    _, x0, y0, x1, y1 = box
+    middle = (np.arange(PATCH_SIDE) + 0.5) / PATCH_SIDE
+    x, y = (x0 + x1) / 2, (y0 + y1) / 2
+    on = ((middle >= y0) & (middle < y1))[:, None] & ((middle >= x0) & (middle < x1))[None, :]
+    if 0 <= x < 1 and 0 <= y < 1:
+        on[int(y * PATCH_SIDE), int(x * PATCH_SIDE)] = True
+    return on

@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 CHARACTERS = string.ascii_uppercase + string.digits
 _LENGTHS = {1: 1, 2: 2, 3: 3, 4: 3, 5: 3}
+LONGEST = max(_LENGTHS)
 _CAPITAL = 0.7
 """Height of a capital in Pillow's own font, as a part of the font's size."""
 _GAP = 0.1

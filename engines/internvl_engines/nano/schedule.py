@@ -28,19 +28,19 @@ STAGES = (
     # The same on pages full of print: after the stage before it names half of the characters.
     Stage("read", 700, 1e-3),
     # The language model alone looks things up by colour and by kind; all else rests on that.
-    Stage("look", 250, 1e-3),
+    Stage("look", 200, 1e-3),
     # The same for what is printed.
     Stage("spell", 250, 1e-3),
     # The language model alone, the vision side fixed: most of all learning, since a step costs half of one of both.
     # Tried with both moving: after 1,000 steps it looked things up by kind and still never by colour; with fixed
     # rows 200 steps bring both. Tried with 800 steps of it and 400 of both: the loss of the answers rose again.
-    Stage("speak", 1700, 1e-3),
+    Stage("speak", 1150, 1e-3),
     # Both sides, for what the rows do not tell yet, and both projectors.
-    Stage("both", 750, 4e-4),
+    Stage("both", 500, 4e-4),
     # Preferences, from here on with the small rates of a model that knows its work.
     Stage("mpo", 80, 2e-5),
     # Consistency of both resolutions with the model before it.
-    Stage("vico", 450, 3e-4),
+    Stage("vico", 350, 3e-4),
     # The router alone.
     Stage("router", 300, 1e-3),
 )

@@ -51,7 +51,7 @@ LESSONS: dict[StageName, type[Lesson]] = {
 }
 _KEYS = {"step", "schedule", "model", "optimizers", "remembered"}
 """Of a state's content."""
-_HEADS = ("marker.", "placer.", "numberer.", "language.lm_head.")
+_HEADS = ("marker.", "placer.", "orientation.", "language.lm_head.")
 _DECAY = 0.03
 _MATRIX_RATE = 2.5
 """Muon's learning rate against AdamW's. After 100 steps of ``speak`` the loss was 0.77 with 1, 0.70 with 2.5 and

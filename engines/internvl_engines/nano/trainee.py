@@ -7,8 +7,7 @@ on it (cross-entropy). Tried without: colours come at once, but after 700 steps 
 Placing: from each row of a kept tile such a head tells the same of its four patches. Tried without: patches told
 86 % of the characters, rows 59 % of them in their order, and no text of several characters was read.
 
-The language side has one. Numbering: where a conversation has several pictures, such a head tells from each row, as
-it is after two layers, which of them it is of (cross-entropy). Comparing begins with that.
+The language side has terms of its own as well: ``orientation``.
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ from torch.nn import functional
 from transformers import Qwen3ForCausalLM
 
 from internvl_engines.contract.checkpoint import CheckpointConfig
-from internvl_engines.nano.comparing import ORDINALS
-from internvl_engines.nano.dataset import COMPRESS_ROWS, KEEP_ROWS, Batch
-from internvl_engines.nano.labels import PATCH_SIDE, VISUAL_WORDS
+from internvl_engines.nano.dataset import COMPRESS_ROWS, KEEP_ROWS, Batch, by_row
+from internvl_engines.nano.labels import VISUAL_WORDS
+from internvl_engines.nano.orientation import Orientation
 from internvl_engines.nano.pictures import COLOURS, KINDS
 from internvl_engines.nano.prints import CHARACTERS
 from internvl_engines.nano.tokenizer import IMG_CONTEXT, token_id
@@ -37,8 +36,6 @@ ALIGNMENT = 10.0
 """Weight of the alignment term; it is a mean over words of which nearly all are absent, hence small."""
 _BARE = 0.1
 """Weight of a patch that shows nothing: most do, and characters would be drowned."""
-_NUMBERED_AFTER = 2
-"""Layers of the language model."""
 _MARKS = (len(COLOURS) + 1, len(KINDS) + 1, len(CHARACTERS) + 1)
 
 
@@ -64,7 +61,7 @@ class Trainee(nn.Module):
         self.vision = Vision(config)
         self.language: Qwen3ForCausalLM = new_language(config.language)
         _initialise(self.vision)
-        self.numberer = nn.Linear(config.language.hidden_size, len(ORDINALS))
+        self.orientation = Orientation(config.language.hidden_size)
 
     def patches(self, batch: Batch) -> Tensor:
         """ViT patches of all tiles: float32 [tiles, P, D]."""
@@ -93,10 +90,9 @@ class Trainee(nn.Module):
         alignment = functional.binary_cross_entropy_with_logits(named, truth)
         marks = batch.marks()
         marking, seen = _marking(self.marker(patches.flatten(0, 1)), marks)
-        kept = ~batch.compress
-        of_kept = kept.repeat_interleave(torch.where(kept, KEEP_ROWS, COMPRESS_ROWS))  # bool [rows]
         placing, placed = _marking(
-            self.placer(scaled[of_kept]).unflatten(-1, (4, -1)).flatten(0, 1), _by_row(marks, kept)
+            self.placer(scaled[batch.of_kept]).unflatten(-1, (4, -1)).flatten(0, 1),
+            by_row(marks, ~batch.compress),
         )
         counts = {f"{sort} seen": count for sort, count in seen.items()}
         counts |= {f"{sort} in rows": count for sort, count in placed.items()}
@@ -111,14 +107,13 @@ class Trainee(nn.Module):
         """
         return self._logits(batch, self._through_language(batch, rows)[-1])
 
-    def logits_and_numbering(self, batch: Batch, rows: Tensor | None) -> tuple[Tensor, Tensor]:
-        """``logits``, and the language side's own term over a batch; 0 where no conversation has several pictures."""
-        if rows is None or not batch.several():
+    def logits_and_orientation(self, batch: Batch, rows: Tensor | None) -> tuple[Tensor, Tensor]:
+        """``logits``, and the language side's own terms over a batch; 0 for one without pictures."""
+        if rows is None:
             return self.logits(batch, rows), torch.zeros(())
         hidden = self._through_language(batch, rows, all_layers=True)
-        of_rows = hidden[_NUMBERED_AFTER][batch.ids == self.image_token]
-        told = self.numberer(functional.rms_norm(of_rows, of_rows.shape[-1:])).float()
-        return self._logits(batch, hidden[-1]), functional.cross_entropy(told, batch.numbers())
+        at_image = batch.ids == self.image_token
+        return self._logits(batch, hidden[-1]), self.orientation(batch, [layer[at_image] for layer in hidden])
 
     def _through_language(
         self, batch: Batch, rows: Tensor | None, *, all_layers: bool = False
@@ -160,13 +155,6 @@ def _marking(told: Tensor, marks: Tensor) -> tuple[Tensor, dict[str, tuple[int, 
             weights[0] = _BARE
             loss = loss + functional.cross_entropy(logits, truth, weights)
     return loss, counts
-
-
-def _by_row(marks: Tensor, kept: Tensor) -> Tensor:
-    """Marks of all tiles' patches -> those of the kept tiles, the four patches of each row after another."""
-    side = PATCH_SIDE // 2
-    squares = marks.reshape(len(kept), side, 2, side, 2, -1)[kept].transpose(2, 3)
-    return squares.reshape(-1, marks.shape[-1])
 
 
 def _word_tokens(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:

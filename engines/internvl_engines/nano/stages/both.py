@@ -17,7 +17,7 @@ _SIGHT = 0.5
 
 
 class Both(Lesson):
-    """loss = -log p(answer tokens), mean over the tokens of a step, + 0.5 sight + numbering (``trainee``)."""
+    """loss = -log p(answer tokens), mean over the tokens of a step, + 0.5 sight (``trainee``) + orientation."""
 
     def moving(self) -> Iterable[nn.Parameter]:
         """Everything but the router, which has no part in any loss here."""
@@ -25,7 +25,7 @@ class Both(Lesson):
         yield model.word_bias
         yield from model.marker.parameters()
         yield from model.placer.parameters()
-        yield from model.numberer.parameters()
+        yield from model.orientation.parameters()
         yield from model.vision.parameters_but_router()
         yield from model.language.parameters()
 
@@ -49,8 +49,9 @@ class Both(Lesson):
                 rows = self._model.rows(patches, batch.compress)
                 sight = self._model.sight(batch, patches, rows)
                 progress.add_sight(sight)
-            logits, numbering = self._model.logits_and_numbering(batch, rows)
+            logits, orientation = self._model.logits_and_orientation(batch, rows)
             progress.add_answers(batch, logits)
             loss = functional.cross_entropy(logits, batch.tokens, reduction="sum")
             progress.add_loss("answers", loss.item() / len(batch.tokens))
-            move(loss / tokens + numbering + (0 if sight is None else _SIGHT * sight.loss / 3))
+            progress.add_loss("orientation", orientation.item())
+            move(loss / tokens + orientation + (0 if sight is None else _SIGHT * sight.loss / 3))

@@ -14,7 +14,7 @@ from internvl_engines.nano.stages.lesson import Lesson, move
 
 
 class Speak(Lesson):
-    """loss = -log p(answer tokens), mean over the tokens of a step, + numbering (``trainee``). Every tile is kept."""
+    """loss = -log p(answer tokens), mean over the tokens of a step, + orientation (its file). Every tile is kept."""
 
     def samples(self, drawer: Drawer) -> Sequence[list[Sample]]:
         """Pictures of one tile and of several, comparisons, conversations without a picture."""
@@ -27,7 +27,7 @@ class Speak(Lesson):
 
     def moving(self) -> Iterable[nn.Parameter]:
         """The language model."""
-        yield from self._model.numberer.parameters()
+        yield from self._model.orientation.parameters()
         yield from self._model.language.parameters()
 
     def backward(self, drawer: Drawer, progress: Progress) -> None:
@@ -40,8 +40,9 @@ class Speak(Lesson):
             if len(batch.compress):
                 with torch.no_grad():
                     rows = self._model.rows(self._model.patches(batch), batch.compress)
-            logits, numbering = self._model.logits_and_numbering(batch, rows)
+            logits, orientation = self._model.logits_and_orientation(batch, rows)
             progress.add_answers(batch, logits)
             loss = functional.cross_entropy(logits, batch.tokens, reduction="sum")
             progress.add_loss("answers", loss.item() / len(batch.tokens))
-            move(loss / tokens + numbering)
+            progress.add_loss("orientation", orientation.item())
+            move(loss / tokens + orientation)
