@@ -146,7 +146,7 @@ async def _settle(client: RayClient, writer: RayWriter) -> None:
     """All three applications run, so that no round has to wait for a build."""
     writer.submit(KEY, Submission(tuple(tiny(name, 0) for name in ("ours", "theirs", "bystander"))))
     await writer.write_waiting()
-    deadline = asyncio.get_running_loop().time() + 90
+    deadline = asyncio.get_running_loop().time() + 180
     while any(is_building(app) for app in (await client.fetch()).applications.values()):
         assert asyncio.get_running_loop().time() < deadline, "the applications are not built"
         await asyncio.sleep(0.1)

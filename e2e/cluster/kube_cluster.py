@@ -15,7 +15,7 @@ from e2e.cluster import objects
 from e2e.cluster.api_client import ApiClient
 from e2e.cluster.errors import StartFailed
 
-_READY_WITHIN_S = 120.0
+_READY_WITHIN_S = 300.0
 # A question is a connection of its own, with its handshake: more of them would be felt on two cores.
 _POLL_S = 0.2
 

@@ -21,7 +21,7 @@ from internvl_operator.standalone.ports import FreePorts
 from internvl_operator.standalone.processes import ProcessKeeper
 
 _NAME = "prometheus"
-_START_S = 30.0
+_START_S = 90.0
 
 
 @dataclass(slots=True)
@@ -91,7 +91,7 @@ class PrometheusServer:
 
     def _is_ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=1) as reply:
+            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=5) as reply:
                 return bool(reply.status == 200)
         except OSError:
             return False

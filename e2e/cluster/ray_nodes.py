@@ -46,7 +46,7 @@ class RayNodes:
     packages: Sequence[Path] = (_ROOT / "operator", _ROOT / "runtimes", _ROOT / "engines")
     environment: Mapping[str, str] = field(default_factory=dict)
     object_store_bytes: int = OBJECT_STORE_BYTES
-    start_timeout_s: float = 180.0
+    start_timeout_s: float = 300.0
 
     _ray: LocalRay = field(init=False)
 
@@ -113,7 +113,7 @@ class RayNodes:
 
     def kill(self, name: str) -> None:
         """Cut a node's power: SIGKILL to every process of it, workers included, and wait until they are gone."""
-        _wait(lambda: self._ray.kill(name), timeout_s=15, what=f"the processes of Ray node {name} to be gone")
+        _wait(lambda: self._ray.kill(name), timeout_s=60, what=f"the processes of Ray node {name} to be gone")
 
     def restart(self, name: str) -> None:
         """Start a killed node again, on the same ports, and wait until Ray counts it."""
@@ -140,7 +140,7 @@ class RayNodes:
         result = found["data"]["result"]["result"] if found else []
         return [dict(node.get("labels") or {}) for node in result]
 
-    def get_json(self, path: str, *, timeout_s: float = 5.0) -> Any:
+    def get_json(self, path: str, *, timeout_s: float = 20.0) -> Any:
         """GET a path of the dashboard; None when it does not answer (yet)."""
         try:
             with urllib.request.urlopen(self.dashboard_url + path, timeout=timeout_s) as reply:

@@ -23,7 +23,7 @@ from internvl_operator.standalone.processes import ProcessKeeper
 _NAMESPACE = "k8s.io"
 """containerd's namespace that a kubelet looks into."""
 _POLL_S = 0.02
-_WITHIN_S = 30.0
+_WITHIN_S = 90.0
 _IMPORT_WITHIN_S = 600.0
 _CONTAINERD = """\
 version = 2

@@ -69,7 +69,7 @@ def render_install() -> str:
     return _INSTALL_HEAD + _OF_HELM.sub("", render(options=("--no-hooks",)))
 
 
-def run_helm(*words: str, cache: Cache | None = None, timeout_s: float = 180.0) -> str:
+def run_helm(*words: str, cache: Cache | None = None, timeout_s: float = 400.0) -> str:
     """Run helm and return its output. Neither plugins nor repositories of the user's own have a part in it.
 
     Raises:

@@ -57,7 +57,7 @@ def install(cluster: KubeCluster, helm: Helm, values: Mapping[str, Any]) -> None
     file.write_text(json.dumps(values))
     helm(
         *("upgrade", "--install", RELEASE, str(CHART), "--namespace", SYSTEM, "--create-namespace"),
-        *("--values", str(file), "--wait", "--timeout", "120s"),
+        *("--values", str(file), "--wait", "--timeout", "300s"),
     )
 
 

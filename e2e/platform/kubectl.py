@@ -7,7 +7,7 @@ from pathlib import Path
 
 from e2e.cluster.errors import ClusterFailed
 
-TIMEOUT_S = 600  # a load runs through one of these
+TIMEOUT_S = 1800  # a load runs through one of these
 
 
 @dataclass(frozen=True, slots=True)

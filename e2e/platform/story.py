@@ -30,7 +30,7 @@ spec:
 ASK = (
     "import sys,urllib.request;"
     "r=urllib.request.Request(sys.argv[1],sys.stdin.buffer.read(),{'Content-Type':'application/json'});"
-    "print(urllib.request.urlopen(r,timeout=60).read().decode())"
+    "print(urllib.request.urlopen(r,timeout=120).read().decode())"
 )
 LOAD = """
 import json, os, sys, time, urllib.request
@@ -41,7 +41,7 @@ while sent < len(cases) or not os.path.exists("/tmp/stop"):
     sent += 1
     request = urllib.request.Request(url, json.dumps(case["body"]).encode(), {"Content-Type": "application/json"})
     try:
-        answer = json.load(urllib.request.urlopen(request, timeout=60))["choices"][0]["message"]["content"]
+        answer = json.load(urllib.request.urlopen(request, timeout=120))["choices"][0]["message"]["content"]
         said[(sent - 1) % len(cases)].add(answer)
         if answer != case["answer"]:
             faults.append(f"{time.time():.1f} wrong: {answer!r}, was {case['answer']!r}")
@@ -149,7 +149,7 @@ class Story:
             yield result
         finally:
             self.in_client("open('/tmp/stop', 'w').close()")
-            thread.join(timeout=90)
+            thread.join(timeout=300)
 
 
 def draw(rng: random.Random) -> tuple[str, Picture.Image, str]:

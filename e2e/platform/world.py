@@ -77,7 +77,7 @@ class World:
 
     def delete(self) -> None:
         """Delete the service and wait until its Ray cluster is gone; nothing happens when there is none."""
-        self.kubectl("-n", NAMESPACE, "delete", "ivl", NAME, "--ignore-not-found", "--timeout=60s")
+        self.kubectl("-n", NAMESPACE, "delete", "ivl", NAME, "--ignore-not-found", "--timeout=300s")
         listed = (
             "-n",
             NAMESPACE,

@@ -96,7 +96,7 @@ class World:
         self.apply(self.name, **{**spec, role: {**spec[role], **fixed}})
 
     def delete(self) -> None:
-        self.installation.kubectl("delete", "ivl", self.name, "--ignore-not-found", "--timeout=90s")
+        self.installation.kubectl("delete", "ivl", self.name, "--ignore-not-found", "--timeout=180s")
 
     @property
     def status(self) -> dict[str, Any]:
@@ -120,7 +120,7 @@ class World:
                 return item["status"], item["reason"]
         return "", ""
 
-    def wait(self, holds: Callable[[], bool], what: str, *, within_s: float = 120.0) -> float:
+    def wait(self, holds: Callable[[], bool], what: str, *, within_s: float = 300.0) -> float:
         """Poll until it holds; the seconds that it took."""
         began = time.monotonic()
         while not holds():
@@ -132,9 +132,9 @@ class World:
         return time.monotonic() - began
 
     def wait_ready(self) -> None:
-        self.wait(lambda: self.said("Ready")[0] == "True", f"{self.name} is Ready", within_s=180)
+        self.wait(lambda: self.said("Ready")[0] == "True", f"{self.name} is Ready")
 
-    def settle(self, *, within_s: float = QUIET_S + 120.0) -> None:
+    def settle(self, *, within_s: float = QUIET_S + 300.0) -> None:
         """Wait until both sides are at their least, and run."""
         self.wait(
             lambda: all(self.target(role) == self.ready(role) == 1 for role in ("vision", "language")),
@@ -154,7 +154,7 @@ class World:
     def answered(self) -> float:
         """Requests that gateways have answered, on whichever node they run."""
         ray, name = self.installation.ray, metrics.REQUESTS.exported
-        pages = (urllib.request.urlopen(ray.metrics_url(node.name), timeout=10).read() for node in ray.nodes)
+        pages = (urllib.request.urlopen(ray.metrics_url(node.name), timeout=30).read() for node in ray.nodes)
         samples = (sample for page in pages for sample in parse_page(page, (name,)))
         return sum(sample.value for sample in samples if sample.labels.get("outcome") == "ok")
 
@@ -163,7 +163,7 @@ class World:
         before = self.answered
         self.wait(lambda: self.answered >= before + count, f"{count} more answers")
 
-    def load(self, mix: str, *, rate: float, seconds: float = 300.0, tokens: int) -> Running:
+    def load(self, mix: str, *, rate: float, seconds: float = 1800.0, tokens: int) -> Running:
         """Send a load beside everything else, until it is stopped or for these seconds."""
         plan = ("--mix", mix, "--rate", str(rate), "--duration", str(seconds))
         return self._start_load(*plan, "--max-tokens", str(tokens))

@@ -24,6 +24,9 @@ from e2e.platform.namespace import ClientImage, make_namespace, remove_namespace
 from e2e.platform.story import Story
 from e2e.setup.cache import Cache
 
+TIMEOUT_S = 1800.0
+"""For a hang: each wait within a test has a limit of its own, and says what it waited for."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How to name a cluster that is there already."""
@@ -35,8 +38,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Only one cluster fits on a host: tests that start and kill their own come before the one that all others share."""
+    """Only one cluster fits on a host: tests that start and kill their own come before the one that all others share.
+
+    And a limit for each, unless it says otherwise itself: for a hang, not for a slow machine.
+    """
     items.sort(key=lambda item: "cluster" in getattr(item, "fixturenames", ()))
+    for item in items:
+        if "tests/cluster/" in item.path.as_posix() and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(TIMEOUT_S))
 
 
 @pytest.fixture(scope="session")

@@ -47,7 +47,7 @@ def read_record(held: subprocess.Popen[str]) -> guardian.Record:
 
 
 def wait_until_nothing_is_left(record: guardian.Record) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while (left := guardian.leftovers(record)) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert left == []
@@ -57,7 +57,7 @@ def wait_until_nothing_is_left(record: guardian.Record) -> None:
 def test_whatever_ends_the_owner_nothing_is_left(held: subprocess.Popen[str], number: signal.Signals) -> None:
     record = read_record(held)
     held.send_signal(number)
-    held.wait(timeout=60)
+    held.wait(timeout=180)
     wait_until_nothing_is_left(record)
 
 
@@ -65,7 +65,7 @@ def test_what_a_killed_guardian_leaves_is_undone_by_the_next_cluster(held: subpr
     record = read_record(held)
     os.kill(_guardian_of(held.pid), signal.SIGKILL)
     held.kill()
-    held.wait(timeout=60)
+    held.wait(timeout=180)
     assert any(left.startswith("network device") for left in guardian.leftovers(record))
     kernel.Host().undo_leftovers()
     assert guardian.leftovers(record) == []
@@ -76,7 +76,7 @@ def test_a_second_cluster_is_refused_and_says_whose_the_first_is(held: subproces
     with pytest.raises(ClusterFailed, match=f"of process {held.pid}"):
         kernel.Host().claim(Path("/nonexistent"))
     held.kill()
-    held.wait(timeout=60)
+    held.wait(timeout=180)
     wait_until_nothing_is_left(record)
 
 

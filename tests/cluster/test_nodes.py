@@ -29,8 +29,20 @@ def restarts(pod: dict[str, Any]) -> int:
     return sum(status["restartCount"] for status in pod.get("status", {}).get("containerStatuses", []))
 
 
-def fetch_in_pod(url: str) -> tuple[str, ...]:
-    return ("python", "-c", f"import urllib.request as u; print(u.urlopen('{url}', timeout=5).status)")
+def wait_for_answer(
+    cluster: NodeCluster, kubectl: Callable[..., str], namespace: str, source: str, url: str
+) -> None:
+    """Wait until a pod is answered at this address: a pod is ready before its server listens."""
+    code = f"import urllib.request as u; print(u.urlopen('{url}', timeout=15).status)"
+
+    def answers() -> bool:
+        try:
+            said = kubectl("exec", "-n", namespace, source, "--", "python", "-c", code)
+        except ClusterFailed:
+            return False
+        return said.strip() == "200"
+
+    cluster.wait_for(f"{url} answers {source}", answers)
 
 
 def test_three_nodes_are_ready_and_say_their_pool_and_gpus(cluster: NodeCluster, get: Get) -> None:
@@ -67,15 +79,8 @@ def test_pods_of_all_nodes_reach_each_other_by_name(
         assert get(f"/api/v1/namespaces/{namespace}/pods/on-{pool}")["spec"]["nodeName"] == pool
     for source in pools:
         for target in pools:
-            words = fetch_in_pod(f"http://of-{target}.{namespace}.svc.cluster.local/")
-
-            def answers(source: str = source, words: tuple[str, ...] = words) -> bool:
-                try:
-                    return kubectl("exec", "-n", namespace, f"on-{source}", "--", *words).strip() == "200"
-                except ClusterFailed:  # its server has only just started
-                    return False
-
-            cluster.wait_for(f"{target} answers {source}", answers)
+            url = f"http://of-{target}.{namespace}.svc.cluster.local/"
+            wait_for_answer(cluster, kubectl, namespace, f"on-{source}", url)
     assert '"GET / HTTP/1.1" 200' in kubectl("logs", "-n", namespace, "on-vision")
 
 
@@ -109,6 +114,5 @@ def test_a_node_comes_back_from_a_power_cut_with_its_pods_and_gpus(
     path = f"/api/v1/namespaces/{namespace}/pods/on-vision"
     cluster.wait_for("its pod runs again", lambda: restarts(get(path)) == 1 and is_ready(get(path)))
     address = get(path)["status"]["podIP"]
-    words = fetch_in_pod(f"http://{address}:8000/")
-    assert kubectl("exec", "-n", namespace, "on-cpu", "--", *words).strip() == "200"
+    wait_for_answer(cluster, kubectl, namespace, "on-cpu", f"http://{address}:8000/")
     assert get("/api/v1/nodes/vision")["status"]["allocatable"]["nvidia.com/gpu"] == "2"

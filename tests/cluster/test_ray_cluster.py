@@ -95,7 +95,7 @@ def restricted(cluster: NodeCluster, namespace: str) -> str:
 def ask(address: str, token: str | None) -> tuple[int, dict[str, Any]]:
     headers = {"X-Ray-Authorization": f"Bearer {token}"} if token else {}
     try:
-        with urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=10) as reply:
+        with urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=60) as reply:
             return reply.status, json.load(reply)
     except urllib.error.HTTPError as error:
         return error.code, {}
@@ -112,7 +112,7 @@ def test_a_restricted_ray_cluster_answers_with_its_token_only(
             get(path).get("status", {}).get("state") == "ready"
             and get(path)["status"].get("readyWorkerReplicas") == 1
         ),
-        within_s=240,
+        within_s=600,
     )
     pods = get(f"/api/v1/namespaces/{restricted}/pods")["items"]
     nodes = {pod["metadata"]["labels"]["ray.io/node-type"]: pod["spec"]["nodeName"] for pod in pods}

@@ -6,20 +6,16 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import pytest
-
 from e2e.platform.installation import Helm, install
 from e2e.platform.namespace import SECOND_MODEL
 from e2e.platform.story import ASK, SEVEN_LINES, Story
-
-pytestmark = pytest.mark.timeout(900)
 
 
 def change(story: Story, patch: dict[str, Any]) -> None:
     """Patch the service and wait until it is Ready again."""
     words = ("-n", story.namespace, "patch", "ivl", "internvl", "--type=merge", "-p", json.dumps(patch))
     story.kubectl(*words)
-    story.cluster.wait_for("the service is Ready again", story.is_ready, within_s=240)
+    story.cluster.wait_for("the service is Ready again", story.is_ready, within_s=600)
 
 
 def names(story: Story, role: str) -> set[str]:
@@ -49,7 +45,7 @@ def replay(story: Story, url: str, cases: list[dict[str, Any]]) -> list[str]:
 
 def test_rollouts_under_load_lose_nothing_and_touch_only_what_they_name(story: Story) -> None:
     story.kubectl("-n", story.namespace, "apply", "-f", "-", stdin=SEVEN_LINES)
-    story.cluster.wait_for("the service is Ready", story.is_ready, within_s=300)
+    story.cluster.wait_for("the service is Ready", story.is_ready, within_s=600)
     url = story.service()["status"]["url"]
     before = {role: names(story, role) for role in ("head", "gateway", "vision", "language")}
 
@@ -64,7 +60,7 @@ def test_rollouts_under_load_lose_nothing_and_touch_only_what_they_name(story: S
         story.cluster.wait_for(
             "only the new vision pod is left",
             lambda: len(names(story, "vision")) == 1 and names(story, "vision").isdisjoint(before["vision"]),
-            within_s=120,
+            within_s=300,
         )
     print(f"of the pod: {of_the_pod}")
     assert of_the_pod["faults"] == [] and of_the_pod["sent"] > 10
@@ -94,7 +90,7 @@ def test_another_model_takes_over_under_load_without_a_lost_or_a_mixed_answer(st
                 stages.append(stage(story))
             return is_done(story)
 
-        story.cluster.wait_for("the new model is rolled out", is_over, within_s=400)
+        story.cluster.wait_for("the new model is rolled out", is_over, within_s=900)
         print(f"rolled out in {time.monotonic() - began:.0f} s by {stages}")
     after = replay(story, url, load["cases"])
     known = list(zip((case["answer"] for case in load["cases"]), after, strict=True))
@@ -107,7 +103,7 @@ def test_another_model_takes_over_under_load_without_a_lost_or_a_mixed_answer(st
     story.cluster.wait_for(
         "the stand-in's pods are gone",
         lambda: {role: names(story, role) for role in before} == before,
-        within_s=120,
+        within_s=300,
     )
 
 
@@ -115,7 +111,7 @@ def test_another_head_moves_the_service_to_a_second_ray_cluster_under_load(
     story: Story, helm: Helm, values: Mapping[str, Any]
 ) -> None:
     story.kubectl("-n", story.namespace, "apply", "-f", "-", stdin=SEVEN_LINES)
-    story.cluster.wait_for("the service is Ready", story.is_ready, within_s=300)
+    story.cluster.wait_for("the service is Ready", story.is_ready, within_s=600)
     url = story.service()["status"]["url"]
     kuberay = values["kuberay"]
     changed = {**values, "kuberay": {**kuberay, "head": {**kuberay.get("head", {}), "memory": "2100Mi"}}}
@@ -131,7 +127,7 @@ def test_another_head_moves_the_service_to_a_second_ray_cluster_under_load(
         with story.load(url, random.Random(time.time_ns())) as load:
             began = time.monotonic()
             install(story.cluster, helm, changed)
-            story.cluster.wait_for("only the second Ray cluster is left", has_moved, within_s=500)
+            story.cluster.wait_for("only the second Ray cluster is left", has_moved, within_s=900)
             print(f"another head after {time.monotonic() - began:.0f} s by {stages}")
         print(f"{load['sent']} sent, {load['faults']}")
         assert load["faults"] == [] and load["sent"] > 10
@@ -140,5 +136,5 @@ def test_another_head_moves_the_service_to_a_second_ray_cluster_under_load(
         assert head["spec"]["containers"][0]["resources"]["requests"]["memory"] == "2100Mi"
         assert not story.pods(**{"ray.io/cluster": "internvl-ray"}), "its pods are gone"
     finally:
-        story.kubectl("-n", story.namespace, "delete", "ivl", "internvl", "--timeout=60s")
+        story.kubectl("-n", story.namespace, "delete", "ivl", "internvl", "--timeout=300s")
         install(story.cluster, helm, values)

@@ -35,7 +35,7 @@ class Releases:
         )
 
     def uninstall(self, namespace: str = SYSTEM) -> None:
-        self.helm("uninstall", RELEASE, "--namespace", namespace, "--wait", "--timeout", "60s")
+        self.helm("uninstall", RELEASE, "--namespace", namespace, "--wait", "--timeout", "180s")
 
     def create_namespace(self, name: str) -> None:
         body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
@@ -45,7 +45,7 @@ class Releases:
         answer = self.plane.client.request("GET", path)
         return answer.document if answer.status == 200 else None
 
-    def wait_for(self, what: str, is_reached: Callable[[], object], within_s: float = 90.0) -> None:
+    def wait_for(self, what: str, is_reached: Callable[[], object], within_s: float = 180.0) -> None:
         deadline = time.monotonic() + within_s
         while not is_reached():
             assert time.monotonic() < deadline, f"not within {within_s:g} s: {what}"

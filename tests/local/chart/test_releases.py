@@ -106,4 +106,4 @@ def test_kubectl_applies_the_install_file_twice(releases):
         assert releases.get(f"/apis/apps/v1/namespaces/{SYSTEM}/deployments/{RELEASE}") is not None
         assert releases.get(releases.kind) is not None
     finally:
-        subprocess.run([*kubectl, "delete", "--ignore-not-found", *file], check=True, timeout=60)
+        subprocess.run([*kubectl, "delete", "--ignore-not-found", *file], check=True, timeout=180)

@@ -126,7 +126,6 @@ def leave_a_second_cluster(releases, service):
         releases.wait_for(f"{path} is gone", lambda path=path: releases.get(path) is None)
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("values", "role"),
     [

@@ -41,12 +41,12 @@ def kubectl() -> Kubectl:
 
 @pytest.fixture(scope="session")
 def eventually() -> Eventually:
-    """Polls until a condition holds; fails with the given words after 20 s."""
+    """Polls until a condition holds; fails with the given words after 60 s."""
 
     def wait(is_reached: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not is_reached():
-            assert time.monotonic() < deadline, f"not within 20 s: {what}"
+            assert time.monotonic() < deadline, f"not within 60 s: {what}"
             time.sleep(0.02)
 
     return wait

@@ -94,7 +94,7 @@ def test_a_daemon_that_left_its_parent_is_found(tmp_path: Path, eventually) -> N
         keeper.start(
             "launcher", ["/bin/sh", "-c", f"setsid sleep 600 & echo $! > {number}"], log=directory / "log"
         )
-        assert keeper.wait("launcher", timeout_s=10) == 0
+        assert keeper.wait("launcher", timeout_s=60) == 0
         daemon = int(number.read_text())
         assert is_running(daemon)
     assert not is_running(daemon)

@@ -40,7 +40,7 @@ PREFIX = "/default/nano"
 MODEL = "nano"
 
 
-def eventually(what: str, true: Callable[[], Any], *, timeout_s: float = 90.0) -> Any:
+def eventually(what: str, true: Callable[[], Any], *, timeout_s: float = 300.0) -> Any:
     """Poll until `true()` is truthy and return it."""
     deadline = time.monotonic() + timeout_s
     while not (value := true()):
@@ -136,7 +136,7 @@ class Service:
     def wait_until_running(self, **changes: dict[str, Any]) -> None:
         def probe_passes() -> bool:
             try:
-                answer = httpx.get(self.url + "/-/probe", timeout=15).json()
+                answer = httpx.get(self.url + "/-/probe", timeout=60).json()
             except (httpx.HTTPError, ValueError):
                 return False
             wanted = {
@@ -145,9 +145,9 @@ class Service:
             }
             return bool(answer.get("ok")) and all(answer[r]["generation"] == g for r, g in wanted.items())
 
-        eventually("the probe to pass", probe_passes, timeout_s=180)
+        eventually("the probe to pass", probe_passes)
 
-    def ask(self, body: dict[str, Any], timeout_s: float = 120) -> httpx.Response:
+    def ask(self, body: dict[str, Any], timeout_s: float = 290) -> httpx.Response:
         return httpx.post(self.url + "/v1/chat/completions", json=body, timeout=timeout_s)
 
     def replica_pid(self, application: str, deployment: str) -> int:
@@ -158,7 +158,7 @@ class Service:
 
     def metric(self, node: str, name: str, **tags: str) -> float | None:
         """Sum of a metric's samples on a node, or None when there are none."""
-        text = httpx.get(self.nodes.metrics_url(node), timeout=10).text
+        text = httpx.get(self.nodes.metrics_url(node), timeout=30).text
         found = [
             float(line.rsplit(" ", 1)[1])
             for line in text.splitlines()

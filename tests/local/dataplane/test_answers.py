@@ -53,7 +53,7 @@ def test_a_streamed_answer_ends_with_reason_times_usage_and_done(service: Servic
 
 def test_a_whole_answer_carries_its_stage_times_and_its_request_id(service: Service) -> None:
     url = service.url + "/v1/chat/completions"
-    reply = httpx.post(url, json=question(picture(5)), headers={"x-request-id": "my-own.id_1"}, timeout=120)
+    reply = httpx.post(url, json=question(picture(5)), headers={"x-request-id": "my-own.id_1"}, timeout=290)
     stages = dict(part.strip().split(";dur=") for part in reply.headers["server-timing"].split(","))
     assert set(stages) == {
         "queue", "decode", "encode", "transfer", "wait", "prefill", "generate", "total",
@@ -100,7 +100,7 @@ def test_a_hundred_concurrent_pictures_each_get_their_own_answer(service: Servic
     async def ask_all() -> list[str]:
         service.apply(language={"max_waiting": 100, "generation": "l2"})
         limits = httpx.Limits(max_connections=100)
-        async with httpx.AsyncClient(timeout=240, limits=limits) as client:
+        async with httpx.AsyncClient(timeout=290, limits=limits) as client:
             url = service.url + "/v1/chat/completions"
             return [text_of(r) for r in await asyncio.gather(*(client.post(url, json=b) for b in bodies))]
 

@@ -6,8 +6,6 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-import pytest
-
 from e2e.platform.second_model import make_second_model
 from internvl_runtimes.contract.serve_args import ModelSource
 from tests.local.dataplane.service import MODEL, Service, eventually, picture, question, right_answers
@@ -16,7 +14,6 @@ ASKERS = 3
 SUM = question(text="What is two plus three?", temperature=0.0)
 
 
-@pytest.mark.timeout(600)
 def test_a_change_of_model_under_load_fails_nothing_and_mixes_nothing(
     service: Service, checkpoint: Path, tmp_path: Path
 ) -> None:

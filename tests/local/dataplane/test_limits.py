@@ -12,7 +12,7 @@ from tests.local.dataplane.test_answers import text_of
 
 
 async def _post_all(service: Service, bodies: list[dict[str, Any]]) -> list[httpx.Response]:
-    async with httpx.AsyncClient(timeout=200) as client:
+    async with httpx.AsyncClient(timeout=290) as client:
         url = service.url + "/v1/chat/completions"
         return await asyncio.gather(*(client.post(url, json=body) for body in bodies))
 
@@ -36,11 +36,11 @@ def test_clients_that_go_away_free_their_slots_at_once(service: Service) -> None
     before = service.metric("head", "ray_internvl_requests_total", outcome="cancelled") or 0.0
 
     async def leave_after_the_first_answer() -> None:
-        async with httpx.AsyncClient(timeout=120) as client:
+        async with httpx.AsyncClient(timeout=290) as client:
             url = service.url + "/v1/chat/completions"
             asked = [
                 asyncio.ensure_future(
-                    client.post(url, json=question(picture(i), max_tokens=200, ignore_eos=True))
+                    client.post(url, json=question(picture(i), max_tokens=1500, ignore_eos=True))
                 )
                 for i in range(30)
             ]
@@ -50,20 +50,20 @@ def test_clients_that_go_away_free_their_slots_at_once(service: Service) -> None
             await asyncio.gather(*asked, return_exceptions=True)
 
     asyncio.run(leave_after_the_first_answer())
+    # All the others, one after the other, would take longer than this: a second or more each on a quiet machine.
     eventually(
         "no sequence to run or wait",
         lambda: (
             service.metric("language", "ray_internvl_running_sequences") == 0
             and service.metric("language", "ray_internvl_queue_depth", stage="language") == 0
         ),
-        timeout_s=10,
+        timeout_s=30,
     )
     eventually(
         "the cancelled to be counted",
         lambda: (
             (service.metric("head", "ray_internvl_requests_total", outcome="cancelled") or 0) - before >= 10
         ),
-        timeout_s=10,
     )
 
 
@@ -74,7 +74,7 @@ def test_a_client_that_leaves_a_stream_is_counted_as_cancelled(service: Service)
         body = question(picture(60), stream=True, max_tokens=1500, ignore_eos=True)
         url = service.url + "/v1/chat/completions"
         async with (
-            httpx.AsyncClient(timeout=60) as client,
+            httpx.AsyncClient(timeout=290) as client,
             client.stream("POST", url, json=body) as reply,
         ):
             await anext(reply.aiter_lines())
@@ -83,7 +83,6 @@ def test_a_client_that_leaves_a_stream_is_counted_as_cancelled(service: Service)
     eventually(
         "a stream to be cancelled",
         lambda: (service.metric("head", "ray_internvl_requests_total", outcome="cancelled") or 0) > before,
-        timeout_s=15,
     )
 
 
@@ -93,7 +92,7 @@ def test_the_nodes_export_the_metrics_of_the_contract(service: Service) -> None:
 
     def exported() -> str:
         return "".join(
-            httpx.get(service.nodes.metrics_url(n.name), timeout=10).text for n in service.nodes.nodes
+            httpx.get(service.nodes.metrics_url(n.name), timeout=30).text for n in service.nodes.nodes
         )
 
     suffix = {MetricKind.COUNTER: "_total{", MetricKind.GAUGE: "{", MetricKind.HISTOGRAM: "_bucket{"}

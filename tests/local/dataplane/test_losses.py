@@ -4,8 +4,6 @@ import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
-
 from internvl_runtimes.contract import serve_args
 from tests.local.dataplane.service import (
     SERVICE_APPLICATION,
@@ -49,7 +47,7 @@ def test_large_features_lie_in_the_object_store_of_the_vision_node_and_survive_i
     before = settled_store(service, "vision")
     reencoded = service.metric("head", REENCODES) or 0.0
     with ThreadPoolExecutor() as pool, Stopped(language):
-        answer = pool.submit(service.ask, body, 200)
+        answer = pool.submit(service.ask, body)
         eventually(
             "the features to lie in the vision node's store",
             lambda: stored(service, "vision") - before > 100 * 1024,
@@ -69,7 +67,10 @@ def test_features_are_freed_when_their_answer_is_given(service: Service, large_p
     for _ in range(6):
         assert service.ask(question(large_picture)).status_code == 200
     # From rest to rest: an early look would see what was exported before the features came.
-    assert settled_store(service, "vision", "language") - before < 2 * 100 * 1024
+    eventually(
+        "the features to be freed",
+        lambda: settled_store(service, "vision", "language") - before < 2 * 100 * 1024,
+    )
 
 
 def test_a_vision_replica_killed_while_it_encodes_costs_nothing_but_time(service: Service) -> None:
@@ -79,14 +80,13 @@ def test_a_vision_replica_killed_while_it_encodes_costs_nothing_but_time(service
     vision = service.replica_pid(VISION_APPLICATION, serve_args.VISION_DEPLOYMENT)
     with ThreadPoolExecutor() as pool:
         with Stopped(vision):
-            answer = pool.submit(service.ask, body, 200)
+            answer = pool.submit(service.ask, body)
             eventually("the request to be admitted", lambda: not answer.done() and _admitted(service))
             os.kill(vision, signal.SIGKILL)
         assert text_of(answer.result()) == right
     eventually("the loss to be counted", lambda: (service.metric("head", REENCODES) or 0.0) >= before)
 
 
-@pytest.mark.timeout(600)
 def test_a_vision_node_that_dies_between_encode_and_fetch_is_encoded_again(
     service: Service, large_picture: bytes
 ) -> None:
@@ -97,7 +97,7 @@ def test_a_vision_node_that_dies_between_encode_and_fetch_is_encoded_again(
     before = service.metric("head", REENCODES) or 0.0
     with ThreadPoolExecutor() as pool:
         with Stopped(language):
-            answer = pool.submit(service.ask, body, 280)
+            answer = pool.submit(service.ask, body)
 
             def in_store() -> bool:
                 assert not answer.done(), f"answered although nobody can: {answer.result().text}"

@@ -201,7 +201,7 @@ def test_ctrl_c_ends_a_load_and_prints_what_came(server: Server, tmp_path: Path)
     file = tmp_path / "load.json"
     running = start_endless_load(server, file)
     os.kill(running.pid, signal.SIGINT)
-    out, _ = running.communicate(timeout=30)
+    out, _ = running.communicate(timeout=120)
     assert running.returncode == 0
     assert out.startswith("Ended early")
     assert json.loads(file.read_text())["requests"]["answered"] >= 1
@@ -211,14 +211,14 @@ def test_sigterm_ends_the_sending_and_waits_for_what_was_sent(server: Server, tm
     file, may_answer = tmp_path / "load.json", threading.Event()
 
     async def answer_when_told(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
-        await asyncio.to_thread(may_answer.wait, 30)
+        await asyncio.to_thread(may_answer.wait, 120)
         return await stream_of("x")(request, body)
 
     server.answer = answer_when_told
     running = start_endless_load(server, file)
     os.kill(running.pid, signal.SIGTERM)
     may_answer.set()
-    out, _ = running.communicate(timeout=30)
+    out, _ = running.communicate(timeout=120)
     assert running.returncode == 0
     assert out.startswith("Ended early")
     requests = json.loads(file.read_text())["requests"]

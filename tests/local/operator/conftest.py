@@ -45,7 +45,7 @@ class Operator:
     def stop(self, *, kill: bool = False) -> int:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGKILL if kill else signal.SIGTERM)
-        return self.process.wait(timeout=20)
+        return self.process.wait(timeout=60)
 
 
 @dataclass

@@ -22,7 +22,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "autoscaling.md"
 SCALE = "/apis/serving.internvl.io/v1alpha1/namespaces/default/internvlscales/internvl-vision"
 HPA = "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers/internvl-vision"
 GROUP = "external.metrics.k8s.io"
-WITHIN_S = 90.0
+WITHIN_S = 180.0
 """The controller learns of new kinds every half a minute."""
 
 
@@ -128,7 +128,6 @@ def documented():
     return service["spec"], autoscaler
 
 
-@pytest.mark.timeout(300)
 def test_an_hpa_decides_the_number_until_the_operator_gets_it_back(
     plane, services, start_operator, tiles_per_second, documented, eventually
 ):
@@ -152,7 +151,7 @@ def test_an_hpa_decides_the_number_until_the_operator_gets_it_back(
     eventually(lambda: vision().get("target") == 3, "60 tiles/s over 20 are three", within_s=WITHIN_S)
     assert vision()["owner"] == "kube-controller-manager"
     assert vision()["why"] == "kube-controller-manager wrote 3 into the InternVLScale internvl-vision"
-    assert able_to_scale()["status"] == "True"
+    eventually(lambda: able_to_scale().get("status") == "True", "its own status says so after its write")
 
     services.replace_spec("internvl", vision={"minReplicas": 1, "maxReplicas": 8})
     eventually(lambda: vision().get("owner") == "operator", "the operator has the number")

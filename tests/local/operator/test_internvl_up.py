@@ -60,7 +60,7 @@ def up() -> Iterator[Callable[..., Up]]:
     for item in started:
         if item.process.poll() is None:
             item.process.send_signal(signal.SIGINT)
-            item.process.wait(timeout=30)
+            item.process.wait(timeout=120)
         print(item.text)
     shutil.rmtree(folder)
 
@@ -78,7 +78,6 @@ def processes_below(folder: Path) -> list[str]:
     return found
 
 
-@pytest.mark.timeout(700)
 def test_a_file_is_served_followed_and_taken_down(up, tmp_path, eventually):
     file = tmp_path / "service.yaml"
     file.write_text(SERVICE)
@@ -98,24 +97,26 @@ def test_a_file_is_served_followed_and_taken_down(up, tmp_path, eventually):
         lambda: "spec.language.maxModelLength: this field does not exist" in first.text, "the error is told"
     )
     assert f"{file}:6: " in first.text
+    before = first.text.count("answers at")
     file.write_text(SERVICE.replace("1024", "900"))
     eventually(lambda: "the file changed" in first.text, "the edit is taken in")
-    eventually(lambda: first.text.count("answers at") == 2, "Ready again", within_s=120)
+    eventually(lambda: first.text.count("answers at") > before, "Ready again", within_s=300)
 
     first.process.send_signal(signal.SIGINT)
-    assert first.process.wait(timeout=60) == 0
+    assert first.process.wait(timeout=120) == 0
     assert processes_below(folder) == []
     assert not folder.exists()
 
 
-@pytest.mark.timeout(200)
 def test_a_killed_run_takes_its_ray_with_it(up, tmp_path, eventually):
     file = tmp_path / "service.yaml"
     file.write_text(SERVICE)
     killed = up("-f", str(file))
-    eventually(lambda: killed.folders and len(processes_below(killed.folders[0])) > 2, "Ray starts")
+    eventually(
+        lambda: killed.folders and len(processes_below(killed.folders[0])) > 2, "Ray starts", within_s=300
+    )
     (folder,) = killed.folders
     killed.process.kill()
     killed.process.wait()
-    eventually(lambda: processes_below(folder) == [], "Ray ends with a killed `internvl up`", within_s=30)
+    eventually(lambda: processes_below(folder) == [], "Ray ends with a killed `internvl up`")
     eventually(lambda: not folder.exists(), "its folder goes")

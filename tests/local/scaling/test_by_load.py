@@ -27,7 +27,7 @@ def wait_for_more(world: World, role: str) -> None:
 def test_pictures_make_vision_more_and_nothing_else(world: World) -> None:
     world.settle()
     load = world.load(PICTURES, rate=2.0, tokens=1)
-    took_s = world.wait(lambda: world.target("vision") > 1, "vision is to have more", within_s=30)
+    took_s = world.wait(lambda: world.target("vision") > 1, "vision is to have more")
     print(f"a new target after {took_s:.1f} s, the start of the load generator included")
     wait_for_more(world, "vision")
     assert world.target("language") == 1
@@ -39,7 +39,7 @@ def test_pictures_make_vision_more_and_nothing_else(world: World) -> None:
 def test_text_makes_language_more_and_nothing_else(world: World) -> None:
     world.begin_anew()
     load = world.load(TEXT, rate=6.0, tokens=8)
-    world.wait(lambda: world.target("language") > 1, "language is to have more", within_s=30)
+    world.wait(lambda: world.target("language") > 1, "language is to have more")
     wait_for_more(world, "language")
     assert world.target("vision") == 1
     assert is_lossless(load.stopped())
@@ -54,7 +54,7 @@ def test_after_the_load_both_come_down(world: World) -> None:
 def test_an_operator_that_is_killed_in_the_middle_goes_on(world: World) -> None:
     world.begin_anew()
     load = world.load(PICTURES, rate=2.0, tokens=1)
-    world.wait(lambda: world.target("vision") > 1, "vision is to have more", within_s=30)
+    world.wait(lambda: world.target("vision") > 1, "vision is to have more")
     world.installation.kill_operator()
     world.installation.start_operator()
     wait_for_more(world, "vision")
@@ -68,7 +68,6 @@ def test_a_bound_that_is_reached_is_the_reason_that_is_said(world: World) -> Non
     world.wait(
         lambda: world.said("ScalingActive") == ("True", "ScalingLimited"),
         "the condition names the bound",
-        within_s=60,
     )
     assert world.target("vision") == 4 and "maxReplicas is 4" in world.status["roles"]["vision"]["why"]
     load.stopped()
@@ -79,13 +78,12 @@ def test_a_prometheus_scales_as_well_and_when_it_is_killed_nothing_moves(
 ) -> None:
     world.begin_anew()
     load = world.load(PICTURES, rate=2.0, tokens=1)
-    took_s = world.wait(lambda: world.target("vision") > 1, "vision is to have more", within_s=40)
+    took_s = world.wait(lambda: world.target("vision") > 1, "vision is to have more")
     print(f"a new target after {took_s:.1f} s, the start of the load generator included")
     prometheus.kill()
     world.wait(
         lambda: world.said("MetricsAvailable") == ("False", "PrometheusUnavailable"),
         "the condition says so",
-        within_s=40,
     )
     held = world.target("vision"), world.target("language")
     assert is_lossless(load.stopped())

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from e2e.demo.pictures import SHAPE_TASKS
-from e2e.scaling.world import QUIET_S, SERVICES, VISION, World
+from e2e.scaling.world import SERVICES, VISION, World
 from internvl_engines.nano import pictures, questions
 from tests.local.service.world import chat
 
@@ -30,15 +30,22 @@ SCALING = {"idle": f"{IDLE_S}s"}
 def resting(world: World) -> Iterator[World]:
     """A service whose vision is at zero; at the end it has a fixed least again."""
     world.apply(world.name, vision=RESTS, scaling=SCALING)
-    world.wait(lambda: world.said("VisionReady") == ("True", "AtZero"), "vision rests", within_s=180)
+    world.wait(lambda: world.said("VisionReady") == ("True", "AtZero"), "vision rests", within_s=IDLE_S + 300)
     yield world
     world.apply(world.name, vision={**VISION, "minReplicas": 1}, scaling=SCALING)
 
 
 def replicas(world: World) -> int:
     """Vision replicas that Serve has, in whatever state."""
-    details = world.installation.ray.applications()[f"default.{world.name}.vision"]
-    return sum(len(entry["replicas"]) for entry in details["deployments"].values())
+    name, found = f"default.{world.name}.vision", dict[str, Any]()
+
+    def is_told() -> bool:
+        # The dashboard may take longer than one try on a busy machine; it then shows nothing.
+        found.update(world.installation.ray.applications())
+        return name in found
+
+    world.wait(is_told, "Serve tells of its applications")
+    return sum(len(entry["replicas"]) for entry in found[name]["deployments"].values())
 
 
 def of_vision(world: World) -> dict[str, Any]:
@@ -53,7 +60,7 @@ def version(world: World) -> str:
 
 def ask(world: World, question: str, picture: Image.Image | None = None) -> str:
     url = f"{world.status['url']}/v1/chat/completions"
-    reply = httpx.post(url, json=chat(question, picture), timeout=150)
+    reply = httpx.post(url, json=chat(question, picture), timeout=290)
     assert reply.status_code == 200, reply.text
     return str(reply.json()["choices"][0]["message"]["content"]).strip()
 
@@ -69,10 +76,10 @@ def is_right(world: World, seed: int) -> bool:
 
 
 def test_text_is_answered_and_the_service_is_ready(resting: World) -> None:
-    resting.wait(lambda: replicas(resting) == 0, "Serve has no vision replica", within_s=QUIET_S + 60)
+    resting.wait(lambda: replicas(resting) == 0, "Serve has no vision replica")
     assert ask(resting, "What is your name?")
     assert resting.said("Ready") == ("True", "Ready")
-    resting.wait(lambda: of_vision(resting)["replicas"] == "0/0", "the status has no replica", within_s=30)
+    resting.wait(lambda: of_vision(resting)["replicas"] == "0/0", "the status has no replica")
     assert "no picture for 45 s" in of_vision(resting)["why"]
     assert replicas(resting) == 0, "neither a text nor a probe starts one"
 
@@ -91,10 +98,8 @@ def test_an_operator_that_is_started_anew_writes_nothing(resting: World) -> None
 def test_an_edit_of_vision_waits_for_a_picture(resting: World) -> None:
     before = resting.status["roles"]["vision"]["generation"]
     resting.apply(resting.name, vision=EDITED, scaling=SCALING)
-    resting.wait(
-        lambda: resting.status["roles"]["vision"]["generation"] != before, "the edit is seen", within_s=30
-    )
-    resting.wait(lambda: resting.said("Progressing")[0] == "False", "it is written", within_s=30)
+    resting.wait(lambda: resting.status["roles"]["vision"]["generation"] != before, "the edit is seen")
+    resting.wait(lambda: resting.said("Progressing")[0] == "False", "it is written")
     assert resting.said("Ready") == ("True", "Ready") and replicas(resting) == 0
     (said,) = [item for item in resting.status["conditions"] if item["type"] == "VisionReady"]
     assert said["reason"] == "AtZero" and "is probed then" in said["message"]

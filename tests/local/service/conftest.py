@@ -9,7 +9,7 @@ from e2e.demo.parts import LocalInstallation
 from tests.local.service.world import World
 
 # A killed operator's Lease runs out, and a deletion is given up, sooner than in production: the tests wait for both.
-SETTINGS = {"INTERNVL_OPERATOR_LEASE_DURATION_S": "5", "INTERNVL_OPERATOR_DELETION_DEADLINE_S": "10"}
+SETTINGS = {"INTERNVL_OPERATOR_LEASE_DURATION_S": "5", "INTERNVL_OPERATOR_DELETION_DEADLINE_S": "30"}
 
 
 @pytest.fixture(scope="package")

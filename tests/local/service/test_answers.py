@@ -30,7 +30,7 @@ def test_the_streamed_answer_is_the_whole_answer(world: World, url: str) -> None
     whole = world.ask(url, question, picture)
     pieces: list[str] = []
     body = chat(question, picture, stream=True, stream_options={"include_usage": True})
-    with httpx.stream("POST", f"{url}/v1/chat/completions", json=body, timeout=60) as reply:
+    with httpx.stream("POST", f"{url}/v1/chat/completions", json=body, timeout=120) as reply:
         assert reply.headers["content-type"].startswith("text/event-stream")
         events = [line.removeprefix("data: ") for line in reply.iter_lines() if line.startswith("data: ")]
     assert events[-1] == "[DONE]"
@@ -45,6 +45,6 @@ def test_a_wrong_request_names_its_field(url: str) -> None:
     body["messages"][0]["content"].append(
         {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
     )
-    reply = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=30)
+    reply = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=120)
     assert reply.status_code == 400
     assert reply.json()["error"]["param"] == "messages[0].content[1].image_url.url"

@@ -6,19 +6,15 @@ import shutil
 import signal
 from pathlib import Path
 
-import pytest
-
 from e2e.demo.service import MODELS
 from tests.local.service.world import World, condition
-
-pytestmark = pytest.mark.timeout(240)
 
 
 def test_a_wrong_path_is_named_and_heals_when_the_model_appears(world: World, tmp_path: Path) -> None:
     missing = tmp_path / "later"
     world.apply("lost", uri=f"file://{missing}")
     try:
-        service = world.wait_reason("lost", "ModelNotFound", timeout_s=60)
+        service = world.wait_reason("lost", "ModelNotFound", timeout_s=300)
         assert str(missing) in condition(service, "Ready")["message"]
         assert "model.uri" in condition(service, "Ready")["message"]
         shutil.copytree(MODELS / "internvl-nano", missing)
@@ -33,7 +29,7 @@ def test_a_model_that_cannot_load_is_named(world: World, tmp_path: Path) -> None
     (broken / "config.json").write_text("{}")
     world.apply("broken", uri=f"file://{broken}")
     try:
-        service = world.wait_reason("broken", "ModelInvalid", timeout_s=60)
+        service = world.wait_reason("broken", "ModelInvalid", timeout_s=300)
         assert "config.json" in condition(service, "Ready")["message"]
     finally:
         world.delete("broken")
@@ -49,7 +45,7 @@ def test_a_vision_replica_that_hangs_is_seen_and_replaced(world: World, main_ser
             main_service,
             lambda service: condition(service, "VisionReady")["status"] != "True",
             "VisionReady to go",
-            timeout_s=45,
+            timeout_s=180,
         )
         world.wait_ready(main_service)
     finally:
@@ -65,11 +61,11 @@ def test_a_ray_that_refuses_is_seen_within_5_s_and_one_that_hangs_within_15_s(
     world.ray_relay.shut()
     world.wait_reason(main_service, "RayUnreachable", timeout_s=5)
     world.ray_relay.open()
-    world.wait_ready(main_service, timeout_s=10)
+    world.wait_ready(main_service, timeout_s=60)
     world.ray_relay.fall_silent(new_ones_too=True)
     world.wait_reason(main_service, "RayTimedOut", timeout_s=15)
     world.ray_relay.speak_again()
-    world.wait_ready(main_service, timeout_s=15)
+    world.wait_ready(main_service, timeout_s=60)
 
 
 def test_a_dead_ray_is_seen_within_seconds_and_everything_returns_with_it(

@@ -10,8 +10,6 @@ import pytest
 
 from tests.local.service.world import World, condition
 
-pytestmark = pytest.mark.timeout(240)
-
 ROOT = Path(__file__).parents[3]
 OLDER = "dc80832741280d2d325a499ae31f3b900eeca1c4"
 """The last commit before services could have pods of their own; fields were added and rights grew since."""

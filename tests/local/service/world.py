@@ -22,7 +22,7 @@ from internvl_engines.nano import pictures, questions
 
 POLL_S = 0.1
 SERVICES = "/apis/serving.internvl.io/v1alpha1/namespaces/default/internvlservices"
-READY_WITHIN_S = 120.0
+READY_WITHIN_S = 300.0
 
 Service = dict[str, Any]
 
@@ -70,7 +70,7 @@ class World:
     def delete(self, name: str) -> None:
         """Delete a service and wait until the object is gone."""
         self.applied.pop(name, None)
-        self.installation.kubectl("delete", "ivl", name, "--ignore-not-found", "--timeout=90s")
+        self.installation.kubectl("delete", "ivl", name, "--ignore-not-found", "--timeout=180s")
 
     def get(self, name: str) -> Service:
         """The object as the API server has it."""
@@ -111,10 +111,19 @@ class World:
 
         return self.wait(name, holds, f"{name} to be {reason}", timeout_s=timeout_s)
 
+    def applications(self) -> dict[str, Any]:
+        """Serve's applications, as it shows them itself."""
+        deadline = time.monotonic() + READY_WITHIN_S
+        # The dashboard may take longer than one try on a busy machine; nothing is shown then.
+        while (details := self.installation.ray.get_json("/api/serve/applications/")) is None:
+            assert time.monotonic() < deadline, "Ray's dashboard does not answer"
+            time.sleep(POLL_S)
+        return dict(details.get("applications", {}))
+
     def replicas(self, name: str, deployment: str) -> frozenset[str]:
         """Ids of the running replicas, as Serve itself says."""
         found: set[str] = set()
-        for application, details in self.installation.ray.applications().items():
+        for application, details in self.applications().items():
             if application in (f"default.{name}", f"default.{name}.vision"):
                 for entry in details.get("deployments", {}).get(deployment, {}).get("replicas", []):
                     if entry["state"] == "RUNNING":
@@ -123,7 +132,7 @@ class World:
 
     def ask(self, url: str, question: str, picture: Image.Image | None = None, **options: Any) -> str:
         """Ask over REST and return the answer's text."""
-        reply = httpx.post(f"{url}/v1/chat/completions", json=chat(question, picture, **options), timeout=60)
+        reply = httpx.post(f"{url}/v1/chat/completions", json=chat(question, picture, **options), timeout=120)
         assert reply.status_code == 200, reply.text
         return str(reply.json()["choices"][0]["message"]["content"])
 
