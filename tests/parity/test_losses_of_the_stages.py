@@ -182,21 +182,44 @@ def test_each_row_is_numbered_by_the_picture_that_the_prompt_puts_it_in() -> Non
     assert batch.numbers().tolist() == expected
 
 
-def test_numbering_teaches_the_first_layers_where_there_are_several_pictures() -> None:
+def test_each_patch_of_a_text_knows_which_of_its_characters_it_shows() -> None:
+    from internvl_engines.nano.dataset import Drawer, all_kept, encode_batch
+    from internvl_engines.nano.prints import CHARACTERS
+
+    drawer, shown = Drawer(random.Random(5), tokenizer()), 0
+    for samples in (drawer.single(6, turns=1, subject="print"), drawer.several(12, turns=1, subject="print")):
+        batch = encode_batch(samples, all_kept(samples), tokenizer())
+        texts = [
+            {line.text for line in scene.prints}
+            for sample in samples
+            for scene, picture in zip(sample.scenes, sample.tiled, strict=True)
+            for _ in range(64 * len(picture.pixels))
+        ]
+        characters, places = batch.marks()[:, 2].tolist(), batch.character_places().tolist()
+        for text, character, place in zip(texts, characters, places, strict=True):
+            assert (character > 0) == (place > 0)
+            if place:
+                shown += 1
+                assert CHARACTERS[character - 1] in {line[place - 1 : place] for line in text}
+    assert shown > 100
+
+
+def test_rows_learn_where_they_are_in_the_first_layers_alone() -> None:
     from internvl_engines.nano.dataset import Drawer, all_kept, encode_batch
 
-    model, drawer = trainee(0).train(), Drawer(random.Random(5), tokenizer())
+    drawer = Drawer(random.Random(5), tokenizer())
     for samples, several in ((drawer.compared(2, turns=1), True), (drawer.single(2, turns=1), False)):
+        model = trainee(0).train()
         batch = encode_batch(samples, all_kept(samples), tokenizer())
         rows = model.rows(model.patches(batch), batch.compress).detach()
-        logits, numbering = model.logits_and_numbering(batch, rows)
+        logits, orientation = model.logits_and_orientation(batch, rows)
         assert torch.allclose(logits, model.logits(batch, rows), atol=1e-5)
-        assert numbering.requires_grad == several
-        if several:
-            numbering.backward()
-    learning = {name for name, parameter in model.language.named_parameters() if parameter.grad is not None}
-    assert any("layers.1." in name for name in learning)
-    assert not any("layers.2." in name for name in learning), "two layers are to be enough"
+        orientation.backward()
+        learning = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
+        assert any("layers.2." in name for name in learning)
+        assert not any("layers.3." in name or name.startswith("vision") for name in learning)
+        assert ("orientation.picture.weight" in learning) == several
+        assert {"orientation.place.weight", "orientation.character.weight"} <= learning
 
 
 @pytest.mark.timeout(300)
