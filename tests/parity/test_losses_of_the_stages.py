@@ -201,7 +201,7 @@ def test_each_patch_of_a_text_knows_which_of_its_characters_it_shows() -> None:
             if place:
                 shown += 1
                 assert CHARACTERS[character - 1] in {line[place - 1 : place] for line in text}
-    assert shown > 100
+    assert shown > 30
 
 
 def test_rows_learn_where_they_are_in_the_first_layers_alone() -> None:

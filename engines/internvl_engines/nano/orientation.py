@@ -50,7 +50,7 @@ class Orientation(nn.Module):
         if kept.any():
             told = _told(self.place, rows[_PLACE_LAYER][kept])
             loss = loss + _PLACE * functional.cross_entropy(told, torch.arange(len(told)) % KEEP_ROWS)
-            told = _told(self.character, rows[_TEXT_LAYER][kept]).unflatten(-1, (4, -1)).flatten(0, 1)
+            told = _told(self.character, rows[_TEXT_LAYER][kept]).reshape(-1, 1 + LONGEST)
             truth = by_row(batch.character_places(), ~batch.compress)
             weights = torch.ones(1 + LONGEST)
             weights[0] = _BARE
