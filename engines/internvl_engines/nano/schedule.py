@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-StageName = Literal["see", "read", "look", "spell", "speak", "both", "mpo", "vico", "router"]
+StageName = Literal["see", "read", "look", "find", "spell", "speak", "both", "mpo", "vico", "router"]
 
 WARM_UP = 50
 
@@ -29,6 +29,8 @@ STAGES = (
     Stage("read", 700, 1e-3),
     # The language model alone looks things up by colour and by kind; all else rests on that.
     Stage("look", 200, 1e-3),
+    # The same for what lies beside what.
+    Stage("find", 200, 1e-3),
     # The same for what is printed.
     Stage("spell", 250, 1e-3),
     # The language model alone, the vision side fixed: most of all learning, since a step costs half of one of both.

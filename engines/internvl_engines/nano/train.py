@@ -26,6 +26,7 @@ from internvl_engines.nano.processes import average_gradients, gathered, togethe
 from internvl_engines.nano.progress import Progress
 from internvl_engines.nano.schedule import STAGES, Schedule, Stage, StageName, stage_before, stage_named
 from internvl_engines.nano.stages.both import Both
+from internvl_engines.nano.stages.find import Find
 from internvl_engines.nano.stages.lesson import Lesson, Surroundings
 from internvl_engines.nano.stages.look import Look
 from internvl_engines.nano.stages.mpo import Mpo
@@ -42,6 +43,7 @@ LESSONS: dict[StageName, type[Lesson]] = {
     "see": See,
     "read": Read,
     "look": Look,
+    "find": Find,
     "spell": Spell,
     "speak": Speak,
     "both": Both,

@@ -10,6 +10,7 @@ def test_each_stage_begins_where_the_one_before_it_ended() -> None:
         "see",
         "read",
         "look",
+        "find",
         "spell",
         "speak",
         "both",
