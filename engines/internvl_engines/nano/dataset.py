@@ -8,10 +8,11 @@ A sample is encoded apart from its drawing, because ViCO shows the same one at t
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -102,17 +103,16 @@ class Batch:
 
     def marks(self) -> Tensor:
         """int64 [patches, 3]: colour, kind and character on each ViT patch, 0 for none."""
-        parts = [
-            patch_marks(scene, picture)
-            for sample in self.samples
-            for scene, picture in zip(sample.scenes, sample.tiled, strict=True)
-        ]
-        return torch.from_numpy(np.concatenate(parts))
+        return self._of_pictures(patch_marks)
 
     def character_places(self) -> Tensor:
         """int64 [patches]: which character of its text lies on each ViT patch, from 1; 0 for none."""
+        return self._of_pictures(character_places)
+
+    def _of_pictures(self, label: Callable[[Scene, TiledImage], npt.NDArray[np.int64]]) -> Tensor:
+        """What ``label`` says of each picture, one after the other."""
         parts = [
-            character_places(scene, picture)
+            label(scene, picture)
             for sample in self.samples
             for scene, picture in zip(sample.scenes, sample.tiled, strict=True)
         ]
