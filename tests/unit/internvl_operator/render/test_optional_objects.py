@@ -103,6 +103,6 @@ def test_a_pod_monitor_finds_every_pod_of_the_service_and_keeps_our_labels():
                 ]
             },
             "podTargetLabels": ["serving.internvl.io/service", "serving.internvl.io/role"],
-            "podMetricsEndpoints": [{"port": "metrics", "path": "/metrics"}],
+            "podMetricsEndpoints": [{"port": "metrics", "path": "/metrics", "interval": "5s"}],
         },
     }
