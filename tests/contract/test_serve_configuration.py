@@ -54,7 +54,7 @@ def render(spec):
     return render_applications(key, parsed, shared_site(key, parsed), artifact_stores=("file:///s",))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(SPECS)
 def test_ray_gives_back_exactly_what_was_written(spec):
     """Serve reports `deployed_app_config` without what was not set: it must equal what the plan compares with."""
@@ -76,7 +76,7 @@ def test_the_runtime_reads_every_sample(path):
             assert config.model_dump(mode="json", exclude_none=True) == deployment.user_config
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(SPECS)
 def test_the_runtime_reads_whatever_the_schema_allows(spec):
     for application in render(spec):

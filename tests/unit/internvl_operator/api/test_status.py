@@ -48,7 +48,7 @@ STATUSES = st.builds(
 
 
 @pytest.mark.timeout(20)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(STATUSES)
 def test_a_stored_status_reads_back_equal(status):
     stored = status.to_mapping()

@@ -109,7 +109,7 @@ def step(world, data):
 
 
 @pytest.mark.timeout(60)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_every_world_has_a_plan_and_a_reason(worlds, data):
     world = worlds()
@@ -125,7 +125,7 @@ def test_every_world_has_a_plan_and_a_reason(worlds, data):
 
 
 @pytest.mark.timeout(60)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_planning_twice_changes_nothing(worlds, data):
     world = worlds()
@@ -140,7 +140,7 @@ def test_planning_twice_changes_nothing(worlds, data):
 
 
 @pytest.mark.timeout(60)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_ready_is_never_said_without_a_replica_of_each_role(worlds, data):
     world = worlds().made_ready()

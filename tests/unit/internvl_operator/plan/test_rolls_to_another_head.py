@@ -820,7 +820,7 @@ HAPPENINGS = (
 
 
 @pytest.mark.timeout(60)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_whatever_happens_it_ends_in_one_cluster_with_the_last_head(worlds, data):
     world = worlds().without_ray().respec(SPEC)

@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from internvl_operator.api.names import Role
@@ -18,7 +18,6 @@ CLAIMS = st.builds(
 )
 
 
-@settings(deadline=None)  # a busy machine takes half a second now and then
 @given(vision=CLAIMS, language=CLAIMS, gpus=st.integers(0, 300), pictures=st.floats(0, 1))
 def test_it_is_never_overspent_and_nobody_gets_less_than_the_least(vision, language, gpus, pictures):
     ours, theirs = split(vision, language, gpus, pictures)

@@ -134,7 +134,7 @@ SEEDS = st.integers(0, 10_000)
 
 
 @pytest.mark.timeout(180)
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(seed=SEEDS, rounds=st.integers(0, 6))
 def test_deciding_twice_about_the_same_changes_nothing(seed, rounds):
     wild = Wild(seed)
@@ -148,7 +148,7 @@ def test_deciding_twice_about_the_same_changes_nothing(seed, rounds):
 
 
 @pytest.mark.timeout(180)
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(seed=SEEDS, rounds=st.integers(0, 6), one=LOADS, other=LOADS)
 def test_more_load_never_gets_fewer_replicas(seed, rounds, one, other):
     wild = Wild(seed)
@@ -168,7 +168,7 @@ def test_more_load_never_gets_fewer_replicas(seed, rounds, one, other):
 
 
 @pytest.mark.timeout(180)
-@settings(deadline=None, max_examples=60, suppress_health_check=[MADE_AGAIN])
+@settings(max_examples=60, suppress_health_check=[MADE_AGAIN])
 @given(jump=st.sampled_from([-86400.0, -600.0, -1.0, 61.0, 3600.0, 864_000.0]), load=LOADS)
 def test_a_clock_that_jumps_takes_nothing_away(made, jump, load):
     service = made()
@@ -182,7 +182,7 @@ def test_a_clock_that_jumps_takes_nothing_away(made, jump, load):
 
 
 @pytest.mark.timeout(180)
-@settings(deadline=None, max_examples=60, suppress_health_check=[MADE_AGAIN])
+@settings(max_examples=60, suppress_health_check=[MADE_AGAIN])
 @given(jump=st.sampled_from([-86400.0, -600.0, 61.0, 3600.0, 864_000.0]), load=st.floats(4, 15))
 def test_after_a_clock_that_jumped_a_number_falls_after_a_quiet_window_and_rises_at_once(made, jump, load):
     service = made()
@@ -202,7 +202,7 @@ def test_after_a_clock_that_jumped_a_number_falls_after_a_quiet_window_and_rises
 
 
 @pytest.mark.timeout(180)
-@settings(deadline=None, max_examples=40, suppress_health_check=[MADE_AGAIN])
+@settings(max_examples=40, suppress_health_check=[MADE_AGAIN])
 @given(
     away_s=st.sampled_from([5.0, 60.0, 400.0, 86400.0]),
     stands=st.integers(1, 20),
@@ -233,7 +233,7 @@ def test_a_side_that_somebody_else_had_for_long_goes_on_from_their_number(
 
 
 @pytest.mark.timeout(180)
-@settings(deadline=None, max_examples=10, suppress_health_check=[MADE_AGAIN])
+@settings(max_examples=10, suppress_health_check=[MADE_AGAIN])
 @given(vision=LOADS, language=st.floats(0, 18))
 def test_a_constant_load_never_raises_the_number_again(made, vision, language):
     service = made()
@@ -260,7 +260,7 @@ def test_a_noisy_load_moves_the_number_seldom(made, seed, load):
 
 
 @pytest.mark.timeout(180)
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(seed=SEEDS, rounds=st.integers(1, 6))
 def test_what_was_written_down_decides_the_same(seed, rounds):
     wild = Wild(seed)
@@ -276,7 +276,7 @@ def test_what_was_written_down_decides_the_same(seed, rounds):
 
 
 @pytest.mark.timeout(180)
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(seed=SEEDS, cut=st.integers(0, 2000), junk=st.text(max_size=5))
 def test_a_damaged_memory_is_no_obstacle(seed, cut, junk):
     wild = Wild(seed)
@@ -288,7 +288,7 @@ def test_a_damaged_memory_is_no_obstacle(seed, cut, junk):
 
 
 @pytest.mark.timeout(180)
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(seed=SEEDS, rounds=st.integers(0, 6))
 def test_an_unknown_load_holds_whatever_was_before(seed, rounds):
     wild = Wild(seed)

@@ -13,7 +13,7 @@ PROBABILITIES = st.lists(st.floats(0, 1, width=32), min_size=1, max_size=40).map
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(p0=PROBABILITIES, relative=st.floats(0, 1), absolute=st.floats(0, 1))
 def test_a_compressed_tile_is_above_the_quantile_and_the_absolute_threshold(p0, relative, absolute):
     compressed = route(p0, relative_threshold=relative, absolute_threshold=absolute)

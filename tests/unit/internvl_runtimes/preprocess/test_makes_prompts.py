@@ -146,7 +146,7 @@ def test_stop_tokens_are_those_of_the_template_that_the_tokenizer_has(prompter):
     assert strings == {"<|im_end|>", "<|endoftext|>"}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(tokens=st.lists(st.integers(1, 600), max_size=5), data=st.data())
 def test_widening_gives_each_picture_its_rows_and_moves_nothing_else(prompter, tokens, data):
     texts = data.draw(st.lists(st.text(max_size=8), min_size=len(tokens) + 1, max_size=len(tokens) + 1))

@@ -26,7 +26,7 @@ def streamed(tokenizer, ids, stop, sizes):
 TEXT = st.text(alphabet="ab é图😀", max_size=30)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     text=TEXT,
     stop=st.lists(st.text(alphabet="ab é图", max_size=3), max_size=3),

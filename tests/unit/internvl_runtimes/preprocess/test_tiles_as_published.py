@@ -67,7 +67,7 @@ def test_equal_area_never_decides_when_one_tile_is_allowed():
                 assert min(abs(middle - ratio) for ratio in ratios) < abs(middle - a) * (1 - 1e-9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     width=st.integers(1, 5000),
     height=st.integers(1, 5000),
@@ -88,7 +88,7 @@ def test_no_other_grid_is_nearer_and_bounds_hold(width, height, max_tiles, min_t
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(width=st.integers(1, 60), height=st.integers(1, 60), use_thumbnail=st.booleans())
 def test_pixels_come_in_the_counted_number_and_shape(width, height, use_thumbnail):
     limits = {"tile_size": 8, "min_tiles": 1, "max_tiles": 6, "use_thumbnail": use_thumbnail}
