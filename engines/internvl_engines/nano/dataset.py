@@ -102,7 +102,7 @@ class Batch:
         return torch.tensor(of_tiles).repeat_interleave(torch.where(self.compress, COMPRESS_ROWS, KEEP_ROWS))
 
     def marks(self) -> Tensor:
-        """int64 [patches, 3]: colour, kind and character on each ViT patch, 0 for none."""
+        """int64 [patches, 4]: colour, kind, character and centre on each ViT patch, 0 for none."""
         return self._of_pictures(patch_marks)
 
     def character_places(self) -> Tensor:
@@ -190,11 +190,13 @@ class Drawer:
         """Conversations about one picture of one tile."""
         return [self._about_one(SINGLE_GRID, turns, subject, tasks) for _ in range(count)]
 
-    def several(self, tiles: int, *, turns: int, subject: Subject = "any") -> list[Sample]:
+    def several(
+        self, tiles: int, *, turns: int, subject: Subject = "any", tasks: Sequence[str] = TASKS
+    ) -> list[Sample]:
         """Conversations about one larger picture, all of one grid, of about ``tiles`` tiles together."""
         grid = self._large_grid()
         count = max(1, round(tiles / (grid[0] * grid[1] + 1)))
-        return [self._about_one(grid, turns, subject, TASKS) for _ in range(count)]
+        return [self._about_one(grid, turns, subject, tasks) for _ in range(count)]
 
     def compared(self, count: int, *, turns: int) -> list[Sample]:
         """Conversations about two to four pictures: of one tile each, or half as many with larger ones."""

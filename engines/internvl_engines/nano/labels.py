@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -46,17 +47,20 @@ def visual_words(scene: Scene, tiled: TiledImage, sides: Sequence[int]) -> list[
 
 
 def patch_marks(scene: Scene, tiled: TiledImage) -> npt.NDArray[np.int64]:
-    """Colour, kind and character of what lies on each patch of each tile (thumbnail last).
+    """Colour, kind and character of what lies on each patch of each tile (thumbnail last), and whose centre does.
 
     Returns:
-        int64 [tiles * patches, 3], 0 for none, else 1 + index in ``COLOURS``, ``KINDS``, ``CHARACTERS``.
+        int64 [tiles * patches, 4], 0 for none, else 1 + index in ``COLOURS``, ``KINDS``, ``CHARACTERS``, and
+        1 + the quarter of the patch (row by row) that holds the centre of a shape or of a character.
     """
     views = _views(tiled)
-    marks = np.zeros((len(views), PATCH_SIDE, PATCH_SIDE, 3), np.int64)
+    marks = np.zeros((len(views), PATCH_SIDE, PATCH_SIDE, 4), np.int64)
     for number, view in enumerate(views):
         _mark_shapes(marks[number], scene, view)
         _mark_characters(marks[number], scene, view)
-    return marks.reshape(-1, 3)
+        for x, y, _ in _named_places(scene, view):
+            _mark_centre(marks[number], x * PATCH_SIDE, y * PATCH_SIDE)
+    return marks.reshape(-1, 4)
 
 
 def character_places(scene: Scene, tiled: TiledImage) -> npt.NDArray[np.int64]:
@@ -130,6 +134,12 @@ def _mark_characters(marks: npt.NDArray[np.int64], scene: Scene, view: _View) ->
         on = _covered(box)
         marks[on, 0] = 1 + _COLOUR_INDEX[colour]
         marks[on, 2] = 1 + CHARACTERS.index(box[0])
+
+
+def _mark_centre(marks: npt.NDArray[np.int64], x: float, y: float) -> None:
+    column, row = math.floor(x), math.floor(y)
+    if 0 <= column < PATCH_SIDE and 0 <= row < PATCH_SIDE:
+        marks[row, column, 3] = 1 + 2 * (y - row >= 0.5) + (x - column >= 0.5)
 
 
 def _covered(box: _Box) -> npt.NDArray[np.bool_]:

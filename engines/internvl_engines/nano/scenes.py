@@ -14,6 +14,7 @@ TILE = 112
 COUNTABLE = 6.0
 """Every shape that is to be counted has at least this radius in the thumbnail, in pixels."""
 
+# None is a tint of another: thin print is lighter than its colour.
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (215, 30, 35),
     "green": (25, 150, 55),
@@ -22,11 +23,23 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "orange": (245, 130, 20),
     "purple": (130, 40, 165),
     "black": (25, 25, 25),
+    "pink": (240, 70, 165),
+    "brown": (125, 75, 30),
+    "cyan": (40, 190, 215),
 }
 KINDS = ("circle", "square", "triangle", "star", "cross", "diamond")
 PAIRS = tuple((colour, kind) for colour in COLOURS for kind in KINDS)
 """Every shape there can be, as colour and kind."""
-HELD_OUT_PAIRS = frozenset({("red", "star"), ("green", "triangle"), ("blue", "cross"), ("orange", "diamond")})
+HELD_OUT_PAIRS = frozenset(
+    {
+        ("red", "star"),
+        ("green", "triangle"),
+        ("blue", "cross"),
+        ("orange", "diamond"),
+        ("pink", "square"),
+        ("cyan", "circle"),
+    }
+)
 
 # Width and height in tiles; the sizes that make one tile, and the larger ones that make several.
 SINGLE_GRID = (1, 1)

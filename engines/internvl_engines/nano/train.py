@@ -43,9 +43,9 @@ LESSONS: dict[StageName, type[Lesson]] = {
     "see": See,
     "read": Read,
     "look": Look,
-    "find": Find,
     "spell": Spell,
     "speak": Speak,
+    "find": Find,
     "both": Both,
     "mpo": Mpo,
     "vico": Vico,
@@ -157,16 +157,15 @@ def _learn(work: Path, schedule: Schedule, stage: Stage, rank: int, workers: int
     moving = list(dict.fromkeys(lesson.moving()))
     for parameter in moving:
         parameter.requires_grad_(True)
-    optimizers = _new_optimizers(model, moving)
+    optimizers = _new_optimizers(model, moving, stage.tower)
     first = _resume(_State.of(work, stage, schedule, workers), _file(work, stage), model, optimizers, lesson)
     began, progress = time.monotonic(), Progress()
     for step in range(first, schedule.steps(stage)):
         place = f"{schedule.seed}:{stage.name}:{step}:{rank}"
         torch.manual_seed(zlib.crc32(place.encode()))  # dropout: stateless, so that a training can go on
         for optimizer in optimizers:
-            faster = _MATRIX_RATE if isinstance(optimizer, torch.optim.Muon) else 1.0
             for group in optimizer.param_groups:
-                group["lr"] = schedule.rate(stage, step) * faster
+                group["lr"] = schedule.rate(stage, step) * group["share"]
         model.zero_grad(set_to_none=True)
         with mixed_precision():
             lesson.backward(Drawer(random.Random(place), tokenizer), progress)
@@ -189,9 +188,12 @@ def _shared(workers: int, figures: list[float]) -> list[float]:
     return gathered(figures, workers)
 
 
-def _new_optimizers(model: Trainee, moving: list[nn.Parameter]) -> tuple[torch.optim.Optimizer, ...]:
+def _new_optimizers(
+    model: Trainee, moving: list[nn.Parameter], tower: float
+) -> tuple[torch.optim.Optimizer, ...]:
     """Muon for the matrices between hidden states, AdamW for the rest; biases, norms and scales are not decayed.
 
+    Each group's "share" is what its learning rate is of the stage's; ``tower`` goes into that of the vision tower.
     Muon: K. Jordan (2024), with the step sizes of "Muon is Scalable for LLM Training" (arXiv 2502.16982), section
     2.2, so that its rates are of AdamW's size.
     """
@@ -200,15 +202,22 @@ def _new_optimizers(model: Trainee, moving: list[nn.Parameter]) -> tuple[torch.o
         for name, parameter in model.named_parameters()
         if parameter.ndim == 2 and not name.startswith(_HEADS) and "embed" not in name
     }
-    hidden = [p for p in moving if p in inner]
-    decayed = [p for p in moving if p not in inner and p.ndim >= 2]
-    plain = [p for p in moving if p.ndim < 2]
-    muon = torch.optim.Muon(hidden, weight_decay=_DECAY, adjust_lr_fn="match_rms_adamw") if hidden else None
-    adamw = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": _DECAY}, {"params": plain, "weight_decay": 0.0}],
-        betas=(0.9, 0.98),
-    )
-    return (adamw,) if muon is None else (muon, adamw)
+    of_tower = set(model.vision.vision_model.parameters())
+    matrices: list[dict[str, Any]] = []
+    others: list[dict[str, Any]] = []
+    for part, share in ((of_tower, tower), (set(moving) - of_tower, 1.0)):
+        mine = [p for p in moving if p in part]
+        hidden = [p for p in mine if p in inner]
+        decayed = [p for p in mine if p not in inner and p.ndim >= 2]
+        plain = [p for p in mine if p.ndim < 2]
+        if hidden:
+            matrices.append({"params": hidden, "share": share * _MATRIX_RATE})
+        others.append({"params": decayed, "weight_decay": _DECAY, "share": share})
+        others.append({"params": plain, "weight_decay": 0.0, "share": share})
+    adamw = torch.optim.AdamW(others, betas=(0.9, 0.98))
+    if not matrices:
+        return (adamw,)
+    return torch.optim.Muon(matrices, weight_decay=_DECAY, adjust_lr_fn="match_rms_adamw"), adamw
 
 
 def _save(

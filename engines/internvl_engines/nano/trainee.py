@@ -4,6 +4,8 @@ The vision side has three terms of its own. Alignment: each visual row, read by 
 matrix, names colour and kind of the shape, or the character, whose centre it holds (binary cross-entropy).
 Marking: from each ViT patch a linear head, thrown away afterwards, tells colour, kind and character of what lies
 on it (cross-entropy). Tried without: colours come at once, but after 700 steps no kind is told from another.
+It tells as well in which quarter of the patch a centre lies. Tried without: of shapes that are no more than a third
+of a tile apart 79 % of the positions were told rightly, of others 95 %.
 Placing: from each row of a kept tile such a head tells the same of its four patches. Tried without: patches told
 86 % of the characters, rows 59 % of them in their order, and no text of several characters was read.
 
@@ -36,7 +38,8 @@ ALIGNMENT = 10.0
 """Weight of the alignment term; it is a mean over words of which nearly all are absent, hence small."""
 _BARE = 0.1
 """Weight of a patch that shows nothing: most do, and characters would be drowned."""
-_MARKS = (len(COLOURS) + 1, len(KINDS) + 1, len(CHARACTERS) + 1)
+_MARKS = {"colours": len(COLOURS) + 1, "kinds": len(KINDS) + 1, "characters": len(CHARACTERS) + 1, "centres": 5}
+"""By sort, how many marks there are; 0 is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +59,8 @@ class Trainee(nn.Module):
         self.image_token = token_id(tokenizer, IMG_CONTEXT)
         self.word_tokens, self.word_of_token = _word_tokens(tokenizer)
         self.word_bias = nn.Parameter(torch.full((len(self.word_tokens),), -2.0))
-        self.marker = nn.Linear(config.vision.hidden_size, sum(_MARKS))
-        self.placer = nn.Linear(config.language.hidden_size, 4 * sum(_MARKS))
+        self.marker = nn.Linear(config.vision.hidden_size, sum(_MARKS.values()))
+        self.placer = nn.Linear(config.language.hidden_size, 4 * sum(_MARKS.values()))
         self.vision = Vision(config)
         self.language: Qwen3ForCausalLM = new_language(config.language)
         _initialise(self.vision)
@@ -138,15 +141,15 @@ class Trainee(nn.Module):
 
 
 def _marking(told: Tensor, marks: Tensor) -> tuple[Tensor, dict[str, tuple[int, int]]]:
-    """Cross-entropy of the three sorts of marks; by sort, how many are told right and how many there are.
+    """Cross-entropy of the sorts of marks; by sort, how many are told right and how many there are.
 
     Args:
-        told: logits [N, sum(_MARKS)].
-        marks: int64 [N, 3].
+        told: logits [N, sum(_MARKS.values())].
+        marks: int64 [N, len(_MARKS)].
     """
     loss, counts = told.new_zeros(()), {}
-    parts = torch.split(told.float(), list(_MARKS), dim=-1)
-    for sort, logits, truth in zip(("colours", "kinds", "characters"), parts, marks.unbind(1), strict=True):
+    parts = torch.split(told.float(), list(_MARKS.values()), dim=-1)
+    for sort, logits, truth in zip(_MARKS, parts, marks.unbind(1), strict=True):
         shown = truth > 0
         right = (logits.detach()[shown].argmax(-1) == truth[shown]).sum()
         counts[sort] = int(right), int(shown.sum())

@@ -7,11 +7,10 @@ from collections.abc import Iterable
 from torch import nn
 from torch.nn import functional
 
-from internvl_engines.nano.dataset import Drawer, encode_batch, rates_by_picture
+from internvl_engines.nano.dataset import Drawer, all_kept, encode_batch
 from internvl_engines.nano.progress import Progress
 from internvl_engines.nano.stages.lesson import Lesson, move
 
-_COMPRESSED = 0.12
 _SIGHT = 0.5
 """Weight of the vision side's own terms beside the answers."""
 
@@ -37,10 +36,7 @@ class Both(Lesson):
             drawer.compared(7, turns=2),
             drawer.texts(2),
         )
-        batches = [
-            encode_batch(samples, rates_by_picture(samples, drawer.rng, _COMPRESSED), drawer.tokenizer)
-            for samples in groups
-        ]
+        batches = [encode_batch(samples, all_kept(samples), drawer.tokenizer) for samples in groups]
         tokens = sum(len(batch.tokens) for batch in batches)
         for batch in batches:
             rows, sight = None, None

@@ -156,12 +156,12 @@ def test_large_pictures_often_have_a_tile_of_nothing_but_background() -> None:
     assert np.mean(empty) > 0.5
 
 
-def test_one_text_in_eight_and_four_pairs_with_no_colour_or_kind_twice_are_held_out() -> None:
+def test_one_text_in_eight_and_six_pairs_with_no_colour_or_kind_twice_are_held_out() -> None:
     rng = random.Random(0)
     texts = {"".join(rng.choices(CHARACTERS, k=4)) for _ in range(8000)}
     assert 0.11 < np.mean([held_out_text(text) for text in texts]) < 0.14
     pairs = [(colour, kind) for colour in COLOURS for kind in KINDS if held_out_pair(colour, kind)]
-    assert len(pairs) == len({colour for colour, _ in pairs}) == len({kind for _, kind in pairs}) == 4
+    assert len(pairs) == len({colour for colour, _ in pairs}) == len({kind for _, kind in pairs}) == 6
 
 
 def test_training_never_sees_what_is_held_out() -> None:
