@@ -161,7 +161,8 @@ def refusals(view: View) -> list[Fact]:
     kinds = tuple(sorted({shape.kind for shape in scene.shapes})) or KINDS
     for colour in COLOURS:
         if not scene.of_colour(colour) and colour not in scene.print_colours:
-            wrong = tuple(kind for kind in kinds if view.may_name(colour, kind)) or ("circle",)
+            nameable = tuple(kind for kind in KINDS if view.may_name(colour, kind))
+            wrong = tuple(kind for kind in nameable if kind in kinds) or nameable
             found.append(Fact("refusal", "shape", {"colour": colour}, REFUSAL, wrong))
         if colour not in scene.print_colours:
             found.append(Fact("refusal", "print colour", {"colour": colour}, REFUSAL))
