@@ -281,3 +281,27 @@ def _fail_in_one(rank: int, workers: int) -> None:
     if rank == 1:
         raise ValueError("no more pictures")
     gathered([1.0], workers)
+
+
+def test_a_quarter_of_a_patch_knows_that_the_centre_of_a_shape_lies_in_it() -> None:
+    from internvl_engines.nano.dataset import Drawer, all_kept, unasked
+
+    samples = Drawer(random.Random(5), tokenizer()).single(20, turns=1, subject="shapes")
+    centres = unasked(samples, all_kept(samples)).marks()[:, 3].reshape(20, 8, 8)
+    for sample, of_picture in zip(samples, centres, strict=True):
+        (scene,) = sample.scenes
+        told = sorted(
+            ((column + 0.25 + (quarter - 1) % 2 / 2) / 8, (row + 0.25 + (quarter - 1) // 2 / 2) / 8)
+            for row, line in enumerate(of_picture.tolist())
+            for column, quarter in enumerate(line)
+            if quarter
+        )
+        assert len(told) == len(scene.shapes)
+        for shape in scene.shapes:
+            near = [
+                place
+                for place in told
+                if abs(place[0] - shape.x / scene.width) <= 1 / 32 + 1e-9
+                and abs(place[1] - shape.y / scene.height) <= 1 / 32 + 1e-9
+            ]
+            assert len(near) == 1

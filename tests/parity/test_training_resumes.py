@@ -71,6 +71,14 @@ def test_interrupted_and_resumed_is_the_same_as_straight_through(
     kept = torch.load(straight / "router.pt", weights_only=True)["model"]
     changed = {name for name in kept if not torch.equal(kept[name], moved[name])}
     assert any("gating" in name for name in changed)
+    before = torch.load(straight / "find.pt", weights_only=True)["model"]
+
+    def largest_step(part: str) -> float:
+        matrices = [name for name in before if name.startswith(part) and before[name].ndim == 2]
+        return max((moved[name] - before[name]).square().mean().sqrt().item() for name in matrices)
+
+    tower, language = largest_step("vision.vision_model.encoder."), largest_step("language.model.layers.")
+    assert 0 < tower == pytest.approx(stage_named("both").tower * language, rel=0.3)
 
     with pytest.raises(train.StateUnusable, match="delete it"):
         train.train(resumed, Schedule(share=SHARE, seed=1), workers=1)

@@ -42,7 +42,7 @@ STAGES = (
     Stage("find", 250, 7e-4),
     # Both sides. Tried with 4e-4 for the tower, too: it unlearnt, from 96 to 91 % of the characters, and the loss of
     # the answers rose from 0.10 to 0.18. InternVL's training also moves its tower less.
-    Stage("both", 650, 5e-4, tower=0.1),
+    Stage("both", 1000, 7e-4, tower=0.1),
     # Preferences, from here on with the small rates of a model that knows its work.
     Stage("mpo", 80, 2e-5),
     # Consistency of both resolutions with the model before it.
