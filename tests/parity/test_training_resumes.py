@@ -21,7 +21,7 @@ def _few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps of a second take a tenth of it; what goes on does not hang on how much a step draws."""
     from internvl_engines.nano.dataset import Drawer
 
-    for name in ("single", "several", "compared", "pages", "print_in_tiles", "texts"):
+    for name in ("single", "several", "compared", "pages", "motley", "print_in_tiles", "texts"):
         drawn = getattr(Drawer, name)
         monkeypatch.setattr(
             Drawer, name, lambda self, count, drawn=drawn, **how: drawn(self, min(count, FEW), **how)

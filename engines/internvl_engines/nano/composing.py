@@ -20,6 +20,7 @@ from internvl_engines.nano.scenes import (
     SEVERAL_GRIDS,
     SINGLE_GRID,
     TILE,
+    UNNAMED_KINDS,
     Scene,
     Shape,
     held_out_pair,
@@ -45,6 +46,8 @@ _LARGE_PRINT, _PRINT_IN_ONE_TILE = 0.2, 0.5
 _CROWDED_INTO_A_PART = 0.6
 _TRIES = 60
 _HEIGHTS_PAGE = (14, 24)
+_APART = 75.0
+"""Distance in RGB of a colour without a name from every one that has one, and from the backgrounds."""
 
 
 def compose(
@@ -95,6 +98,31 @@ def compose_page(rng: random.Random) -> Scene:
             lines.append(Print(text, rng.choice(list(COLOURS)), x, y, height))
         top += line + rng.uniform(2, 6)
     return Scene(side, side, rng.choice(_BACKGROUNDS), (), SINGLE_GRID, tuple(lines))
+
+
+def compose_motley(rng: random.Random) -> Scene:
+    """A picture of one tile with shapes of which one property has no name, to learn to tell the other by itself.
+
+    Nothing is asked about it. Tried without: of colours and kinds that were never seen together, one row in five named
+    its kind too weakly to be found by it; of others one in twenty-five.
+    """
+    side = round(TILE * rng.uniform(0.75, 1.25))
+    layout = _Layout(rng, side, side)
+    names = [
+        (_unnamed_colour(rng), rng.choice(KINDS))
+        if rng.random() < 0.7
+        else (rng.choice(list(COLOURS)), rng.choice(UNNAMED_KINDS))
+        for _ in range(rng.randint(3, 8))
+    ]
+    _add_shapes(layout, names, side, several=False)
+    return Scene(side, side, rng.choice(_BACKGROUNDS), tuple(layout.shapes), SINGLE_GRID)
+
+
+def _unnamed_colour(rng: random.Random) -> str:
+    while True:
+        colour = tuple(rng.randrange(256) for _ in range(3))
+        if all(math.dist(colour, other) > _APART for other in (*COLOURS.values(), *_BACKGROUNDS)):
+            return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
 def random_grid(rng: random.Random, *, single: float = 0.5) -> tuple[int, int]:

@@ -17,7 +17,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from internvl_engines.nano.composing import compose_page
+from internvl_engines.nano.composing import compose_motley, compose_page
 from internvl_engines.nano.conversation import Conversation, encode
 from internvl_engines.nano.labels import PATCH_SIDE, character_places, patch_marks, visual_words
 from internvl_engines.nano.pictures import (
@@ -213,6 +213,10 @@ class Drawer:
     def pages(self, count: int) -> list[Sample]:
         """Pictures of one tile full of print, with no question."""
         return [self._sample((compose_page(self.rng),), ()) for _ in range(count)]
+
+    def motley(self, count: int) -> list[Sample]:
+        """Pictures of one tile with shapes of which one property has no name, with no question."""
+        return [self._sample((compose_motley(self.rng),), ()) for _ in range(count)]
 
     def print_in_tiles(self, tiles: int) -> list[Sample]:
         """Larger pictures, asked for what is printed in them."""

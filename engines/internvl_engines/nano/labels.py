@@ -20,7 +20,10 @@ _COVER = 0.75
 _LEGIBLE = 9.0
 """Pixels of a tile: a character that is less high there has no name."""
 
+UNNAMED = -100
+"""Of a mark: nothing is to be told here; the index that cross-entropy leaves out."""
 _COLOUR_INDEX = {colour: index for index, colour in enumerate(COLOURS)}
+_KIND_INDEX = {kind: index for index, kind in enumerate(KINDS)}
 _View = tuple[float, float, float, float]
 """Left and top of a tile in the picture, and its size, all as shares of the picture."""
 
@@ -51,7 +54,8 @@ def patch_marks(scene: Scene, tiled: TiledImage) -> npt.NDArray[np.int64]:
 
     Returns:
         int64 [tiles * patches, 4], 0 for none, else 1 + index in ``COLOURS``, ``KINDS``, ``CHARACTERS``, and
-        1 + the quarter of the patch (row by row) that holds the centre of a shape or of a character.
+        1 + the quarter of the patch (row by row) that holds the centre of a shape or of a character;
+        ``UNNAMED`` for a colour or a kind that has no name.
     """
     views = _views(tiled)
     marks = np.zeros((len(views), PATCH_SIDE, PATCH_SIDE, 4), np.int64)
@@ -89,7 +93,9 @@ def _named_places(scene: Scene, view: _View) -> list[tuple[float, float, list[in
     places = []
     for shape in scene.shapes:
         x, y = (shape.x / scene.width - left) / wide, (shape.y / scene.height - top) / high
-        places.append((x, y, [_COLOUR_INDEX[shape.colour], len(COLOURS) + KINDS.index(shape.kind)]))
+        named = [_COLOUR_INDEX[shape.colour]] if shape.colour in _COLOUR_INDEX else []
+        named += [len(COLOURS) + _KIND_INDEX[shape.kind]] if shape.kind in _KIND_INDEX else []
+        places.append((x, y, named))
     first = len(COLOURS) + len(KINDS)
     for box, colour, _ in _legible(scene, view):
         character, x0, y0, x1, y1 = box
@@ -126,7 +132,8 @@ def _mark_shapes(marks: npt.NDArray[np.int64], scene: Scene, view: _View) -> Non
         aside = np.maximum(0, np.maximum(low - x, x - low - 1)) / across
         above = np.maximum(0, np.maximum(low - y, y - low - 1)) / down
         on = aside[None, :] ** 2 + above[:, None] ** 2 < 1
-        marks[on, :2] = 1 + _COLOUR_INDEX[shape.colour], 1 + KINDS.index(shape.kind)
+        marks[on, 0] = 1 + _COLOUR_INDEX[shape.colour] if shape.colour in _COLOUR_INDEX else UNNAMED
+        marks[on, 1] = 1 + _KIND_INDEX[shape.kind] if shape.kind in _KIND_INDEX else UNNAMED
 
 
 def _mark_characters(marks: npt.NDArray[np.int64], scene: Scene, view: _View) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageColor, ImageDraw
 
 from internvl_engines.nano.composing import Subject, compose, random_grid
 from internvl_engines.nano.prints import Print, held_out_text
@@ -57,7 +57,7 @@ def draw(scene: Scene) -> Image.Image:
 
 
 def _draw_shape(pen: ImageDraw.ImageDraw, shape: Shape, zoom: int) -> None:
-    fill = COLOURS[shape.colour]
+    fill = COLOURS.get(shape.colour) or ImageColor.getrgb(shape.colour)
     if shape.kind == "circle":
         r = shape.radius * 0.92 * zoom
         x, y = shape.x * zoom, shape.y * zoom
@@ -87,6 +87,9 @@ _UNIT_OUTLINES: dict[str, list[tuple[float, float]]] = {
     "triangle": _ring(3, [1.0]),
     "star": _ring(10, [1.0, 0.42]),
     "diamond": [(0, -1), (0.72, 0), (0, 1), (-0.72, 0)],
+    "bar": [(-1, -0.28), (1, -0.28), (1, 0.28), (-1, 0.28)],
+    "corner": [(-0.8, -0.8), (-0.3, -0.8), (-0.3, 0.3), (0.8, 0.3), (0.8, 0.8), (-0.8, 0.8)],
+    "arrow": [(0, -1), (0.9, 0.1), (0.3, 0.1), (0.3, 1), (-0.3, 1), (-0.3, 0.1), (-0.9, 0.1)],
     "cross": [
         (-_ARM, -1), (_ARM, -1), (_ARM, -_ARM), (1, -_ARM), (1, _ARM), (_ARM, _ARM),
         (_ARM, 1), (-_ARM, 1), (-_ARM, _ARM), (-1, _ARM), (-1, -_ARM), (-_ARM, -_ARM),

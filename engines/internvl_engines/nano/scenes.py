@@ -9,10 +9,13 @@ import math
 from dataclasses import dataclass
 
 from internvl_engines.nano.prints import Print
+from internvl_runtimes.preprocess.tiling import choose_grid
 
 TILE = 112
 COUNTABLE = 6.0
 """Every shape that is to be counted has at least this radius in the thumbnail, in pixels."""
+LEGIBLE = 12.0
+"""Capitals that are this high in the thumbnail, in pixels, can be read there."""
 
 # None is a tint of another: thin print is lighter than its colour.
 COLOURS: dict[str, tuple[int, int, int]] = {
@@ -28,6 +31,8 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "cyan": (40, 190, 215),
 }
 KINDS = ("circle", "square", "triangle", "star", "cross", "diamond")
+UNNAMED_KINDS = ("bar", "corner", "arrow")
+"""Of shapes that nobody asks about: see ``composing.compose_motley``."""
 PAIRS = tuple((colour, kind) for colour in COLOURS for kind in KINDS)
 """Every shape there can be, as colour and kind."""
 HELD_OUT_PAIRS = frozenset(
@@ -61,7 +66,10 @@ SEVERAL_GRIDS = (
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """One shape: centre and radius in pixels of the picture, angle in degrees."""
+    """One shape: centre and radius in pixels of the picture, angle in degrees.
+
+    A colour without a name is written as "#rrggbb".
+    """
 
     kind: str
     colour: str
@@ -109,6 +117,17 @@ class Scene:
     def print_colours(self) -> frozenset[str]:
         """Colours of the prints."""
         return frozenset(line.colour for line in self.prints)
+
+    def legible(self, line: Print) -> bool:
+        """Whether a print can be read: no character is cut by a border of tiles, or all are high enough in the thumbnail."""
+        tiles = choose_grid(self.width, self.height, min_tiles=1, max_tiles=12, tile_size=TILE)
+        wide, high = self.width / tiles.columns, self.height / tiles.rows
+        if line.height * TILE / self.height >= LEGIBLE:
+            return True
+        return all(
+            left // wide == right // wide and top // high == bottom // high
+            for _, left, top, right, bottom in line.characters
+        )
 
     @property
     def countable(self) -> bool:

@@ -13,4 +13,5 @@ class Read(See):
 
     def samples(self, drawer: Drawer) -> Sequence[list[Sample]]:
         """Pictures of one tile, pages of print, and tiles of larger pictures."""
-        return drawer.single(10, turns=1) + drawer.pages(18), drawer.several(14, turns=1)
+        one_tile = drawer.single(6, turns=1) + drawer.motley(6) + drawer.pages(18)
+        return one_tile, drawer.several(14, turns=1)

@@ -18,9 +18,10 @@ class See(Lesson):
     """loss = alignment + marking (``trainee``); the embeddings of the words that rows name move along."""
 
     def samples(self, drawer: Drawer) -> Sequence[list[Sample]]:
-        """Pictures of one tile, and tiles of larger ones; half of them print, the finest thing to see."""
+        """Pictures of one tile, and tiles of larger ones; nearly half of them print, the finest thing to see."""
         subject: Subject = drawer.rng.choice(("shapes", "print"))
-        one_tile = drawer.single(14, turns=1, subject="shapes") + drawer.single(14, turns=1, subject="print")
+        shapes = drawer.single(8, turns=1, subject="shapes") + drawer.motley(8)
+        one_tile = shapes + drawer.single(14, turns=1, subject="print")
         return one_tile, drawer.several(14, turns=1, subject=subject)
 
     def moving(self) -> Iterable[nn.Parameter]:
