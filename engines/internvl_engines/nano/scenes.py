@@ -15,7 +15,7 @@ TILE = 112
 COUNTABLE = 6.0
 """Every shape that is to be counted has at least this radius in the thumbnail, in pixels."""
 LEGIBLE = 12.0
-"""Capitals that are this high in the thumbnail, in pixels, can be read there."""
+"""Capitals that are this high in the thumbnail, in pixels, along its narrower side, can be read there."""
 
 # None is a tint of another: thin print is lighter than its colour.
 COLOURS: dict[str, tuple[int, int, int]] = {
@@ -122,7 +122,7 @@ class Scene:
         """Whether a print can be read: no character is cut by a border of tiles, or all are high enough in the thumbnail."""
         tiles = choose_grid(self.width, self.height, min_tiles=1, max_tiles=12, tile_size=TILE)
         wide, high = self.width / tiles.columns, self.height / tiles.rows
-        if line.height * TILE / self.height >= LEGIBLE:
+        if line.height * TILE / max(self.width, self.height) >= LEGIBLE:
             return True
         return all(
             left // wide == right // wide and top // high == bottom // high
