@@ -1,10 +1,13 @@
 """The losses of the later stages against their formulas, and two processes against one."""
 
+import contextlib
 import functools
 import math
+import multiprocessing
 import os
 import random
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -232,6 +235,67 @@ def test_two_processes_average_their_gradients_and_share_their_figures(tmp_path:
         # Rank 0 has the gradient 1, rank 1 has 2; only rank 0 uses the second parameter, with the gradient 3.
         assert result["gradients"] == [1.5, 1.5]
         assert result["shared"] == [0.0, 1.0, 10.0]
+
+
+def test_a_property_without_a_name_is_neither_told_nor_untold() -> None:
+    from internvl_engines.nano.dataset import Drawer, all_kept, unasked
+    from internvl_engines.nano.labels import UNNAMED, VISUAL_WORDS
+    from internvl_engines.nano.pictures import COLOURS, KINDS
+
+    samples = Drawer(random.Random(5), tokenizer()).motley(8)
+    batch = unasked(samples, all_kept(samples))
+    colours, kinds = batch.marks()[:, 0], batch.marks()[:, 1]
+    shown = (colours != 0) | (kinds != 0)
+    assert torch.equal(shown & (colours == UNNAMED), shown & (kinds != UNNAMED))
+    shapes = [shape for sample in samples for shape in sample.scenes[0].shapes]
+    expected = [shape.colour for shape in shapes if shape.colour in COLOURS]
+    expected += [shape.kind for shape in shapes if shape.kind in KINDS]
+    assert len(expected) == len(shapes) > 20
+    named = batch.words().sum(0)
+    assert all(number <= expected.count(word) for word, number in zip(VISUAL_WORDS, named, strict=True))
+    assert named.sum() > 0.9 * len(expected)  # two of a kind now and then share a row
+
+
+@pytest.mark.timeout(300)
+def test_processes_end_with_whoever_started_them(tmp_path: Path) -> None:
+    from internvl_engines.nano.processes import together
+
+    parent = multiprocessing.get_context("spawn").Process(
+        target=together, args=(2, functools.partial(_write_and_wait, tmp_path))
+    )
+    parent.start()
+
+    def numbers() -> list[int]:
+        return [int(file.read_text()) for file in tmp_path.glob("*.pid") if file.read_text()]
+
+    try:
+        poll(lambda: len(numbers()) == 2)
+        parent.kill()
+        parent.join()
+        poll(lambda: not any(is_running(number) for number in numbers()))
+    finally:
+        parent.kill()
+        for number in numbers():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+
+
+def is_running(number: int) -> bool:
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{number}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    return False
+
+
+def poll(holds) -> None:
+    deadline = time.monotonic() + 120
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def _write_and_wait(folder: Path, rank: int, workers: int) -> None:
+    (folder / f"{rank}.pid").write_text(str(os.getpid()))
+    signal.pause()
 
 
 @pytest.mark.timeout(300)
