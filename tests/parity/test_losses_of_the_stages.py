@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -237,16 +238,16 @@ def test_two_processes_average_their_gradients_and_share_their_figures(tmp_path:
         assert result["shared"] == [0.0, 1.0, 10.0]
 
 
-def test_a_property_without_a_name_is_neither_told_nor_untold() -> None:
+def test_a_property_without_a_name_is_not_marked_and_named_by_no_word() -> None:
     from internvl_engines.nano.dataset import Drawer, all_kept, unasked
-    from internvl_engines.nano.labels import UNNAMED, VISUAL_WORDS
+    from internvl_engines.nano.labels import IGNORE_INDEX, VISUAL_WORDS
     from internvl_engines.nano.pictures import COLOURS, KINDS
 
-    samples = Drawer(random.Random(5), tokenizer()).motley(8)
+    samples = Drawer(random.Random(5), tokenizer()).partly_named(8)
     batch = unasked(samples, all_kept(samples))
     colours, kinds = batch.marks()[:, 0], batch.marks()[:, 1]
     shown = (colours != 0) | (kinds != 0)
-    assert torch.equal(shown & (colours == UNNAMED), shown & (kinds != UNNAMED))
+    assert torch.equal(shown & (colours == IGNORE_INDEX), shown & (kinds != IGNORE_INDEX))
     shapes = [shape for sample in samples for shape in sample.scenes[0].shapes]
     expected = [shape.colour for shape in shapes if shape.colour in COLOURS]
     expected += [shape.kind for shape in shapes if shape.kind in KINDS]
@@ -258,11 +259,7 @@ def test_a_property_without_a_name_is_neither_told_nor_untold() -> None:
 
 @pytest.mark.timeout(300)
 def test_processes_end_with_whoever_started_them(tmp_path: Path) -> None:
-    from internvl_engines.nano.processes import together
-
-    parent = multiprocessing.get_context("spawn").Process(
-        target=together, args=(2, functools.partial(_write_and_wait, tmp_path))
-    )
+    parent = multiprocessing.get_context("spawn").Process(target=_in_the_background, args=(tmp_path,))
     parent.start()
 
     def numbers() -> list[int]:
@@ -286,11 +283,18 @@ def is_running(number: int) -> bool:
     return False
 
 
-def poll(holds) -> None:
+def poll(holds: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 120
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def _in_the_background(folder: Path) -> None:
+    from internvl_engines.nano.processes import together
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    together(2, functools.partial(_write_and_wait, folder))
 
 
 def _write_and_wait(folder: Path, rank: int, workers: int) -> None:

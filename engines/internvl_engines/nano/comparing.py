@@ -42,12 +42,12 @@ def _shown(scenes: Sequence[Scene]) -> list[Fact]:
 
 
 def _said(scenes: Sequence[Scene]) -> list[Fact]:
-    lines = [(line, scene, number) for number, scene in enumerate(scenes) for line in scene.prints]
-    texts = [line.text for line, _, _ in lines]
+    lines = [(line.text, number) for number, scene in enumerate(scenes) for line in scene.prints]
+    texts = [text for text, _ in lines]
     return [
-        _fact("which says", {"text": line.text}, number, len(scenes))
-        for line, scene, number in lines
-        if scene.legible(line) and texts.count(line.text) == 1
+        _fact("which says", {"text": text}, number, len(scenes))
+        for text, number in lines
+        if texts.count(text) == 1
     ]
 
 

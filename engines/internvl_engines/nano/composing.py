@@ -46,8 +46,12 @@ _LARGE_PRINT, _PRINT_IN_ONE_TILE = 0.2, 0.5
 _CROWDED_INTO_A_PART = 0.6
 _TRIES = 60
 _HEIGHTS_PAGE = (14, 24)
-_APART = 75.0
-"""Distance in RGB of a colour without a name from every one that has one, and from the backgrounds."""
+_UNNAMED_COLOURS = 0.7
+"""Of the shapes in a picture that is partly named; the others have a colour with a name, and a kind without."""
+_COLOUR_DISTANCE = 75.0
+"""In RGB, of a colour without a name from all that have one, and from the backgrounds."""
+_HELD_OUT_DISTANCE = 150.0
+"""The same from the colours that training never shows on a shape of that kind."""
 
 
 def compose(
@@ -100,7 +104,7 @@ def compose_page(rng: random.Random) -> Scene:
     return Scene(side, side, rng.choice(_BACKGROUNDS), (), SINGLE_GRID, tuple(lines))
 
 
-def compose_motley(rng: random.Random) -> Scene:
+def compose_partly_named(rng: random.Random) -> Scene:
     """A picture of one tile with shapes of which one property has no name, to learn to tell the other by itself.
 
     Nothing is asked about it. Tried without: of colours and kinds that were never seen together, one row in five named
@@ -108,21 +112,25 @@ def compose_motley(rng: random.Random) -> Scene:
     """
     side = round(TILE * rng.uniform(0.75, 1.25))
     layout = _Layout(rng, side, side)
-    names = [
-        (_unnamed_colour(rng), rng.choice(KINDS))
-        if rng.random() < 0.7
-        else (rng.choice(list(COLOURS)), rng.choice(UNNAMED_KINDS))
-        for _ in range(rng.randint(3, 8))
-    ]
+    names: list[tuple[str, str]] = []
+    for _ in range(rng.randint(3, 8)):
+        if rng.random() < _UNNAMED_COLOURS:
+            kind = rng.choice(KINDS)
+            names.append((_unnamed_colour(rng, kind), kind))
+        else:
+            names.append((rng.choice(list(COLOURS)), rng.choice(UNNAMED_KINDS)))
     _add_shapes(layout, names, side, several=False)
     return Scene(side, side, rng.choice(_BACKGROUNDS), tuple(layout.shapes), SINGLE_GRID)
 
 
-def _unnamed_colour(rng: random.Random) -> str:
+def _unnamed_colour(rng: random.Random, kind: str) -> str:
+    held_out = [rgb for colour, rgb in COLOURS.items() if held_out_pair(colour, kind)]
     while True:
-        colour = tuple(rng.randrange(256) for _ in range(3))
-        if all(math.dist(colour, other) > _APART for other in (*COLOURS.values(), *_BACKGROUNDS)):
-            return "#{:02x}{:02x}{:02x}".format(*colour)
+        found = tuple(rng.randrange(256) for _ in range(3))
+        if all(math.dist(found, rgb) > _COLOUR_DISTANCE for rgb in (*COLOURS.values(), *_BACKGROUNDS)) and all(
+            math.dist(found, rgb) > _HELD_OUT_DISTANCE for rgb in held_out
+        ):
+            return "#{:02x}{:02x}{:02x}".format(*found)
 
 
 def random_grid(rng: random.Random, *, single: float = 0.5) -> tuple[int, int]:
@@ -220,7 +228,7 @@ def _shape_names(rng: random.Random, count: int, *, held_out: bool) -> list[tupl
     pairs: list[tuple[str, str]] = []
     while not pairs:
         kinds = rng.sample(KINDS, rng.choice((1, 1, 2, 3, 4, 6)))
-        colours = rng.sample(list(COLOURS), rng.choice((1, 2, 3, 4, 5, 7)))
+        colours = rng.sample(list(COLOURS), rng.choice((1, 2, 3, 4, 5, len(COLOURS))))
         pairs = [
             (colour, kind)
             for colour in colours

@@ -17,7 +17,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from internvl_engines.nano.composing import compose_motley, compose_page
+from internvl_engines.nano.composing import compose_page, compose_partly_named
 from internvl_engines.nano.conversation import Conversation, encode
 from internvl_engines.nano.labels import PATCH_SIDE, character_places, patch_marks, visual_words
 from internvl_engines.nano.pictures import (
@@ -102,7 +102,7 @@ class Batch:
         return torch.tensor(of_tiles).repeat_interleave(torch.where(self.compress, COMPRESS_ROWS, KEEP_ROWS))
 
     def marks(self) -> Tensor:
-        """int64 [patches, 4]: colour, kind, character and centre on each ViT patch, 0 for none."""
+        """int64 [patches, 4]: colour, kind, character and centre on each ViT patch, as ``labels.patch_marks`` has them."""
         return self._of_pictures(patch_marks)
 
     def character_places(self) -> Tensor:
@@ -214,9 +214,9 @@ class Drawer:
         """Pictures of one tile full of print, with no question."""
         return [self._sample((compose_page(self.rng),), ()) for _ in range(count)]
 
-    def motley(self, count: int) -> list[Sample]:
+    def partly_named(self, count: int) -> list[Sample]:
         """Pictures of one tile with shapes of which one property has no name, with no question."""
-        return [self._sample((compose_motley(self.rng),), ()) for _ in range(count)]
+        return [self._sample((compose_partly_named(self.rng),), ()) for _ in range(count)]
 
     def print_in_tiles(self, tiles: int) -> list[Sample]:
         """Larger pictures, asked for what is printed in them."""

@@ -143,12 +143,10 @@ def positions(view: View) -> list[Fact]:
 
 
 def texts(view: View) -> list[Fact]:
-    """What the picture says, by colour where there are two prints; nothing of what cannot be read."""
-    lines = [line for line in view.scene.prints if view.scene.legible(line)]
+    """What the picture says, by colour where there are two prints."""
+    lines = view.scene.prints
     found = [Fact("print", "print colour", {"colour": line.colour}, line.text) for line in lines]
-    if len(view.scene.prints) > 1:
-        return found
-    return found + [Fact("print", "print", {}, line.text) for line in lines]
+    return [*found, Fact("print", "print", {}, lines[0].text)] if len(lines) == 1 else found
 
 
 def refusals(view: View) -> list[Fact]:

@@ -17,11 +17,11 @@ PATCH_SIDE = 8
 """ViT patches along a tile's side."""
 _COVER = 0.75
 """A patch counts as covered when it comes this near to a shape's centre, in radii."""
-_LEGIBLE = 9.0
+_NAMED_FROM = 9.0
 """Pixels of a tile: a character that is less high there has no name."""
 
-UNNAMED = -100
-"""Of a mark: nothing is to be told here; the index that cross-entropy leaves out."""
+IGNORE_INDEX = -100
+"""Of a mark that has no name: the index that cross-entropy leaves out."""
 _COLOUR_INDEX = {colour: index for index, colour in enumerate(COLOURS)}
 _KIND_INDEX = {kind: index for index, kind in enumerate(KINDS)}
 _View = tuple[float, float, float, float]
@@ -37,7 +37,7 @@ def visual_words(scene: Scene, tiled: TiledImage, sides: Sequence[int]) -> list[
         sides: of each tile, how many rows lie along its side.
 
     Returns:
-        For each tile float32 [side * side, len(VISUAL_WORDS)], 0 or 1.
+        For each tile float32 [side * side, len(VISUAL_WORDS)], 0 or 1. A colour or a kind without a name is no word.
     """
     named: list[npt.NDArray[np.float32]] = []
     for view, side in zip(_views(tiled), sides, strict=True):
@@ -54,8 +54,8 @@ def patch_marks(scene: Scene, tiled: TiledImage) -> npt.NDArray[np.int64]:
 
     Returns:
         int64 [tiles * patches, 4], 0 for none, else 1 + index in ``COLOURS``, ``KINDS``, ``CHARACTERS``, and
-        1 + the quarter of the patch (row by row) that holds the centre of a shape or of a character;
-        ``UNNAMED`` for a colour or a kind that has no name.
+        1 + the quarter of the patch (row by row) that holds the centre of a shape or of a character (of two, the
+        last one's); ``IGNORE_INDEX`` for a colour or a kind that has no name.
     """
     views = _views(tiled)
     marks = np.zeros((len(views), PATCH_SIDE, PATCH_SIDE, 4), np.int64)
@@ -116,7 +116,7 @@ def _legible(scene: Scene, view: _View) -> list[tuple[_Box, str, int]]:
             across = ((x / scene.width - left) / wide for x in (x0, x1))
             down = ((y / scene.height - top) / high for y in (y0, y1))
             (a, b), (c, d) = across, down
-            if (d - c) * TILE >= _LEGIBLE:
+            if (d - c) * TILE >= _NAMED_FROM:
                 boxes.append(((character, a, c, b, d), text.colour, place))
     return boxes
 
@@ -132,8 +132,8 @@ def _mark_shapes(marks: npt.NDArray[np.int64], scene: Scene, view: _View) -> Non
         aside = np.maximum(0, np.maximum(low - x, x - low - 1)) / across
         above = np.maximum(0, np.maximum(low - y, y - low - 1)) / down
         on = aside[None, :] ** 2 + above[:, None] ** 2 < 1
-        marks[on, 0] = 1 + _COLOUR_INDEX[shape.colour] if shape.colour in _COLOUR_INDEX else UNNAMED
-        marks[on, 1] = 1 + _KIND_INDEX[shape.kind] if shape.kind in _KIND_INDEX else UNNAMED
+        marks[on, 0] = 1 + _COLOUR_INDEX[shape.colour] if shape.colour in _COLOUR_INDEX else IGNORE_INDEX
+        marks[on, 1] = 1 + _KIND_INDEX[shape.kind] if shape.kind in _KIND_INDEX else IGNORE_INDEX
 
 
 def _mark_characters(marks: npt.NDArray[np.int64], scene: Scene, view: _View) -> None:

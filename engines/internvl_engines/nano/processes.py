@@ -79,6 +79,9 @@ def _joined(rank: int, workers: int, meeting: str, work: Callable[[int, int], No
 
 
 def _end_with_parent() -> None:
-    """Let the kernel end this process when whoever started it is gone: else it would go on and write its states."""
+    """Let the kernel end this process when whoever started it is gone.
+
+    torch asks for SIGINT then, which a job started in the background ignores: it went on and wrote its states.
+    """
     if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -9,15 +9,12 @@ import math
 from dataclasses import dataclass
 
 from internvl_engines.nano.prints import Print
-from internvl_runtimes.preprocess.tiling import choose_grid
 
 TILE = 112
 COUNTABLE = 6.0
 """Every shape that is to be counted has at least this radius in the thumbnail, in pixels."""
-LEGIBLE = 12.0
-"""Capitals that are this high in the thumbnail, in pixels, along its narrower side, can be read there."""
 
-# None is a tint of another: thin print is lighter than its colour.
+# No colour is a lighter version of another: thin print is lighter than its colour.
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (215, 30, 35),
     "green": (25, 150, 55),
@@ -32,7 +29,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 }
 KINDS = ("circle", "square", "triangle", "star", "cross", "diamond")
 UNNAMED_KINDS = ("bar", "corner", "arrow")
-"""Of shapes that nobody asks about: see ``composing.compose_motley``."""
+"""Of shapes that nobody asks about: see ``composing.compose_partly_named``."""
 PAIRS = tuple((colour, kind) for colour in COLOURS for kind in KINDS)
 """Every shape there can be, as colour and kind."""
 HELD_OUT_PAIRS = frozenset(
@@ -117,17 +114,6 @@ class Scene:
     def print_colours(self) -> frozenset[str]:
         """Colours of the prints."""
         return frozenset(line.colour for line in self.prints)
-
-    def legible(self, line: Print) -> bool:
-        """Whether a print can be read: no character is cut by a border of tiles, or all are high enough in the thumbnail."""
-        tiles = choose_grid(self.width, self.height, min_tiles=1, max_tiles=12, tile_size=TILE)
-        wide, high = self.width / tiles.columns, self.height / tiles.rows
-        if line.height * TILE / max(self.width, self.height) >= LEGIBLE:
-            return True
-        return all(
-            left // wide == right // wide and top // high == bottom // high
-            for _, left, top, right, bottom in line.characters
-        )
 
     @property
     def countable(self) -> bool:

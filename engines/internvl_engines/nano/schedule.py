@@ -20,8 +20,8 @@ class Stage:
     """In a whole training; ``Schedule.share`` shortens all stages alike."""
     peak: float
     """Highest learning rate."""
-    tower: float = 1.0
-    """The vision tower's learning rate, as a share of the others'."""
+    tower_rate: float = 1.0
+    """The vision tower's learning rate, as a part of the others'."""
 
 
 STAGES = (
@@ -33,16 +33,16 @@ STAGES = (
     Stage("look", 250, 1e-3),
     # The same for what is printed.
     Stage("spell", 250, 1e-3),
-    # The language model alone, the vision side fixed: most of all learning, since a step costs half of one of both.
+    # The language model alone, the vision side fixed: a step costs less than two thirds of one of both.
     # Tried with both moving: after 1,000 steps it looked things up by kind and still never by colour; with fixed
-    # rows 200 steps bring both. Tried with 800 steps of it and 400 of both: the loss of the answers rose again.
+    # rows 200 steps bring both.
     Stage("speak", 1150, 1e-3),
     # The language model alone, for what lies beside what. Tried before ``speak``: what ``look`` had taught was
     # unlearnt, and 300 steps of ``speak`` did not bring it back.
     Stage("find", 250, 7e-4),
     # Both sides. Tried with 4e-4 for the tower, too: it unlearnt, from 96 to 91 % of the characters, and the loss of
-    # the answers rose from 0.10 to 0.18. InternVL's training also moves its tower less.
-    Stage("both", 1000, 7e-4, tower=0.1),
+    # the answers rose from 0.10 to 0.18.
+    Stage("both", 1000, 7e-4, tower_rate=0.1),
     # Preferences, from here on with the small rates of a model that knows its work.
     Stage("mpo", 80, 2e-5),
     # Consistency of both resolutions with the model before it.

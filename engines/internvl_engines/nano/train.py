@@ -157,7 +157,7 @@ def _learn(work: Path, schedule: Schedule, stage: Stage, rank: int, workers: int
     moving = list(dict.fromkeys(lesson.moving()))
     for parameter in moving:
         parameter.requires_grad_(True)
-    optimizers = _new_optimizers(model, moving, stage.tower)
+    optimizers = _new_optimizers(model, moving, stage.tower_rate)
     first = _resume(_State.of(work, stage, schedule, workers), _file(work, stage), model, optimizers, lesson)
     began, progress = time.monotonic(), Progress()
     for step in range(first, schedule.steps(stage)):
@@ -165,7 +165,7 @@ def _learn(work: Path, schedule: Schedule, stage: Stage, rank: int, workers: int
         torch.manual_seed(zlib.crc32(place.encode()))  # dropout: stateless, so that a training can go on
         for optimizer in optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = schedule.rate(stage, step) * group["share"]
+                group["lr"] = schedule.rate(stage, step) * group["lr_scale"]
         model.zero_grad(set_to_none=True)
         with mixed_precision():
             lesson.backward(Drawer(random.Random(place), tokenizer), progress)
@@ -189,11 +189,11 @@ def _shared(workers: int, figures: list[float]) -> list[float]:
 
 
 def _new_optimizers(
-    model: Trainee, moving: list[nn.Parameter], tower: float
+    model: Trainee, moving: list[nn.Parameter], tower_rate: float
 ) -> tuple[torch.optim.Optimizer, ...]:
     """Muon for the matrices between hidden states, AdamW for the rest; biases, norms and scales are not decayed.
 
-    Each group's "share" is what its learning rate is of the stage's; ``tower`` goes into that of the vision tower.
+    Each group's "lr_scale" is its learning rate as a part of the stage's; ``tower_rate`` is that of the vision tower.
     Muon: K. Jordan (2024), with the step sizes of "Muon is Scalable for LLM Training" (arXiv 2502.16982), section
     2.2, so that its rates are of AdamW's size.
     """
@@ -205,15 +205,15 @@ def _new_optimizers(
     of_tower = set(model.vision.vision_model.parameters())
     matrices: list[dict[str, Any]] = []
     others: list[dict[str, Any]] = []
-    for part, share in ((of_tower, tower), (set(moving) - of_tower, 1.0)):
+    for part, scale in ((of_tower, tower_rate), (set(moving) - of_tower, 1.0)):
         mine = [p for p in moving if p in part]
         hidden = [p for p in mine if p in inner]
         decayed = [p for p in mine if p not in inner and p.ndim >= 2]
         plain = [p for p in mine if p.ndim < 2]
         if hidden:
-            matrices.append({"params": hidden, "share": share * _MATRIX_RATE})
-        others.append({"params": decayed, "weight_decay": _DECAY, "share": share})
-        others.append({"params": plain, "weight_decay": 0.0, "share": share})
+            matrices.append({"params": hidden, "lr_scale": scale * _MATRIX_RATE})
+        others.append({"params": decayed, "weight_decay": _DECAY, "lr_scale": scale})
+        others.append({"params": plain, "weight_decay": 0.0, "lr_scale": scale})
     adamw = torch.optim.AdamW(others, betas=(0.9, 0.98))
     if not matrices:
         return (adamw,)
@@ -257,7 +257,10 @@ def _resume(
         return 0
     _load(model, state.content["model"], file)
     for optimizer, held in zip(optimizers, state.content["optimizers"], strict=True):
+        scales = [group["lr_scale"] for group in optimizer.param_groups]
         optimizer.load_state_dict(held)
+        for group, scale in zip(optimizer.param_groups, scales, strict=True):
+            group["lr_scale"] = scale  # the schedule's of now, as the rate is
     lesson.remember(state.content["remembered"])
     return state.step
 

@@ -84,7 +84,7 @@ def _of_the_only_one(view: View) -> list[Dialogue]:
 
 def _of_the_print(view: View) -> list[Dialogue]:
     """What the one text says, and its colour."""
-    if len(view.scene.prints) != 1 or not view.scene.legible(view.scene.prints[0]):
+    if len(view.scene.prints) != 1:
         return []
     line = view.scene.prints[0]
     others = tuple(sorted({shape.colour for shape in view.scene.shapes} - {line.colour})) or ("blue", "red")

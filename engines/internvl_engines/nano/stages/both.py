@@ -7,12 +7,14 @@ from collections.abc import Iterable
 from torch import nn
 from torch.nn import functional
 
-from internvl_engines.nano.dataset import Drawer, all_kept, encode_batch
+from internvl_engines.nano.dataset import Batch, Drawer, all_kept, encode_batch, rates_by_picture, unasked
 from internvl_engines.nano.progress import Progress
 from internvl_engines.nano.stages.lesson import Lesson, move
 
 _SIGHT = 0.5
 """Weight of the vision side's own terms beside the answers."""
+_COMPRESSED = 0.5
+"""Of the pictures that are only looked at, so that the other projector follows the tower: every answer is from kept tiles."""
 
 
 class Both(Lesson):
@@ -29,7 +31,9 @@ class Both(Lesson):
         yield from model.language.parameters()
 
     def backward(self, drawer: Drawer, progress: Progress) -> None:
-        """One tile, several tiles, several pictures, no picture."""
+        """One tile, several tiles, several pictures, no picture; and pictures that are only looked at."""
+        watched = drawer.single(4, turns=1, subject="shapes") + drawer.partly_named(4)
+        self._look_at(unasked(watched, rates_by_picture(watched, drawer.rng, _COMPRESSED)), progress)
         groups = (
             drawer.single(14, turns=3),
             drawer.several(28, turns=3),
@@ -50,4 +54,10 @@ class Both(Lesson):
             loss = functional.cross_entropy(logits, batch.tokens, reduction="sum")
             progress.add_loss("answers", loss.item() / len(batch.tokens))
             progress.add_loss("orientation", orientation.item())
-            move(loss / tokens + orientation + (0 if sight is None else _SIGHT * sight.loss / 3))
+            move(loss / tokens + orientation + (0 if sight is None else _SIGHT * sight.loss / 4))
+
+    def _look_at(self, batch: Batch, progress: Progress) -> None:
+        patches = self._model.patches(batch)
+        sight = self._model.sight(batch, patches, self._model.rows(patches, batch.compress))
+        progress.add_sight(sight)
+        move(_SIGHT * sight.loss / 4)

@@ -12,6 +12,6 @@ class Read(See):
     """The loss of ``see``; a page has five times as many characters as a picture that is asked about."""
 
     def samples(self, drawer: Drawer) -> Sequence[list[Sample]]:
-        """Pictures of one tile, pages of print, and tiles of larger pictures."""
-        one_tile = drawer.single(6, turns=1) + drawer.motley(6) + drawer.pages(18)
+        """Pictures of one tile, some of them partly named, pages of print, and tiles of larger pictures."""
+        one_tile = drawer.single(6, turns=1) + drawer.partly_named(8) + drawer.pages(18)
         return one_tile, drawer.several(14, turns=1)

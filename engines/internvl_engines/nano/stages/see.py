@@ -1,4 +1,7 @@
-"""See: the vision side alone learns to name and to mark what lies where."""
+"""See: the vision side alone learns to name and to mark what lies where.
+
+Of nearly half of the shapes it is told one property alone (``composing.compose_partly_named``).
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,12 @@ _COMPRESSED = 0.15
 
 
 class See(Lesson):
-    """loss = alignment + marking (``trainee``); the embeddings of the words that rows name move along."""
+    """loss = alignment + marking + placing (``trainee``); the embeddings of the words that rows name move along."""
 
     def samples(self, drawer: Drawer) -> Sequence[list[Sample]]:
         """Pictures of one tile, and tiles of larger ones; nearly half of them print, the finest thing to see."""
         subject: Subject = drawer.rng.choice(("shapes", "print"))
-        shapes = drawer.single(8, turns=1, subject="shapes") + drawer.motley(8)
+        shapes = drawer.single(8, turns=1, subject="shapes") + drawer.partly_named(10)
         one_tile = shapes + drawer.single(14, turns=1, subject="print")
         return one_tile, drawer.several(14, turns=1, subject=subject)
 

@@ -13,12 +13,12 @@ from internvl_engines.nano.stages.speak import Speak
 
 
 class Spell(Speak):
-    """The loss of ``speak``, mostly over prints; the tasks of ``look`` and ``find`` go on beside them."""
+    """The loss of ``speak``, mostly over prints; the two tasks of ``look`` go on beside them."""
 
     def samples(self, drawer: Drawer) -> Sequence[list[Sample]]:
-        """Pictures of one tile, asked for their prints, or for what the stages before taught; and no picture."""
+        """Pictures of one tile, asked for their prints, or for a colour or a shape; and no picture."""
         return (
             drawer.single(24, turns=2, subject="print", tasks=("print",)),
-            drawer.single(8, turns=3, tasks=("colour", "shape", "position")),
+            drawer.single(8, turns=3, tasks=("colour", "shape")),
             drawer.texts(2),
         )

@@ -500,22 +500,6 @@ def test_with_two_texts_the_colour_says_which() -> None:
     assert "what is written" not in asked
 
 
-@pytest.mark.parametrize(
-    ("x", "height", "asked"),
-    [(56, 20, True), (112, 20, False), (112, 26, True)],
-    ids=["within a tile", "cut by the border of two", "cut, but high enough in the thumbnail"],
-)
-def test_a_print_is_asked_about_only_where_it_can_be_read(x: float, height: float, asked: bool) -> None:
-    line = Print("KKK", "green", x, 56, height)
-    scene = Scene(224, 112, (255, 255, 255), (), (2, 1), (line,))
-    questions = [*all_of(scene, "print"), *all_of(scene, "turns")]
-    assert ("what is written" in questions) is asked
-    assert bool(questions) is asked
-    other = Scene(112, 112, (255, 255, 255), (), SINGLE_GRID)
-    compared = ask([scene, other], random.Random(0), count=1, tasks=("compare",))
-    assert bool(compared) is asked
-
-
 def test_a_printed_text_keeps_its_capitals_in_a_question_in_lower_case() -> None:
     texts = [q.text for seed in range(SEEDS) for q in composed("compare", seed)[1]]
     said = [text for text in texts if read(text)[0] == "which says"]
