@@ -10,11 +10,12 @@ from pathlib import Path
 
 from internvl_engines.contract.artifact import Manifest
 from internvl_engines.contract.checkpoint import checkpoint_digest
+from internvl_engines.nano.pictures import COLOURS, KINDS
 from internvl_engines.store.layout import artifact_folder, checkpoint_store, manifest_file
 
 _RINGS = (
-    ("red", "blue", "green", "yellow", "purple", "orange", "black"),
-    ("circle", "square", "triangle", "star", "cross", "diamond"),
+    tuple(COLOURS),
+    KINDS,
     ("one", "two", "three", "four", "five", "six", "seven"),
 )
 
