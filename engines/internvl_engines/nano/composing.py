@@ -127,9 +127,9 @@ def _unnamed_colour(rng: random.Random, kind: str) -> str:
     held_out = [rgb for colour, rgb in COLOURS.items() if held_out_pair(colour, kind)]
     while True:
         found = tuple(rng.randrange(256) for _ in range(3))
-        if all(math.dist(found, rgb) > _COLOUR_DISTANCE for rgb in (*COLOURS.values(), *_BACKGROUNDS)) and all(
-            math.dist(found, rgb) > _HELD_OUT_DISTANCE for rgb in held_out
-        ):
+        if all(
+            math.dist(found, rgb) > _COLOUR_DISTANCE for rgb in (*COLOURS.values(), *_BACKGROUNDS)
+        ) and all(math.dist(found, rgb) > _HELD_OUT_DISTANCE for rgb in held_out):
             return "#{:02x}{:02x}{:02x}".format(*found)
 
 

@@ -38,7 +38,12 @@ ALIGNMENT = 10.0
 """Weight of the alignment term; it is a mean over words of which nearly all are absent, hence small."""
 _BARE = 0.1
 """Weight of a patch that shows nothing: most do, and characters would be drowned."""
-_MARKS = {"colours": len(COLOURS) + 1, "kinds": len(KINDS) + 1, "characters": len(CHARACTERS) + 1, "centres": 1 + 4}
+_MARKS = {
+    "colours": len(COLOURS) + 1,
+    "kinds": len(KINDS) + 1,
+    "characters": len(CHARACTERS) + 1,
+    "centres": 1 + 4,
+}
 """By sort, how many marks there are; 0 is none."""
 
 
