@@ -252,9 +252,56 @@ def test_a_property_without_a_name_is_not_marked_and_named_by_no_word() -> None:
     expected = [shape.colour for shape in shapes if shape.colour in COLOURS]
     expected += [shape.kind for shape in shapes if shape.kind in KINDS]
     assert len(expected) == len(shapes) > 20
-    named = batch.words().sum(0)
+    named = (batch.words() == 1).sum(0)
     assert all(number <= expected.count(word) for word, number in zip(VISUAL_WORDS, named, strict=True))
     assert named.sum() > 0.9 * len(expected)  # two of a kind now and then share a row
+
+
+def test_a_pair_that_is_held_out_is_neither_shown_nor_denied() -> None:
+    from internvl_engines.nano.dataset import Drawer, all_kept, unasked
+    from internvl_engines.nano.labels import UNTOLD, VISUAL_WORDS
+    from internvl_engines.nano.pictures import COLOURS, KINDS
+    from internvl_engines.nano.scenes import HELD_OUT_PAIRS
+
+    drawer = Drawer(random.Random(5), tokenizer())
+    samples = drawer.single(30, turns=1, subject="shapes") + drawer.partly_named(10)
+    batch = unasked(samples, all_kept(samples))
+    words, untold = batch.words(), 0
+    for colour, kind in HELD_OUT_PAIRS:
+        of_colour, of_kind = (words[:, VISUAL_WORDS.index(word)] for word in (colour, kind))
+        # Two shapes in one row may show both.
+        assert (of_kind[of_colour == 1] != 0).all() and (of_colour[of_kind == 1] != 0).all()
+        untold += int((of_kind[of_colour == 1] == UNTOLD).sum())
+    assert untold > 10
+
+    model = trainee(0)
+    with torch.no_grad():
+        patches = model.patches(batch)
+        rows = model.rows(patches, batch.compress)
+        before = model.sight(batch, patches, rows).loss
+        marks = batch.marks()
+        colour, kind = next(
+            (c, k) for c, k in HELD_OUT_PAIRS if (marks[:, 0] == 1 + list(COLOURS).index(c)).any()
+        )
+        there = marks[:, 0] == 1 + list(COLOURS).index(colour)
+        held = 1 + len(COLOURS) + 1 + KINDS.index(kind)  # of the marker's logits: colours, then kinds
+
+        def loss_with(more_of_the_kind: float, at: torch.Tensor) -> torch.Tensor:
+            marker = model.marker.forward
+
+            def more(patches: torch.Tensor) -> torch.Tensor:
+                logits = marker(patches)
+                logits[at, held] += more_of_the_kind
+                return logits
+
+            model.marker.forward = more
+            try:
+                return model.sight(batch, patches, rows).loss
+            finally:
+                model.marker.forward = marker
+
+        assert loss_with(5.0, there) == before
+        assert loss_with(5.0, marks[:, 0] == 0) > before
 
 
 @pytest.mark.timeout(300)

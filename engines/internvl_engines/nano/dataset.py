@@ -79,7 +79,7 @@ class Batch:
         return torch.from_numpy(np.concatenate(arrays))
 
     def words(self) -> Tensor:
-        """float32 [rows, len(labels.VISUAL_WORDS)], 0 or 1: what each row should name."""
+        """float32 [rows, len(labels.VISUAL_WORDS)]: what each row should name, as ``labels.visual_words`` has it."""
         sides = iter([2 if compressed else 4 for compressed in self.compress.tolist()])
         parts = []
         for sample in self.samples:

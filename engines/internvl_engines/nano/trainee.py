@@ -26,7 +26,7 @@ from transformers import Qwen3ForCausalLM
 
 from internvl_engines.contract.checkpoint import CheckpointConfig
 from internvl_engines.nano.dataset import COMPRESS_ROWS, KEEP_ROWS, Batch, by_row
-from internvl_engines.nano.labels import VISUAL_WORDS
+from internvl_engines.nano.labels import UNTOLD, VISUAL_WORDS, untold_marks
 from internvl_engines.nano.orientation import Orientation
 from internvl_engines.nano.pictures import COLOURS, KINDS
 from internvl_engines.nano.prints import CHARACTERS
@@ -45,6 +45,7 @@ _MARKS = {
     "centres": 1 + 4,
 }
 """By sort, how many marks there are; 0 is none."""
+_UNTOLD_KINDS, _UNTOLD_COLOURS = map(torch.from_numpy, untold_marks())
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,8 @@ class Trainee(nn.Module):
         words = self.language.get_parameter("model.embed_tokens.weight")[self.word_tokens]
         named = functional.linear(scaled, words, self.word_bias).float()
         truth = batch.words()[:, self.word_of_token]
-        alignment = functional.binary_cross_entropy_with_logits(named, truth)
+        told = truth != UNTOLD
+        alignment = functional.binary_cross_entropy_with_logits(named[told], truth[told])
         marks = batch.marks()
         marking, seen = _marking(self.marker(patches.flatten(0, 1)), marks)
         placing, placed = _marking(
@@ -153,8 +155,11 @@ def _marking(told: Tensor, marks: Tensor) -> tuple[Tensor, dict[str, tuple[int, 
         marks: int64 [N, len(_MARKS)].
     """
     loss, counts = told.new_zeros(()), {}
-    parts = torch.split(told.float(), list(_MARKS.values()), dim=-1)
-    for sort, logits, truth in zip(_MARKS, parts, marks.unbind(1), strict=True):
+    colours, kinds, *others = torch.split(told.float(), list(_MARKS.values()), dim=-1)
+    colour, kind = marks[:, 0].clamp(min=0), marks[:, 1].clamp(min=0)
+    colours = colours.masked_fill(_UNTOLD_COLOURS[kind], -math.inf)
+    kinds = kinds.masked_fill(_UNTOLD_KINDS[colour], -math.inf)
+    for sort, logits, truth in zip(_MARKS, (colours, kinds, *others), marks.unbind(1), strict=True):
         shown = truth > 0
         right = (logits.detach()[shown].argmax(-1) == truth[shown]).sum()
         counts[sort] = int(right), int(shown.sum())
