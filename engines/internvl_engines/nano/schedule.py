@@ -37,7 +37,7 @@ STAGES = (
     # Tried with both moving: after 1,000 steps it looked things up by kind and still never by colour; with fixed
     # rows 200 steps bring both.
     Stage("speak", 1150, 1e-3),
-    # The language model alone, for what lies beside what. Tried before ``speak``: what ``look`` had taught was
+    # The language model alone, for what lies beside what and print in tiles. Tried before ``speak``: what ``look`` had taught was
     # unlearnt, and 300 steps of ``speak`` did not bring it back.
     Stage("find", 250, 7e-4),
     # Both sides. Tried with 4e-4 for the tower, too: it unlearnt, from 96 to 91 % of the characters, and the loss of

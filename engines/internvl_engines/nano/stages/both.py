@@ -31,13 +31,14 @@ class Both(Lesson):
         yield from model.language.parameters()
 
     def backward(self, drawer: Drawer, progress: Progress) -> None:
-        """One tile, several tiles, several pictures, no picture; and pictures that are only looked at."""
+        """One tile, several tiles, print in tiles, several pictures, no picture; and pictures that are only looked at."""
         watched = drawer.single(4, turns=1, subject="shapes") + drawer.partly_named(4)
         self._look_at(unasked(watched, rates_by_picture(watched, drawer.rng, _COMPRESSED)), progress)
         groups = (
-            drawer.single(14, turns=3),
-            drawer.several(28, turns=3),
-            drawer.compared(7, turns=2),
+            drawer.single(12, turns=3),
+            drawer.several(24, turns=3),
+            drawer.print_in_tiles(10),
+            drawer.compared(6, turns=2),
             drawer.texts(2),
         )
         batches = [encode_batch(samples, all_kept(samples), drawer.tokenizer) for samples in groups]
@@ -54,10 +55,10 @@ class Both(Lesson):
             loss = functional.cross_entropy(logits, batch.tokens, reduction="sum")
             progress.add_loss("answers", loss.item() / len(batch.tokens))
             progress.add_loss("orientation", orientation.item())
-            move(loss / tokens + orientation + (0 if sight is None else _SIGHT * sight.loss / 4))
+            move(loss / tokens + orientation + (0 if sight is None else _SIGHT * sight.loss / 5))
 
     def _look_at(self, batch: Batch, progress: Progress) -> None:
         patches = self._model.patches(batch)
         sight = self._model.sight(batch, patches, self._model.rows(patches, batch.compress))
         progress.add_sight(sight)
-        move(_SIGHT * sight.loss / 4)
+        move(_SIGHT * sight.loss / 5)
