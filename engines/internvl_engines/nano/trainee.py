@@ -157,8 +157,8 @@ def _marking(told: Tensor, marks: Tensor) -> tuple[Tensor, dict[str, tuple[int, 
     loss, counts = told.new_zeros(()), {}
     colours, kinds, *others = torch.split(told.float(), list(_MARKS.values()), dim=-1)
     colour, kind = marks[:, 0].clamp(min=0), marks[:, 1].clamp(min=0)
-    colours = colours.masked_fill(_UNTOLD_COLOURS[kind], -math.inf)
-    kinds = kinds.masked_fill(_UNTOLD_KINDS[colour], -math.inf)
+    colours = _without(colours, _UNTOLD_COLOURS[kind], colour)
+    kinds = _without(kinds, _UNTOLD_KINDS[colour], kind)
     for sort, logits, truth in zip(_MARKS, (colours, kinds, *others), marks.unbind(1), strict=True):
         shown = truth > 0
         right = (logits.detach()[shown].argmax(-1) == truth[shown]).sum()
@@ -168,6 +168,11 @@ def _marking(told: Tensor, marks: Tensor) -> tuple[Tensor, dict[str, tuple[int, 
             weights[0] = _BARE
             loss = loss + functional.cross_entropy(logits, truth, weights)
     return loss, counts
+
+
+def _without(logits: Tensor, untold: Tensor, truth: Tensor) -> Tensor:
+    """Logits of which those that shall not be denied have no part; the true one has, if a print lies across a shape."""
+    return logits.masked_fill(untold.scatter(1, truth[:, None], False), -math.inf)
 
 
 def _word_tokens(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
