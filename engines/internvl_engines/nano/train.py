@@ -33,6 +33,7 @@ from internvl_engines.nano.stages.mpo import Mpo
 from internvl_engines.nano.stages.read import Read
 from internvl_engines.nano.stages.router import Router
 from internvl_engines.nano.stages.see import See
+from internvl_engines.nano.stages.settle import Settle
 from internvl_engines.nano.stages.speak import Speak
 from internvl_engines.nano.stages.spell import Spell
 from internvl_engines.nano.stages.vico import Vico
@@ -46,6 +47,7 @@ LESSONS: dict[StageName, type[Lesson]] = {
     "spell": Spell,
     "speak": Speak,
     "find": Find,
+    "settle": Settle,
     "both": Both,
     "mpo": Mpo,
     "vico": Vico,

@@ -13,6 +13,7 @@ def test_each_stage_begins_where_the_one_before_it_ended() -> None:
         "spell",
         "speak",
         "find",
+        "settle",
         "both",
         "mpo",
         "vico",
