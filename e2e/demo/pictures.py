@@ -10,6 +10,7 @@ from internvl_engines.nano import pictures, questions
 
 SEVERAL_TILES = (3, 2)
 SHAPE_TASKS = ("colour", "shape")
+"""What the miniature answers best (its card): a wrong answer says something about what serves it."""
 
 
 @dataclass(frozen=True, slots=True)

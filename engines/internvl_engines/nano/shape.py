@@ -13,7 +13,9 @@ MAX_NEW_TOKENS = 32
 FLASH_PARTS = ("mlp2.", "pooling_before_gating.", "gating.")
 """How the names of the tensors begin that only a model with Flash has: the second projector and the router."""
 
-FLASH = {"flash_mode": True, "flash_relative_threshold": 0.0, "flash_absolute_threshold": 0.5}
+FLASH = {"flash_mode": True, "flash_relative_threshold": 0.0, "flash_absolute_threshold": 0.6}
+"""Chosen on a seed that nothing is reported of: 0.5 cuts 53 % of the visual tokens and loses 3.4 points, 0.6 44 % and 2.6,
+0.7 24 % and 1.2."""
 """A tile is compressed at a probability of 0.5 and more, unless it is its request's least compressible one."""
 
 

@@ -29,7 +29,7 @@ PERCENTILE = 0.6
 WINDOW = 4096
 _FLOOR = 1e-3
 """Added to both losses, in nats a token: without it a tile on which nothing depends has a ratio of noise."""
-_PRINTED = 0.5
+_PRINTED = 0.25
 """Of the steps ask for print, the paper's OCR subset."""
 
 
@@ -50,7 +50,7 @@ class Router(Lesson):
     def backward(self, drawer: Drawer, progress: Progress) -> None:
         """Larger pictures and comparisons: a lone tile has no choice that another tile could make good."""
         printed = drawer.rng.random() < _PRINTED
-        samples = drawer.print_in_tiles(24) if printed else drawer.several(24, turns=1)
+        samples = drawer.print_in_tiles(24) if printed else drawer.several(24, turns=3)
         if drawer.rng.random() < 0.2:
             samples = drawer.compared(3, turns=1)
         with torch.no_grad():
