@@ -138,8 +138,8 @@ def test_a_tiles_ratio_is_the_divergence_with_it_compressed_over_that_with_every
     assert len(set(expected)) > 1
 
 
-@pytest.mark.parametrize(("small", "labelled_compress"), [(0.68, True), (0.72, False)])
-def test_seven_in_ten_of_the_remembered_ratios_are_labelled_compress_and_only_the_router_learns(
+@pytest.mark.parametrize(("small", "labelled_compress"), [(0.58, True), (0.62, False)])
+def test_six_in_ten_of_the_remembered_ratios_are_labelled_compress_and_only_the_router_learns(
     small: float, labelled_compress: bool
 ) -> None:
     from internvl_engines.nano.stages.router import WINDOW

@@ -7,16 +7,16 @@ import pytest
 
 from e2e.cluster.ray_nodes import RayNodes
 from internvl_engines.contract.checkpoint import read_checkpoint_config
-from tests.local.dataplane.service import Service, picture
+from tests.local.dataplane.service import Service, printed
 
 ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="session")
 def large_picture(checkpoint: Path) -> bytes:
-    """One that is cut into so many tiles that its features are larger than Ray returns inline (100 KB)."""
+    """One of so many tiles, none of them compressed, that its features are larger than Ray returns inline (100 KB)."""
     config = read_checkpoint_config(checkpoint)
-    picture_bytes = picture(1, (config.image_size * 4, config.image_size * 3))
+    picture_bytes = printed(1, (config.image_size * 4, config.image_size * 3))
     assert 13 * config.tokens_per_tile * config.language.hidden_size * 4 > 100 * 1024
     return picture_bytes
 

@@ -9,6 +9,7 @@ import os
 import random
 import re
 import signal
+import string
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from e2e.cluster.ray_nodes import RayNodes
 from internvl_runtimes.contract import serve_args
@@ -58,6 +59,19 @@ def picture(seed: int, size: tuple[int, int] = (112, 112)) -> bytes:
         x, y = rng.randrange(size[0]), rng.randrange(size[1])
         fill = tuple(rng.randrange(256) for _ in range(3))
         draw.ellipse((x - 30, y - 30, x + 30, y + 30), fill=fill)
+    held = io.BytesIO()
+    image.save(held, "PNG")
+    return held.getvalue()
+
+
+def printed(seed: int, size: tuple[int, int]) -> bytes:
+    """The picture of this seed with lines of letters all over it, every tile of which the router keeps."""
+    rng = random.Random(seed)
+    image = Image.open(io.BytesIO(picture(seed, size)))
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(16)
+    for y in range(8, size[1], 28):
+        for x in range(6, size[0], 50):
+            draw.text((x, y), "".join(rng.choices(string.ascii_uppercase, k=4)), "white", font)
     held = io.BytesIO()
     image.save(held, "PNG")
     return held.getvalue()

@@ -7,6 +7,7 @@ import random
 from typing import Any
 
 import httpx
+from PIL import Image
 
 from e2e.demo.pictures import SHAPE_TASKS
 from internvl_engines.nano import pictures, questions
@@ -67,13 +68,15 @@ def test_a_whole_answer_carries_its_stage_times_and_its_request_id(service: Serv
 def test_the_routes_are_told_on_request_and_agree_with_the_usage(
     service: Service, large_picture: bytes
 ) -> None:
-    body = question(large_picture, picture(4), internvl={"routes": True})
+    plain = picture(1, Image.open(io.BytesIO(large_picture)).size)
+    body = question(large_picture, plain, picture(4), internvl={"routes": True})
     whole = service.ask(body).json()
     images = whole["internvl"]["images"]
-    tiles = [image["columns"] * image["rows"] for image in images]
-    assert tiles[0] > 1 and tiles[1] == 1
-    assert [len(image["tokens_per_tile"]) for image in images] == [tiles[0] + 1, 1]  # and a thumbnail
-    tokens = sum(sum(image["tokens_per_tile"]) for image in images)
+    assert [image["columns"] * image["rows"] for image in images] == [12, 12, 1]
+    printed, background, single = (image["tokens_per_tile"] for image in images)
+    assert [len(printed), len(background), len(single)] == [13, 13, 1]  # several tiles have a thumbnail
+    assert min(printed) == max(printed) > min(background)
+    tokens = sum(printed + background + single)
     assert tokens == whole["usage"]["prompt_tokens_details"]["image_tokens"]
     streamed = events_of(service.ask({**body, "stream": True}))
     assert streamed[-1]["internvl"]["images"] == images
