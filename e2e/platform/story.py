@@ -4,7 +4,7 @@ import base64
 import io
 import json
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Thread
@@ -34,7 +34,7 @@ ASK = (
 )
 LOAD = """
 import json, os, sys, time, urllib.request
-url, cases = sys.argv[1], json.load(sys.stdin)
+url, pause_s, cases = sys.argv[1], float(sys.argv[2]), json.load(sys.stdin)
 sent, faults, said = 0, [], [set() for _ in cases]
 while sent < len(cases) or not os.path.exists("/tmp/stop"):
     case = cases[sent % len(cases)]
@@ -48,7 +48,17 @@ while sent < len(cases) or not os.path.exists("/tmp/stop"):
     except Exception as fault:
         body = fault.read().decode()[:200] if hasattr(fault, "read") else ""
         faults.append(f"{time.time():.1f} failed: {fault!r} {body}")
+    time.sleep(pause_s)
 print(json.dumps({"sent": sent, "faults": faults, "said": [sorted(answers) for answers in said]}))
+"""
+GRIDS = (pictures.SINGLE_GRID, (3, 2))
+"""Tiles of the pictures, across and down."""
+SEND = """
+import contextlib, sys
+from internvl_operator.cli import main
+with contextlib.redirect_stdout(sys.stderr):
+    main(["load", *sys.argv[1:], "--json", "/tmp/load.json"])
+print(open("/tmp/load.json").read())
 """
 
 
@@ -123,23 +133,36 @@ class Story:
             right += answer["choices"][0]["message"]["content"].strip() == expected
         return right
 
+    def send(self, url: str, *options: str) -> dict[str, Any]:
+        """Run `internvl load` in the client pod; its figures."""
+        figures: dict[str, Any] = json.loads(self.in_client(SEND, url, *options))
+        return figures
+
     @contextmanager
-    def load(self, url: str, rng: random.Random) -> Iterator[dict[str, Any]]:
-        """Ask without pause about twelve pictures while the block runs, about each at least once.
+    def load(
+        self,
+        url: str,
+        rng: random.Random,
+        *,
+        count: int = 12,
+        grids: Sequence[tuple[int, int]] = GRIDS,
+        pause_s: float = 0.0,
+    ) -> Iterator[dict[str, Any]]:
+        """Ask about `count` pictures, one after the other, while the block runs, and about each at least once.
 
         Its value has `cases` from the beginning, and after it `sent`, `faults` (wrong and failed ones) and `said`,
         the different answers by case.
         """
         cases = []
-        for _ in range(12):
-            question, picture, _ = draw(rng)
+        for _ in range(count):
+            question, picture, _ = draw(rng, grids)
             body = body_of(question, picture)
             answer = json.loads(self.ask(url, question, picture))["choices"][0]["message"]["content"]
             cases.append({"body": body, "answer": answer})
         result: dict[str, Any] = {"cases": cases}
 
         def run() -> None:
-            text = self.in_client(LOAD, f"{url}/v1/chat/completions", stdin=json.dumps(cases))
+            text = self.in_client(LOAD, f"{url}/v1/chat/completions", str(pause_s), stdin=json.dumps(cases))
             result.update(json.loads(text))
 
         self.in_client("import os; os.path.exists('/tmp/stop') and os.remove('/tmp/stop')")
@@ -152,10 +175,10 @@ class Story:
             thread.join(timeout=300)
 
 
-def draw(rng: random.Random) -> tuple[str, Picture.Image, str]:
+def draw(rng: random.Random, grids: Sequence[tuple[int, int]] = GRIDS) -> tuple[str, Picture.Image, str]:
     """A question about a fresh picture of one tile or of several, the picture, and the right answer."""
     while True:
-        grid = rng.choice([pictures.SINGLE_GRID, (3, 2)])
+        grid = rng.choice(grids)
         scene = pictures.compose(rng, grid=grid, subject="shapes")
         asked = questions.ask(scene, rng, count=1, tasks=SHAPE_TASKS)
         if asked:

@@ -96,7 +96,9 @@ def cluster(request: pytest.FixtureRequest, existing: Path | None) -> Iterator[K
 def values(request: pytest.FixtureRequest, existing: Path | None) -> Mapping[str, Any]:
     """The chart's."""
     if existing is None:
-        return chart_values(request.getfixturevalue("python_image"), request.getfixturevalue("runtime_image"))
+        made = chart_values(request.getfixturevalue("python_image"), request.getfixturevalue("runtime_image"))
+        made["operator"]["settings"] = {"SCALE_DOWN_AFTER_S": "15"}  # tests wait for it
+        return made
     file: Path | None = request.config.getoption("chart_values")
     if file is None:
         pytest.exit("a cluster was named, but not the chart's values for it (VALUES=file): images and pools")

@@ -1,0 +1,132 @@
+"""Each side by its own load, in pods: pictures make one more pod of vision, and its end takes just that many away."""
+
+import random
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from e2e.platform.story import Story
+from internvl_engines.nano import pictures
+
+# A replica takes one of the GPUs that its node says it has. What it manages is stated: little of pictures, so that a
+# load which two cores carry asks for three of them, where the budget has room for two; and of text so much that one is
+# always enough.
+SCALED = """
+apiVersion: serving.internvl.io/v1alpha1
+kind: InternVLService
+metadata: {name: internvl}
+spec:
+  model: {uri: pvc://models/internvl-nano}
+  scaling: {maxGPUs: 3}
+  vision: {pool: vision, cpu: 500m, maxReplicas: 3, capacity: {tilesPerSecond: 12}}
+  language:
+    pool: language
+    cpu: 500m
+    maxReplicas: 2
+    capacity: {promptTokensPerSecond: 100000, outputTokensPerSecond: 100000}
+"""
+PICTURES = ("--mix", "448x448=1", "--rate", "2", "--duration", "60", "--max-tokens", "1")
+"""Twenty tiles a second."""
+ROLES = ("head", "gateway", "vision", "language")
+
+
+def vision(story: Story) -> dict[str, Any]:
+    found: dict[str, Any] = story.service()["status"]["roles"]["vision"]
+    return found
+
+
+def standing(story: Story) -> dict[str, set[str]]:
+    """Names of the pods of each role that nobody deletes."""
+    return {
+        role: {
+            pod["metadata"]["name"]
+            for pod in story.role_pods(role)
+            if "deletionTimestamp" not in pod["metadata"]
+        }
+        for role in ROLES
+    }
+
+
+def is_ready(pod: Mapping[str, Any]) -> bool:
+    return any(
+        item["type"] == "Ready" and item["status"] == "True" for item in pod["status"].get("conditions", ())
+    )
+
+
+def sizes(story: Story) -> dict[str, int]:
+    """Pods that each role's worker group asks for."""
+    return {group["groupName"].rpartition("-")[0]: group["replicas"] for group in story.groups()}
+
+
+def quiet_s(values: Mapping[str, Any]) -> float:
+    settings = values.get("operator", {}).get("settings", {})
+    return float(settings.get("SCALE_DOWN_AFTER_S", 300))
+
+
+def test_pictures_make_one_more_pod_of_vision_within_the_budget_and_rest_takes_an_idle_one_away(
+    story: Story, values: Mapping[str, Any]
+) -> None:
+    story.kubectl("-n", story.namespace, "apply", "-f", "-", stdin=SCALED)
+    story.cluster.wait_for("the service is Ready", story.is_ready, within_s=300)
+    url = story.service()["status"]["url"]
+    one = standing(story)
+    assert {role: len(pods) for role, pods in one.items()} == dict.fromkeys(ROLES, 1)
+
+    grids = (pictures.SINGLE_GRID,)  # of one tile, so that this load alone asks for one replica
+    beside = story.load(url, random.Random(time.time_ns()), count=6, grids=grids, pause_s=1.0)
+    with beside as asked, ThreadPoolExecutor(1) as pool:
+        assert vision(story)["target"] == 1
+        began = time.monotonic()
+        sent = pool.submit(story.send, url, *PICTURES)
+        story.cluster.wait_for(
+            "the load has made vision two", lambda: vision(story)["target"] == 2, within_s=60
+        )
+        print(
+            f"a new target after {time.monotonic() - began:.1f} s, the start of the load generator included"
+        )
+        story.cluster.wait_for("two replicas of vision serve", lambda: vision(story)["ready"] == 2)
+        print(f"two serve after {time.monotonic() - began:.1f} s")
+        two = standing(story)
+        assert len(two["vision"]) == 2 and one["vision"] < two["vision"]
+        assert {role: two[role] for role in ROLES if role != "vision"} == {
+            role: one[role] for role in ROLES if role != "vision"
+        }
+        assert sizes(story) == {"gateway": 1, "vision": 2, "language": 1}
+        assert story.role_nodes("vision") <= story.pool_nodes(values, "vision")
+        story.cluster.wait_for("both pods are ready", lambda: all(map(is_ready, story.role_pods("vision"))))
+        story.cluster.wait_for(
+            "the budget is named",
+            lambda: story.condition("ScalingActive").get("reason") == "ScalingLimited",
+            within_s=60,
+        )
+        assert "3 are wanted, but scaling.maxGPUs is 3 for both sides" in vision(story)["why"]
+        figures = sent.result()["requests"]
+        assert figures["failed"] == 0 and figures["answered"] == figures["due"] > 0
+
+        course: list[tuple[int, int]] = []
+        named: set[str] = set()
+
+        def is_down() -> bool:
+            now = vision(story)["target"], len(standing(story)["vision"])
+            if now not in course[-1:]:
+                course.append(now)
+            for group in story.groups():
+                named.update(group.get("scaleStrategy", {}).get("workersToDelete", ()))
+            return len(story.role_pods("vision")) == 1
+
+        story.cluster.wait_for("vision is one pod again", is_down, within_s=quiet_s(values) + 120)
+    left = standing(story)
+    assert course[-2:] == [(1, 2), (1, 1)], "the replica drains while both pods stand"
+    assert (2, 1) not in course
+    assert named == two["vision"] - left["vision"], "the pod that goes is the one that was named"
+    assert vision(story)["ready"] == 1 and story.is_ready()
+    assert sizes(story) == {"gateway": 1, "vision": 1, "language": 1}
+    assert {role: left[role] for role in ROLES if role != "vision"} == {
+        role: one[role] for role in ROLES if role != "vision"
+    }
+    print(f"{asked['sent']} asked beside the load, {asked['faults']}")
+    assert asked["faults"] == [] and asked["sent"] > 10
+    down, up = vision(story)["lastScaling"]
+    assert (up["from"], up["to"], down["from"], down["to"]) == (1, 2, 2, 1)
+    assert "tiles/s" in up["why"]
