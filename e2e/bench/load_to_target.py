@@ -1,8 +1,8 @@
 """Seconds from a step of the load to a new target in the status, on real parts: by the nodes' pages, and by Prometheus.
 
-`internvl load` sends few pictures, then eight times as many: small ones, many of them, and large ones, of which four
-a second are enough to ask for two replicas more. So few may be chance for longer. Each step begins at rest, with one
-replica.
+`internvl load` sends few pictures, then eight times as many: what two replicas manage, or what four do; small ones, many
+of them, and large ones, of which four a second ask for as much. So few may be chance for longer. Each step begins at
+rest, with one replica.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ BEFORE_S = 4.0
 """Of the load before the step."""
 BEFORE = 1 / 8
 """Requests before the step, of those from it on."""
-MOST = 3
+MOST = 4
+"""Replicas."""
 SCRAPE_S = 5
 QUIET_S = 5
 SETTINGS = {
@@ -37,23 +38,35 @@ _POLL_S = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What is sent from the step on: twice the tiles that a replica is stated to manage, and the reserve on top."""
+    """What is sent from the step on."""
 
     picture: str
     tiles: int
     per_s: float
+    replicas: int
+    """That manage it, by what is stated of one."""
 
     @property
     def title(self) -> str:
-        return f"{self.per_s:g}/s of {self.picture}"
+        return f"{self.per_s:g}/s of {self.picture}, work for {self.replicas}"
+
+    @property
+    def whole(self) -> int:
+        """The target that it asks for, with the reserve on top."""
+        return min(self.replicas + 1, MOST)
 
     @property
     def vision(self) -> dict[str, object]:
         """The side of a service for it."""
-        return {**VISION, "maxReplicas": MOST, "capacity": {"tilesPerSecond": self.per_s * self.tiles / 2}}
+        capacity = self.per_s * self.tiles / self.replicas
+        return {**VISION, "maxReplicas": MOST, "capacity": {"tilesPerSecond": capacity}}
 
 
-TRAFFICS = (Traffic("112x112", 1, 20.0), Traffic("448x448", 10, 4.0))
+TRAFFICS = (
+    Traffic("112x112", 1, 20.0, replicas=4),
+    Traffic("112x112", 1, 20.0, replicas=2),
+    Traffic("448x448", 10, 4.0, replicas=4),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +97,10 @@ def run() -> BenchResult:
 
 
 def _steps(world: World, traffic: Traffic, *, lasts_s: float) -> list[Step]:
-    trace = world.folder / f"step-{traffic.per_s:g}-{lasts_s:g}.jsonl"
+    trace = world.folder / f"step-{traffic.per_s:g}-{traffic.replicas}-{lasts_s:g}.jsonl"
     trace.write_text("".join(f"{json.dumps(line)}\n" for line in _plan(traffic, lasts_s)))
     world.apply("step", vision=traffic.vision)
-    return [_step(world, trace, lasts_s) for _ in range(STEPS)]
+    return [_step(world, trace, traffic.whole, lasts_s) for _ in range(STEPS)]
 
 
 def _plan(traffic: Traffic, lasts_s: float) -> list[dict[str, object]]:
@@ -101,24 +114,24 @@ def _plan(traffic: Traffic, lasts_s: float) -> list[dict[str, object]]:
     ]
 
 
-def _step(world: World, trace: Path, lasts_s: float) -> Step:
+def _step(world: World, trace: Path, whole: int, lasts_s: float) -> Step:
     world.begin_anew()
     load, seen = world.replay(trace), [(time.time(), 1)]
     while load.process.poll() is None:
         target = world.target("vision")
         if target != seen[-1][1]:
             seen.append((time.time(), target))
-        if target == MOST:
+        if target >= whole:
             load.process.send_signal(signal.SIGINT)  # its figures are written too
             break
         time.sleep(_POLL_S)
-    figures = load.ended()
-    began = figures["started_at"] + BEFORE_S
+    load.process.wait(timeout=300)  # by itself or by the signal
+    began = load.read()["started_at"] + BEFORE_S
     print(f"targets: {[(round(at - began, 2), number) for at, number in seen[1:]]}", flush=True)
-    first, whole = (
-        next((at for at, number in seen if number >= least), began + lasts_s) for least in (2, MOST)
+    first, last = (
+        next((at for at, number in seen if number >= least), began + lasts_s) for least in (2, whole)
     )
-    return Step(first - began, whole - began)
+    return Step(first - began, last - began)
 
 
 def _result(found: dict[tuple[str, str], list[Step]]) -> BenchResult:

@@ -53,6 +53,10 @@ class Running:
     def ended(self) -> dict[str, Any]:
         """Its figures, once it has ended by itself."""
         assert self.process.wait(timeout=300) == 0
+        return self.read()
+
+    def read(self) -> dict[str, Any]:
+        """The figures that it wrote."""
         found: dict[str, Any] = json.loads(self.figures.read_text())
         return found
 

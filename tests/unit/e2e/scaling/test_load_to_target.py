@@ -1,21 +1,29 @@
 """The step of the load, and which of the steps counts against the goal."""
 
 from e2e.bench import load_to_target
-from e2e.bench.load_to_target import BEFORE_S, PER_S, Step
+from e2e.bench.load_to_target import BEFORE_S, MOST, TRAFFICS, Step
 
 
 def test_the_load_steps_up_at_the_moment_that_seconds_are_counted_from():
-    plan = load_to_target._plan(10.0)
-    times = [line["at"] for line in plan]
-    assert times[0] == 0, "the first request of a replay goes out at once"
-    after = [at for at in times if at >= BEFORE_S]
-    assert after[0] == BEFORE_S and len(after) == 10 * PER_S
-    assert len(times) - len(after) < len(after) / 4
+    for traffic in TRAFFICS:
+        times = [float(str(line["at"])) for line in load_to_target._plan(traffic, 10.0)]
+        assert times[0] == 0, "the first request of a replay goes out at once"
+        after = [at for at in times if at >= BEFORE_S]
+        assert after[0] == BEFORE_S and len(after) == 10 * traffic.per_s
+        assert len(times) - len(after) < len(after) / 4
+
+
+def test_a_step_asks_for_more_than_one_replica_and_no_more_than_there_may_be():
+    for traffic in TRAFFICS:
+        capacity = traffic.vision["capacity"]
+        assert isinstance(capacity, dict)
+        assert traffic.per_s * traffic.tiles / capacity["tilesPerSecond"] == traffic.replicas
+        assert 1 < traffic.replicas <= traffic.whole <= MOST
 
 
 def test_the_worst_step_counts_and_not_the_median():
     nodes = [Step(1.0, 4.0), Step(1.2, 4.0), Step(4.5, 6.0)]
     prometheus = [Step(6.0, 11.0), Step(7.0, 12.0), Step(9.9, 14.0)]
-    result = load_to_target._result({"nodes": nodes, "prometheus": prometheus})
+    result = load_to_target._result({("nodes", "small"): nodes, ("Prometheus", "small"): prometheus})
     assert [(goal.value, goal.ok) for goal in result.goals] == [(4.5, False), (9.9, True)]
-    assert result.rows[0] == ("nodes", "a higher target", "1.2", "4.5")
+    assert result.rows[0] == ("nodes", "small", "a higher target", "1.2", "4.5")
