@@ -11,6 +11,7 @@ import json
 import signal
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -74,7 +75,7 @@ class Step:
     """Seconds since the first request of the step was due."""
 
     first_s: float
-    """A higher target stands in the status."""
+    """A higher target than before the step stands in the status."""
     whole_s: float
     """The target that the load asks for does."""
 
@@ -128,10 +129,17 @@ def _step(world: World, trace: Path, whole: int, lasts_s: float) -> Step:
     load.process.wait(timeout=300)  # by itself or by the signal
     began = load.read()["started_at"] + BEFORE_S
     print(f"targets: {[(round(at - began, 2), number) for at, number in seen[1:]]}", flush=True)
-    first, last = (
-        next((at for at, number in seen if number >= least), began + lasts_s) for least in (2, whole)
-    )
-    return Step(first - began, last - began)
+    return _seconds(seen, began=began, whole=whole, lasts_s=lasts_s)
+
+
+def _seconds(seen: Sequence[tuple[float, int]], *, began: float, whole: int, lasts_s: float) -> Step:
+    """From the course of the target: its times, and what it was from then on. `lasts_s` where it never came."""
+    stood = [number for at, number in seen if at <= began][-1]
+
+    def until(least: int) -> float:
+        return next((at - began for at, number in seen if at > began and number >= least), lasts_s)
+
+    return Step(until(stood + 1), until(whole))
 
 
 def _result(found: dict[tuple[str, str], list[Step]]) -> BenchResult:

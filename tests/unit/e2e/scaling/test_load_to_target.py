@@ -21,6 +21,13 @@ def test_a_step_asks_for_more_than_one_replica_and_no_more_than_there_may_be():
         assert 1 < traffic.replicas <= traffic.whole <= MOST
 
 
+def test_seconds_are_from_the_step_to_a_higher_target_than_stood_before_it():
+    rested = [(90.0, 1), (103.0, 2), (105.0, 4)]
+    assert load_to_target._seconds(rested, began=100.0, whole=4, lasts_s=12.0) == Step(3.0, 5.0)
+    chance = [(90.0, 1), (97.0, 2), (106.0, 3)]  # one more already before the step
+    assert load_to_target._seconds(chance, began=100.0, whole=4, lasts_s=12.0) == Step(6.0, 12.0)
+
+
 def test_the_worst_step_counts_and_not_the_median():
     nodes = [Step(1.0, 4.0), Step(1.2, 4.0), Step(4.5, 6.0)]
     prometheus = [Step(6.0, 11.0), Step(7.0, 12.0), Step(9.9, 14.0)]
