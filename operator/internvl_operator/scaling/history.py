@@ -98,7 +98,7 @@ def _side_document(side: SideHistory) -> dict[str, Any]:
         "target": side.target,
         "held": side.held,
         "loaded": side.loaded_at,
-        "busy": _short(side.busy_at),
+        "busy": None if side.busy_at is None else round(side.busy_at, 1),
         "smooth": [_short(side.smooth.mean), _short(side.smooth.load)],
         "slots": [
             [round(item.begun, 1), _short(item.mean), _short(item.highest), _short(item.made_for)]

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from internvl_operator.api.names import Role
-from internvl_operator.scaling.history import History, from_json, to_json
+from internvl_operator.scaling.history import History, SideHistory, from_json, to_json
 from internvl_operator.scaling.model import Work, WorkKind
 from internvl_operator.scaling.starts import LONGEST_S, Starts
 
@@ -34,6 +34,11 @@ def test_a_capacity_of_nothing_is_not_read(service):
     document = json.loads(to_json(service.history))
     document["vision"]["capacity"]["tiles"][0] = 0
     assert from_json(json.dumps(document)) == History()
+
+
+def test_times_are_kept_to_a_tenth_of_a_second_however_long_it_lived():
+    lived = History(at=1.7e9, clock=2e6, sides={Role.VISION: SideHistory(busy_at=2e6 - 123.4)})
+    assert from_json(to_json(lived)).of(Role.VISION).busy_at == pytest.approx(2e6 - 123.4, abs=0.05)
 
 
 def test_its_clock_goes_on_by_rounds_and_never_jumps():
