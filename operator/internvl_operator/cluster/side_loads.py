@@ -52,6 +52,8 @@ class Means:
     visual_tokens: float = 0.0
     encoded_tiles: float = 0.0
     arrived_visual_tokens: float = 0.0
+    asked_tokens: float = 0.0
+    """That the answers may have at most."""
     begun: float = 0.0
     decoded_tokens: float = 0.0
     running: float | None = None
@@ -73,6 +75,7 @@ class Means:
             "visual_tokens": main.rate(metrics.PROMPT_TOKENS_ADMITTED, "visual"),
             "encoded_tiles": 0.0 if vision is None else vision.rate(metrics.WORK, Stage.VISION),
             "arrived_visual_tokens": main.rate(metrics.PROMPT_TOKENS_ARRIVED, "visual"),
+            "asked_tokens": main.rate(metrics.OUTPUT_TOKENS_ADMITTED),
             "begun": main.rate(metrics.SEQUENCES_BEGUN),
             "decoded_tokens": main.rate(metrics.WORK, Stage.DECODE),
         }
@@ -87,10 +90,14 @@ class Means:
 
     @property
     def answer_tokens(self) -> float:
-        """Tokens of one answer. Of those that have come on top, half is written on the mean."""
+        """Tokens of one answer, never more than were asked for.
+
+        Of those that have come on top, half is written on the mean.
+        """
+        most = self.asked_tokens / self.requests if self.requests > 0 else math.inf
         if self.begun < 1 or self.decoded_tokens <= 0:
-            return TYPICAL_ANSWER
-        return self.decoded_tokens / max(self.begun - self.more_running / 2, self.begun / 2)
+            return min(most, TYPICAL_ANSWER)
+        return min(most, self.decoded_tokens / max(self.begun - self.more_running / 2, self.begun / 2))
 
     @property
     def visual_share(self) -> float:

@@ -72,6 +72,18 @@ def test_before_an_answer_was_begun_it_is_as_long_as_most_are_or_as_it_may_be():
         assert output.arriving == arriving
 
 
+def test_what_waits_is_no_longer_than_was_asked_for():
+    """Answers of one token need no decoding: nobody sees how long they become."""
+    short = {**ADMITTED, (metrics.OUTPUT_TOKENS_ADMITTED.name, ""): 4.0}
+    gauges = {(metrics.QUEUE_DEPTH.name, "language"): 2.0}
+    meter = LoadMeter(KEY)
+    found = [loads(reading(short, gauges), meter=meter)]
+    none = {key: 0.0 for key in ADMITTED}
+    found.append(loads(reading(none, gauges, at=105.0), meter=meter))  # and none comes any more
+    work = [load[Role.LANGUAGE].work[WorkKind.OUTPUT_TOKENS] for load in found]
+    assert [(item.arriving, item.waiting) for item in work] == [(4.0, 2.0), (0.0, 2.0)]
+
+
 def test_a_rush_that_has_not_begun_does_not_make_answers_look_short():
     meter = LoadMeter(KEY)
     loads(reading({**ADMITTED, **DONE}), meter=meter)
