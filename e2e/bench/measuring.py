@@ -78,7 +78,7 @@ def _step() -> Callable[[], None]:
         prefill, decode = Part("prefill"), Part("decode")
         began = time.monotonic()
         decode.ran(SEQUENCES, time.monotonic() - began)
-        meter.step(prefill, decode, seconds=time.monotonic() - began, saturated=True)
+        meter.step(prefill, decode, seconds=time.monotonic() - began, saturated=True, is_full=True)
 
     return once
 

@@ -77,21 +77,24 @@ def restated(
 
 
 def unmeasured(load: SideLoad, capacity: Mapping[WorkKind, Capacity]) -> tuple[WorkKind, ...]:
-    """Kinds of work that occur while nobody knows what a replica manages of them."""
-    return tuple(
-        kind for kind, work in load.work.items() if (work.arriving or work.waiting) and kind not in capacity
-    )
+    """Kinds of work that occur while nobody knows what a replica manages of any of them.
+
+    Where one is known, a replica was full of that: the others are done beside it, and count as nothing until one is
+    full of them.
+    """
+    kinds = tuple(kind for kind, work in load.work.items() if work.arriving or work.waiting)
+    return () if any(kind in capacity for kind in kinds) else kinds
 
 
 def busy_replicas(load: SideLoad, capacity: Mapping[WorkKind, Capacity]) -> float:
-    """Replicas that the arriving work keeps busy."""
-    return sum(work.arriving / capacity[kind].value for kind, work in load.work.items() if work.arriving)
+    """Replicas that the arriving work of known kinds keeps busy."""
+    return sum(work.arriving / capacity[kind].value for kind, work in load.work.items() if kind in capacity)
 
 
 def need(load: SideLoad, history: SideHistory, *, base: float, pace: Pace) -> Need:
     """What the side asks for; `base` is the load that its number rests on, in replicas."""
     capacity = history.capacity
-    waiting = sum(work.waiting / capacity[kind].value for kind, work in load.work.items() if work.waiting)
+    waiting = sum(work.waiting / capacity[kind].value for kind, work in load.work.items() if kind in capacity)
     drain_s = max(pace.horizon_s, SHORTEST_DRAIN_S)
     unlearned = max(0.0, 1 - history.rises.seen_s / FIRST_S)
     rise = min(history.rises.reserve, max(0.0, BEYOND * history.rises.peak - base))

@@ -19,6 +19,8 @@ def sum_of(load: SideLoad, capacity: Mapping[WorkKind, Capacity], need: Need) ->
     """`61 tiles/s / 19.8 per replica = 3.1, + 0.7 reserve = 3.8`."""
     parts = [
         f"{figure(work.arriving)} {kind}/s / {figure(capacity[kind].value)} per replica"
+        if kind in capacity
+        else f"{figure(work.arriving)} {kind}/s (not measured yet)"
         for kind, work in load.work.items()
         if work.arriving
     ]

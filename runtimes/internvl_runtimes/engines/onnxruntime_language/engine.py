@@ -192,7 +192,7 @@ class OnnxRuntimeLanguage:
         with self._changed:
             began = self._clock()
             step = self._scheduler.schedule(began)
-            saturated = self._scheduler.waiting > 0
+            saturated, is_full = self._scheduler.waiting > 0, self._scheduler.is_full
             self._slots.retain(self._scheduler.running_ids())
         events: list[tuple[Sequence, _Event]] = []
         prefills, decodes = Part("prefill"), Part("decode")
@@ -203,7 +203,8 @@ class OnnxRuntimeLanguage:
         for prefill in step.prefills:
             tokens, run = prefill.stop - prefill.start, partial(self._prefill, prefill)
             self._attempt(prefills, tokens, run, (prefill.sequence,), events)
-        self._meter.step(prefills, decodes, seconds=self._clock() - began, saturated=saturated)
+        seconds = self._clock() - began
+        self._meter.step(prefills, decodes, seconds=seconds, saturated=saturated, is_full=is_full)
         self._deliver(events)
 
     def _attempt(

@@ -71,6 +71,11 @@ class Scheduler:
         return len(self._running) + len(self._prefilling)
 
     @property
+    def is_full(self) -> bool:
+        """All slots are taken."""
+        return self.running >= self._limits.max_sequences
+
+    @property
     def waiting(self) -> int:
         """Sequences that wait for a slot."""
         return len(self._waiting)
@@ -153,7 +158,7 @@ class Scheduler:
         return frozenset(self._running)
 
     def _start_next(self, now: float) -> Sequence | None:
-        if not self._waiting or self.running >= self._limits.max_sequences:
+        if not self._waiting or self.is_full:
             return None
         sequence = self._waiting.popleft()
         sequence.started_at = now

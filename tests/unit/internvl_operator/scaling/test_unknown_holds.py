@@ -79,6 +79,18 @@ def test_a_capacity_that_nobody_knows_holds_until_a_replica_was_full(service):
     assert service.round(load, service.tokens(0.5)).targets[Role.VISION] >= 7
 
 
+def test_work_that_no_replica_was_full_of_yet_is_done_beside_the_other(service):
+    """Long prompts with short answers never fill all slots, so nobody learns what decoding alone would do."""
+    service.bounds[Role.LANGUAGE] = replace(service.bounds[Role.LANGUAGE], capacity={})
+    full = {
+        WorkKind.PROMPT_TOKENS: Work(arriving=24_000.0, done_while_full=80_000.0, seconds_while_full=10.0),
+        WorkKind.OUTPUT_TOKENS: Work(arriving=30.0, waiting=10.0),
+    }
+    side = service.round(service.tiles(1.0), replace(service.tokens(1.0), work=full)).sides[Role.LANGUAGE]
+    assert side.target >= 3
+    assert "24000 prompt tokens/s / 8000 per replica + 30 output tokens/s (not measured yet) = 3" in side.why
+
+
 def test_a_lower_maximum_holds_while_the_load_is_unknown(service):
     service.stands[Role.VISION] = 6
     service.bounds[Role.VISION] = replace(service.bounds[Role.VISION], maximum=3)
