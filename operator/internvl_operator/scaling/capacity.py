@@ -1,10 +1,10 @@
 """What one replica manages, learned from windows in which replicas were full.
 
 Learning is bounded: one window moves a known figure by 5 % at most, and never beyond four times, or below a quarter
-of, what the user stated.
+of, what the user states.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from internvl_operator.scaling.model import Work
 
@@ -34,7 +34,7 @@ class Capacity:
     evidence_s: float = 0.0
     """Replica-seconds that it rests on, at most `KNOWN_S`."""
     stated: float | None = None
-    """What the user or the recipe stated when learning began."""
+    """What the user or the recipe stated when learning began; None: nobody states a figure, and none bounds it."""
 
 
 def learned(known: Capacity | None, work: Work | None, stated: float | None) -> Capacity | None:
@@ -48,7 +48,7 @@ def learned(known: Capacity | None, work: Work | None, stated: float | None) -> 
 
 def _begun(known: Capacity | None, stated: float | None) -> Capacity | None:
     if stated is None:
-        return known
+        return None if known is None else replace(known, stated=None)
     if known is None or known.stated is None or not _is_near(stated, known.stated):
         return Capacity(stated, KNOWN_S, stated)
     return known

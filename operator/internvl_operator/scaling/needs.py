@@ -67,10 +67,10 @@ def restated(
 
     By the work that arrives; where none does, by the figure that fell most.
     """
-    if all(before[kind].stated == after[kind].stated for kind in before if kind in after):
+    if not any(after[kind].stated not in (None, before[kind].stated) for kind in before if kind in after):
         return None
-    kinds = load.work if load is not None and all(kind in after for kind in load.work) else {}
-    then = sum(work.arriving / before.get(kind, after[kind]).value for kind, work in kinds.items())
+    work = {} if load is None else load.work
+    then = sum(work[kind].arriving / before.get(kind, after[kind]).value for kind in work if kind in after)
     if load is not None and then > 0:
         return busy_replicas(load, after) / then
     return max(before[kind].value / after[kind].value for kind in before if kind in after)

@@ -62,6 +62,15 @@ def test_another_stated_figure_begins_anew_and_a_rounded_one_does_not():
     assert after(known, Work(arriving=0.0), stated=60.0).value == 60.0
 
 
-def test_it_is_kept_when_nobody_states_it_any_more():
+def test_what_was_learned_is_kept_when_nobody_states_a_figure_any_more():
     known = after(None, full(30.0, 5.0), windows=200, stated=20.0)
-    assert after(known, Work(arriving=0.0), stated=None) == known
+    assert after(known, Work(arriving=0.0), stated=None).value == known.value
+    assert after(known, Work(arriving=0.0), windows=2, stated=None).value == known.value
+
+
+def test_a_figure_that_nobody_states_any_more_bounds_nothing():
+    known = after(None, full(200.0, 5.0), windows=200, stated=20.0)
+    assert known.value == 20.0 * TRUST
+    moved = after(known, full(200.0, 5.0), stated=None)
+    assert known.value < moved.value <= known.value * 1.05
+    assert after(known, full(200.0, 5.0), windows=200, stated=None).value == pytest.approx(200.0, rel=0.02)

@@ -61,6 +61,17 @@ def test_a_clock_that_was_set_back_does_not_end_learning(service):
     assert after.rises.peak > before.rises.peak
 
 
+def test_a_figure_that_nobody_states_any_more_changes_no_reserve(service):
+    service.play(120, vision=2.0)
+    before = service.history.of(Role.VISION)
+    service.bounds[Role.VISION] = replace(service.bounds[Role.VISION], capacity={})
+    service.round(service.tiles(2.0), service.tokens(0.5))  # the same window, so nothing else is learned
+    after = service.history.of(Role.VISION)
+    assert (after.rises, after.smooth) == (before.rises, before.smooth)
+    assert after.capacity[WorkKind.TILES].value == before.capacity[WorkKind.TILES].value
+    assert after.capacity[WorkKind.TILES].stated is None
+
+
 def starts(*rounds: tuple[float, int, int]) -> Starts:
     found = Starts()
     for clock, target, ready in rounds:
