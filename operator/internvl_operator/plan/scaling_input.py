@@ -3,8 +3,10 @@
 Pure; called by `reconcile.scaler`, once a round and service.
 """
 
+import hashlib
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from internvl_operator.api import names
 from internvl_operator.api.names import DEPLOYMENTS, Role
@@ -12,6 +14,7 @@ from internvl_operator.api.pods import PodSettings
 from internvl_operator.api.spec import InternVLServiceSpec
 from internvl_operator.plan import failures
 from internvl_operator.plan.observation import (
+    ApplicationSeen,
     DeploymentSeen,
     DeploymentState,
     LoadSeen,
@@ -20,9 +23,9 @@ from internvl_operator.plan.observation import (
     ServiceSeen,
 )
 from internvl_operator.plan.replicas import decided_roles, is_external
-from internvl_operator.plan.serving import deployed_entry
+from internvl_operator.plan.serving import deployed_entry, is_adopted
 from internvl_operator.render.groups import pool_of
-from internvl_operator.render.serve_schema import replicas_of
+from internvl_operator.render.serve_schema import encode_json, replicas_of
 from internvl_operator.scaling.model import (
     SIDES,
     Observation,
@@ -34,6 +37,12 @@ from internvl_operator.scaling.model import (
 
 _RUNNING = (ReplicaState.RUNNING, ReplicaState.PENDING_MIGRATION)
 _FAILING = (DeploymentState.UNHEALTHY, DeploymentState.DEPLOY_FAILED)
+_MIXED = (DeploymentState.UPDATING, DeploymentState.DEPLOY_FAILED)
+"""Running replicas may still be of the configuration before."""
+_WORK = ("engine", "threads", "max_batch_tiles", "max_model_len", "max_sequences")
+"""Keys of `user_config` by which a replica is faster or slower, beside the model."""
+_PLACE = ("num_cpus", "num_gpus", "resources", "label_selector")
+"""Keys of `ray_actor_options` by which it is. In pods, the selector stands for all that a pod is made from."""
 
 
 def scaling_observation(
@@ -55,6 +64,7 @@ def scaling_observation(
             ready=0 if deployment is None else _running(deployment),
             healthy=deployment is None or not _is_failing(deployment),
             is_woken=target == 0 and deployment is not None and deployment.target_replicas > 0,
+            replica=_replica(application, DEPLOYMENTS[role]),
         )
     others = () if spec is None else tuple(role for role in SIDES if role not in sides)
     return Observation(
@@ -79,6 +89,31 @@ def _elsewhere(service: ServiceSeen, ray: RaySeen, role: Role) -> int:
 
 def _running(deployment: DeploymentSeen) -> int:
     return sum(replica.state in _RUNNING for replica in deployment.replicas)
+
+
+def _replica(application: ApplicationSeen, name: str) -> str:
+    """Short hash of what makes a replica faster or slower: not how many there are, nor names or memory.
+
+    Empty while replicas of the configuration before may work beside those of this one, and where Serve shows none.
+    """
+    deployment, entry = application.deployments.get(name), deployed_entry(application.config, name)
+    config, options = _mapping(entry.get("user_config")), _mapping(entry.get("ray_actor_options"))
+    if deployment is None or deployment.status in _MIXED or not is_adopted(deployment, config):
+        return ""
+    if any(replica.state == ReplicaState.STOPPING for replica in deployment.replicas):
+        return ""
+    model = _mapping(config.get("model"))
+    facts = {
+        "model": [model.get("uri"), model.get("revision")],
+        "work": {key: config[key] for key in _WORK if key in config},
+        "place": {key: options[key] for key in _PLACE if key in options},
+    }
+    return hashlib.sha256(encode_json(facts).encode()).hexdigest()[:12]
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    """A part of what Serve gave, which anybody may have written."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def _is_failing(deployment: DeploymentSeen) -> bool:

@@ -32,9 +32,14 @@ class Capacity:
 
     value: float
     evidence_s: float = 0.0
-    """Replica-seconds that it rests on, at most `KNOWN_S`."""
+    """Replica-seconds that it rests on, at most `KNOWN_S`. 0: it is that of another replica, and a first guess."""
     stated: float | None = None
     """What the user or the recipe stated when learning began; None: nobody states a figure, and none bounds it."""
+
+
+def guessed(known: Capacity) -> Capacity:
+    """The figure where replicas are others now: a stated one counts at once, else the first measurement."""
+    return Capacity(known.value)
 
 
 def learned(known: Capacity | None, work: Work | None, stated: float | None) -> Capacity | None:

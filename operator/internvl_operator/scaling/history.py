@@ -33,6 +33,8 @@ class SideHistory:
     """What it asked of the budget while its load is unknown: asking for what it got would be less each round."""
     loaded_at: float = 0.0
     """`SideLoad.at` of the newest load that was learned from."""
+    replica: str = ""
+    """`SideSeen.replica` of the replicas that it was learned from; empty: not known yet."""
     busy_at: float | None = None
     """When there was work last, on the history's own clock."""
     smooth: Smooth = field(default_factory=Smooth)
@@ -98,6 +100,7 @@ def _side_document(side: SideHistory) -> dict[str, Any]:
         "target": side.target,
         "held": side.held,
         "loaded": side.loaded_at,
+        "replica": side.replica,
         "busy": None if side.busy_at is None else round(side.busy_at, 1),
         "smooth": [_short(side.smooth.mean), _short(side.smooth.load)],
         "slots": [
@@ -128,6 +131,7 @@ def _side(document: Mapping[str, Any]) -> SideHistory:
         target=None if document["target"] is None else int(document["target"]),
         held=None if document["held"] is None else int(document["held"]),
         loaded_at=_number(document["loaded"]),
+        replica=str(document.get("replica", "")),  # documents of an earlier operator have none
         busy_at=None if document["busy"] is None else _number(document["busy"]),
         smooth=Smooth(None if mean is None else _number(mean), _number(load)),
         rises=_rises(document),

@@ -86,6 +86,9 @@ class SideSeen:
     """False while the newest replicas cannot start: their start is no measurement."""
     is_woken: bool = False
     """None stands in the configuration, and Serve has started one by itself, because a request waits."""
+    replica: str = ""
+    """What all replicas are, as a short hash of what makes one faster or slower: the model, the engine, where it runs.
+    Empty: not known, as while one kind replaces another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,17 +63,22 @@ def capacities(
 def restated(
     load: SideLoad | None, before: Mapping[WorkKind, Capacity], after: Mapping[WorkKind, Capacity]
 ) -> float | None:
-    """Replicas of now that do what one did before, where a figure was stated anew; None where none was.
+    """Replicas of now that do what one did before, where a figure begins anew; None where none does.
 
-    By the work that arrives; where none does, by the figure that fell most.
+    It does where another one was stated, and where the first measurement replaced a guess. By the work that arrives; where none does, by the figure that fell most.
     """
-    if not any(after[kind].stated not in (None, before[kind].stated) for kind in before if kind in after):
+    if not any(_begins_anew(before[kind], after[kind]) for kind in before if kind in after):
         return None
     work = {} if load is None else load.work
     then = sum(work[kind].arriving / before.get(kind, after[kind]).value for kind in work if kind in after)
     if load is not None and then > 0:
         return busy_replicas(load, after) / then
     return max(before[kind].value / after[kind].value for kind in before if kind in after)
+
+
+def _begins_anew(before: Capacity, after: Capacity) -> bool:
+    is_stated = after.stated not in (None, before.stated)
+    return is_stated or (not before.evidence_s and after.evidence_s > 0)
 
 
 def unmeasured(load: SideLoad, capacity: Mapping[WorkKind, Capacity]) -> tuple[WorkKind, ...]:

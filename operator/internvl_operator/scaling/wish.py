@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from internvl_operator.api.names import Role
 from internvl_operator.scaling import needs, numbers, sentences
+from internvl_operator.scaling.capacity import guessed
 from internvl_operator.scaling.history import SideHistory
 from internvl_operator.scaling.model import FIRST_START_S, Limit, Settings, SideLoad, SideSeen, SideSettings
 from internvl_operator.scaling.needs import Need
@@ -11,6 +12,7 @@ from internvl_operator.scaling.numbers import Number
 from internvl_operator.scaling.quiet import Quiet
 from internvl_operator.scaling.rises import Pace
 from internvl_operator.scaling.smooth import Smooth
+from internvl_operator.scaling.starts import Starts
 
 OLDEST_S = 60.0
 """A load that was seen longer ago is unknown."""
@@ -66,6 +68,7 @@ def wish_of(role: Role, seen: SideSeen, side: SideHistory, this: Round) -> Wish:
         return _held(side, standing, bounds, this, seen.unknown or "nobody told it", least=least)
     if why := _unusable(seen.load, this.now):
         return _held(side, standing, bounds, this, why, least=least)
+    side = _of_replicas(seen.replica, seen.load, side)
     side = _measured(role, seen.load, side, bounds)
     if kinds := needs.unmeasured(seen.load, side.capacity):
         why = f"how many {' and '.join(kinds)} one replica manages is not stated, and none was full yet"
@@ -105,6 +108,27 @@ def _held(
         standing=standing,
         history=replace(side, held=number, quiet=_held_up(side, number, this), busy_at=this.clock),
         is_whole=False,
+    )
+
+
+def _of_replicas(replica: str, load: SideLoad, side: SideHistory) -> SideHistory:
+    """What still holds of what was learned, where replicas may be others now.
+
+    While old and new replicas work side by side nobody knows which of them did what: until the last old one is gone
+    all windows count as the old ones', as ever. Then what one manages and how long it takes to start are learned
+    anew, from windows that began later. A figure that nobody states stays as a guess, for without any the number would
+    stand still until a replica is full; the first measurement replaces it, and the reserve is carried over.
+    """
+    if replica in ("", side.replica):
+        return side
+    if not side.replica:
+        return replace(side, replica=replica)
+    return replace(
+        side,
+        replica=replica,
+        loaded_at=load.at + load.window_s,
+        starts=Starts(),
+        capacity={kind: guessed(capacity) for kind, capacity in side.capacity.items()},
     )
 
 

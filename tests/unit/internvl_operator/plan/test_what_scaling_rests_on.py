@@ -10,7 +10,7 @@ from internvl_operator.api.conditions import Reason
 from internvl_operator.api.names import Role
 from internvl_operator.api.pods import parse_pod_settings
 from internvl_operator.api.spec import parse_spec
-from internvl_operator.plan.observation import LoadSeen
+from internvl_operator.plan.observation import LoadSeen, ReplicaSeen
 from internvl_operator.plan.scaling_input import gpus_of, scaling_observation, scaling_settings
 from internvl_operator.scaling.model import WorkKind
 
@@ -86,6 +86,64 @@ def test_a_replica_that_cannot_start_is_no_measurement_of_starting(ready, status
     ready.see(spec=spec(vision={"maxReplicas": 4})).deployment(Role.VISION, status, message)
     seen = scaling_observation(ready.seen, ready.ray, UNKNOWN, NO_GPUS)
     assert seen is not None and seen.sides[Role.VISION].healthy is healthy
+
+
+def replica(world, **edit):
+    """What a replica of vision is, once everything runs as the spec says."""
+    edit["vision"] = {"maxReplicas": 4, **edit.get("vision", {})}
+    return seen_replica(world.see(spec=spec(**edit)).made_ready())
+
+
+def seen_replica(world):
+    seen = scaling_observation(world.seen, world.ray, UNKNOWN, NO_GPUS)
+    assert seen is not None
+    return seen.sides[Role.VISION].replica
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"model": {"uri": "file:///other"}},
+        {"vision": {"pool": "vision"}},
+        {"vision": {"gpus": 2}},
+        {"vision": {"cpu": "4"}},
+    ],
+)
+def test_what_makes_a_replica_faster_or_slower_makes_it_another(world, edit):
+    before = replica(replace(world))
+    assert before and replica(replace(world), **edit) not in ("", before)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"vision": {"minReplicas": 2, "maxReplicas": 9}},
+        {"vision": {"minReplicas": 0}},
+        {"vision": {"memory": "8Gi", "maxTilesPerImage": 3, "capacity": {"tilesPerSecond": 5}}},
+        {"model": {"uri": "file:///m", "name": "other"}},
+        {"scaling": {"maxGPUs": 4, "objectives": {"timeToFirstToken": "3s"}}},
+        {"language": {"cpu": "4", "gpus": 1}},
+    ],
+)
+def test_what_does_not_leaves_it_as_it_is(world, edit):
+    assert replica(replace(world)) == replica(replace(world), **edit) != ""
+
+
+def test_while_one_replaces_the_other_it_is_neither(world):
+    before = replica(world)
+    world.see(spec=spec(vision={"maxReplicas": 4, "cpu": "4"}))
+    world.serve_holds(world.settle())
+    assert seen_replica(world) == "", "Serve holds the other configuration, and has not turned to it"
+    world.made_ready()
+    after = seen_replica(world)
+    assert after not in ("", before)
+    world.deployment(Role.VISION, "UPDATING")
+    assert seen_replica(world) == ""
+    stopping = ReplicaSeen(id="old", state="STOPPING"), ReplicaSeen(id="new", state="RUNNING")
+    world.deployment(Role.VISION, "HEALTHY", "", *stopping)
+    assert seen_replica(world) == "", "the old one ends what it had"
+    world.deployment(Role.VISION, "HEALTHY", "", stopping[1])
+    assert seen_replica(world) == after
 
 
 @pytest.mark.parametrize(("shown", "is_woken"), [(0, False), (1, True)])

@@ -36,6 +36,8 @@ class Played:
     """Where it differs from what stands."""
     woken: set[Role] = field(default_factory=set)
     """Of these Serve has started a replica by itself."""
+    replica: dict[Role, str] = field(default_factory=dict)
+    """What replicas are, where that is known."""
     bounds: dict[Role, SideSettings] = field(default_factory=dict)
     max_gpus: int | None = None
     quiet_s: float = 300.0
@@ -70,7 +72,14 @@ class Played:
     def see(self, role: Role, load: SideLoad | None, why: str = "Prometheus did not answer") -> SideSeen:
         stands = self.stands[role]
         ready = self.ready.get(role, stands)
-        return SideSeen(load=load, unknown=why, target=stands, ready=ready, is_woken=role in self.woken)
+        return SideSeen(
+            load=load,
+            unknown=why,
+            target=stands,
+            ready=ready,
+            is_woken=role in self.woken,
+            replica=self.replica.get(role, ""),
+        )
 
     def round(self, vision: SideLoad | None = None, language: SideLoad | None = None) -> Decision:
         """Decide about these loads now; None: unknown."""

@@ -90,6 +90,7 @@ class Wild:
                 target=self.stands[role],
                 ready=self.chance.randint(0, 12),
                 healthy=self.chance.random() < 0.9,
+                replica=self.chance.choice(["", "small", "small", "large"]),
             )
             for role in SIDES
             if self.chance.random() < 0.95
