@@ -9,7 +9,7 @@ from datetime import datetime
 from internvl_operator.api.conditions import ConditionType, Reason
 from internvl_operator.api.names import Role
 from internvl_operator.api.scaling_spec import ScalingMode
-from internvl_operator.api.spec import InternVLServiceSpec
+from internvl_operator.api.spec import InternVLServiceSpec, RoleSpec
 from internvl_operator.api.status import (
     STEPS_KEPT,
     CapacityStatus,
@@ -22,7 +22,8 @@ from internvl_operator.plan import conditions, failures
 from internvl_operator.plan.conditions import Said
 from internvl_operator.plan.decision import EventKind, EventNote, Plan
 from internvl_operator.plan.observation import Observation, ScalingSeen
-from internvl_operator.plan.replicas import decided_roles, number
+from internvl_operator.plan.replicas import decided_roles, number, standing
+from internvl_operator.scaling import sentences
 from internvl_operator.scaling.model import Limit, SideDecision, WorkKind
 
 KINDS = (ConditionType.SCALING_ACTIVE, ConditionType.METRICS_AVAILABLE)
@@ -96,29 +97,43 @@ def _role(role: Role, observation: Observation, old: RoleStatus) -> dict[str, ob
     """The fields of one scaled role."""
     decided = None if observation.scaling is None else observation.scaling.sides.get(role)
     spec = observation.service.spec
-    if decided is None or observation.scaling is None or spec is None:
-        kept = {name: getattr(old, name) for name in _UNSCALED}
-        target = number(observation, role) if old.target is None else old.target
-        return {**kept, "owner": OPERATOR, "target": target}
-    acts = spec.scaling.mode is ScalingMode.AUTO
-    target = number(observation, role) if acts else decided.target
+    assert spec is not None  # `decided_roles` found the role there
+    acted = decided if spec.scaling.mode is ScalingMode.AUTO else None
+    count = number(observation, role)
+    wanted = standing(observation, role) if acted is None else acted.target
+    if bound := _bound(spec.role(role), wanted, count):
+        step = f"{sentences.head(role, old.desired, count)}: {bound}"
+    else:
+        step = "" if acted is None else acted.why
+    target = old.target if decided is None else decided.target
     return {
         "owner": OPERATOR,
-        "target": target,
-        "why": failures.shorten(decided.why),
-        "capacity": _capacity(decided),
-        "last_scaling": _steps(old, target, decided, observation.scaling.at) if acts else old.last_scaling,
+        "target": count if target is None or acted is not None else target,
+        "why": bound if bound and acted is not None else _why(decided, old),
+        "capacity": old.capacity if decided is None else _capacity(decided),
+        "last_scaling": _steps(old, count, step, observation.now),
     }
 
 
-def _steps(
-    old: RoleStatus, target: int, decided: SideDecision, at: datetime
-) -> tuple[ScalingStep, ...] | None:
-    before = old.target
-    if before is None or before == target:
+def _why(decided: SideDecision | None, old: RoleStatus) -> str | None:
+    return old.why if decided is None else failures.shorten(decided.why)
+
+
+def _bound(side: RoleSpec, wanted: int, count: int) -> str:
+    """What made a number another one than was wanted, if anything did: an edit since then, or a probe to come."""
+    if count < wanted:
+        return f"{wanted} are wanted, but maxReplicas is {side.most_replicas}"
+    if count == wanted:
+        return ""
+    return f"minReplicas is {count}" if count == side.min_replicas else "the first probe needs one"
+
+
+def _steps(old: RoleStatus, count: int, why: str, now: datetime) -> tuple[ScalingStep, ...] | None:
+    """With the change from the number that was wanted last, if it is one. Empty `why`: nothing here changed it."""
+    if old.target is None or old.desired == count or not why:
         return old.last_scaling
     step = ScalingStep(
-        time=at.replace(microsecond=0), before=before, to=target, why=failures.shorten(decided.why)
+        time=now.replace(microsecond=0), before=old.desired, to=count, why=failures.shorten(why)
     )
     return (step, *(old.last_scaling or ()))[:STEPS_KEPT]
 

@@ -212,6 +212,43 @@ def test_a_change_down_has_its_own_event(scaled):
     assert note.reason is Reason.SCALED_DOWN
 
 
+@pytest.mark.parametrize("is_new_process", [False, True])
+def test_a_maximum_that_was_lowered_is_the_reason_of_the_change_and_not_the_load(scaled, is_new_process):
+    decided(scaled, 4, "vision 1 -> 4: 61 tiles/s / 19.8 per replica = 3.1")
+    scaled.serve_takes(scaled.settle()).settle()
+    scaled.probed(scaled.answer()).settle()
+    scaled.pass_time(60).respec({**SPEC, "vision": {**SPEC["vision"], "maxReplicas": 2}})
+    if is_new_process:
+        scaled.change(scaling=None)
+    plan = scaled.settle()
+    step, before = plan.status.roles.vision.last_scaling
+    assert (step.time, step.before, step.to) == (scaled.observation.now, 4, 2)
+    assert step.why == "vision 4 -> 2: 4 are wanted, but maxReplicas is 2"
+    assert (before.before, before.to) == (1, 4)
+    assert [(note.reason, note.message) for note in plan.events] == [(Reason.SCALED_DOWN, step.why)]
+    assert not scaled.plan().events and scaled.plan().status == scaled.seen.status, "once"
+
+
+def test_a_minimum_that_was_raised_is_the_reason_of_the_change(scaled):
+    decided(scaled, 1, "vision stays at 1: no load").settle()
+    plan = scaled.respec({**SPEC, "vision": {**SPEC["vision"], "minReplicas": 2}}).settle()
+    (step,) = plan.status.roles.vision.last_scaling
+    assert step.why == "vision 1 -> 2: minReplicas is 2"
+    assert plan.status.roles.vision.why == "minReplicas is 2"
+
+
+def test_a_recommendation_that_is_acted_on_is_a_change(scaled):
+    scaled.respec(RECOMMEND).settle()
+    decided(scaled, 4, "vision 1 -> 4: because").settle()
+    scaled.pass_time(3600)
+    plan = scaled.respec(SPEC).settle()
+    (step,) = plan.status.roles.vision.last_scaling
+    assert (step.time, step.before, step.to) == (scaled.observation.now, 1, 4)
+    assert step.why == "vision 1 -> 4: because"
+    assert [(note.reason, note.message) for note in plan.events] == [(Reason.SCALED_UP, step.why)]
+    assert not scaled.plan().events, "once"
+
+
 @pytest.mark.parametrize(
     ("limit", "active"),
     [
