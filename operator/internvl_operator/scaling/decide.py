@@ -4,14 +4,14 @@ Per side `ceil(load + what waits + reserve)` in replicas (`wish.py`), then the b
 `docs/autoscaling.md` tells it in plain words.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from internvl_operator.api.names import Role
 from internvl_operator.scaling import budget, sentences
 from internvl_operator.scaling.budget import Claim
 from internvl_operator.scaling.history import History
-from internvl_operator.scaling.model import SIDES, Limit, Observation, Settings, SideDecision
+from internvl_operator.scaling.model import SIDES, Limit, Observation, Settings, SideDecision, side_gpus
 from internvl_operator.scaling.numbers import Number
 from internvl_operator.scaling.wish import Round, Wish, wish_of
 
@@ -50,11 +50,18 @@ def decide(observation: Observation, history: History, settings: Settings, now: 
         if role in observation.sides and role in settings.sides
     }
     targets = _within_budget(observation, wishes, settings)
+    overspent = _overspent(observation, wishes, settings)
     remembered = {role: replace(wish.history, target=targets[role]) for role, wish in wishes.items()}
     others = {role: replace(side, target=None, held=None) for role, side in lived.sides.items()}
     return Decision(
         sides={
-            role: _decided(role, observation.sides[role].target, wish, targets[role], settings, now)
+            role: _decided(
+                role,
+                observation.sides[role].target,
+                wish,
+                _paid(role, wish.asked, targets[role], settings, overspent),
+                now,
+            )
             for role, wish in wishes.items()
         },
         history=replace(lived, sides={**others, **remembered}),
@@ -104,21 +111,40 @@ def _pictures(observation: Observation) -> float:
     return min(1.0, vision.requests / language.requests)
 
 
-def _decided(
-    role: Role, before: int, wish: Wish, target: int, settings: Settings, now: float
-) -> SideDecision:
-    asked = wish.asked
+def _overspent(observation: Observation, roles: Iterable[Role], settings: Settings) -> str:
+    """That what always runs takes more than the budget; empty where it does not."""
+    if settings.max_gpus is None:
+        return ""
+    elsewhere = observation.elsewhere_gpus
+    least = elsewhere + side_gpus(settings.sides, {role: settings.sides[role].minimum for role in roles})
+    if least <= settings.max_gpus:
+        return ""
+    whose = "minReplicas and the other side" if elsewhere else "minReplicas of both sides"
+    return f"{whose} take {least} GPUs, but scaling.maxGPUs is {settings.max_gpus}"
+
+
+def _paid(role: Role, asked: Number, target: int, settings: Settings, overspent: str) -> Number:
+    """What was asked for, as the budget leaves it."""
+    why = overspent or f"scaling.maxGPUs is {settings.max_gpus} for both sides"
     if target < asked.number:
-        note = f"{asked.number} are wanted, but scaling.maxGPUs is {settings.max_gpus} for both sides"
-        asked = Number(number=target, limit=Limit.BUDGET, note=note)
-    until = "" if asked.until_s is None else sentences.not_before(now + asked.until_s)
-    why = "; ".join(part for part in (wish.sum_text, asked.note, until) if part)
+        note = f"{asked.number} are wanted, but {why}"
+        return Number(number=target, limit=Limit.BUDGET, note=note)
+    if not overspent or not settings.sides[role].gpus:
+        return asked
+    if asked.limit is Limit.UNKNOWN:
+        return replace(asked, note=f"{asked.note}; {why}")
+    return replace(asked, limit=Limit.BUDGET, note=why)
+
+
+def _decided(role: Role, before: int, wish: Wish, given: Number, now: float) -> SideDecision:
+    until = "" if given.until_s is None else sentences.not_before(now + given.until_s)
+    why = "; ".join(part for part in (wish.sum_text, given.note, until) if part)
     return SideDecision(
-        target=target,
-        why=f"{sentences.head(role, before, target)}: {why}",
-        limited_by=asked.limit,
+        target=given.number,
+        why=f"{sentences.head(role, before, given.number)}: {why}",
+        limited_by=given.limit,
         needed=None if wish.need is None else wish.need.total,
         load=None if wish.need is None else wish.need.load,
-        until_s=asked.until_s,
+        until_s=given.until_s,
         capacity={kind: capacity.value for kind, capacity in wish.history.capacity.items()},
     )

@@ -147,6 +147,7 @@ class Limit(StrEnum):
     MAXIMUM = "maximum"
     SCHEDULE = "schedule"
     BUDGET = "budget"
+    """More is wanted than it has room for, or what always runs is more by itself."""
     QUIET = "quiet"
     """Fewer would do, but not for long enough yet."""
     IDLE = "idle"

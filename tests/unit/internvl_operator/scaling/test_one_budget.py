@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from internvl_operator.api.names import Role
 from internvl_operator.scaling.budget import Claim, alone, split
-from internvl_operator.scaling.model import Limit, side_gpus
+from internvl_operator.scaling.decide import decide
+from internvl_operator.scaling.model import Limit, Observation, side_gpus
 
 
 def claim(needed: float, *, gpus: int = 1, least: int = 1, now: int = 1) -> Claim:
@@ -64,6 +65,57 @@ def test_a_service_stays_within_its_budget_and_says_so(service):
     limited = [side for side in decision.sides.values() if side.limited_by is Limit.BUDGET]
     assert limited
     assert "are wanted, but scaling.maxGPUs is 8 for both sides" in limited[0].why
+
+
+TOO_MUCH = "minReplicas of both sides take 14 GPUs, but scaling.maxGPUs is 8"
+
+
+@pytest.fixture
+def overspent(service):
+    """Two GPUs a replica, as its pool has them: the minimums alone are more than the budget."""
+    service.max_gpus = 8
+    service.bounds[Role.VISION] = replace(service.bounds[Role.VISION], minimum=3, gpus=2)
+    service.bounds[Role.LANGUAGE] = replace(service.bounds[Role.LANGUAGE], minimum=4, gpus=2)
+    return service
+
+
+def test_minimums_that_exceed_the_budget_run_and_that_is_said(overspent):
+    decision = overspent.play(60, vision=0.5, language=0.5)[-1]
+    assert decision.targets == {Role.VISION: 3, Role.LANGUAGE: 4}
+    for side in decision.sides.values():
+        assert side.limited_by is Limit.BUDGET and side.why.endswith(f"; {TOO_MUCH}")
+    vision = overspent.play(400, vision=6.0)[-1].sides[Role.VISION]
+    assert (vision.target, vision.limited_by) == (3, Limit.BUDGET)
+    assert f" are wanted, but {TOO_MUCH}" in vision.why
+
+
+def test_minimums_that_just_fit_are_no_limit(overspent):
+    overspent.max_gpus = 14
+    sides = overspent.play(60, vision=0.5, language=0.5)[-1].sides
+    assert {side.limited_by for side in sides.values()} == {Limit.MINIMUM}
+
+
+def test_a_minimum_that_exceeds_what_somebody_else_leaves_is_said(overspent):
+    seen = Observation(
+        sides={Role.LANGUAGE: overspent.see(Role.LANGUAGE, overspent.tokens(0.5))}, elsewhere_gpus=4
+    )
+    side = decide(seen, overspent.history, overspent.settings(), overspent.now).sides[Role.LANGUAGE]
+    assert (side.target, side.limited_by) == (4, Limit.BUDGET)
+    assert side.why.endswith("; minReplicas and the other side take 12 GPUs, but scaling.maxGPUs is 8")
+
+
+def test_minimums_that_exceed_the_budget_hide_no_load_that_is_unknown(overspent):
+    side = overspent.round(None, overspent.tokens(0.5)).sides[Role.VISION]
+    assert side.limited_by is Limit.UNKNOWN
+    assert side.why.endswith(f"its load is unknown: Prometheus did not answer; {TOO_MUCH}")
+
+
+def test_a_side_without_gpus_has_no_part_in_what_exceeds_the_budget(overspent):
+    overspent.bounds[Role.VISION] = replace(overspent.bounds[Role.VISION], gpus=0)
+    overspent.max_gpus = 4
+    sides = overspent.play(60, vision=0.5, language=0.5)[-1].sides
+    assert sides[Role.VISION].limited_by is Limit.MINIMUM
+    assert sides[Role.LANGUAGE].limited_by is Limit.BUDGET
 
 
 def test_a_side_without_gpus_is_not_cut(service):

@@ -118,7 +118,12 @@ class Wild:
             least += bounds.minimum * bounds.gpus
         if self.settings.max_gpus is not None:
             used = side_gpus(self.settings.sides, decision.targets)
-            assert used <= max(least, self.settings.max_gpus - observation.elsewhere_gpus), self.seed
+            left = self.settings.max_gpus - observation.elsewhere_gpus
+            assert used <= max(least, left), self.seed
+            for role, side in decision.sides.items():
+                if used > left and self.settings.sides[role].gpus:
+                    assert side.limited_by in (Limit.BUDGET, Limit.UNKNOWN), (self.seed, role, side)
+                    assert f"scaling.maxGPUs is {self.settings.max_gpus}" in side.why, self.seed
 
 
 @pytest.mark.timeout(180)
