@@ -114,7 +114,8 @@ class Reason(StrEnum):
     )
     SCALING_HELD = (
         "ScalingHeld",
-        "The load is not known well enough to decide, so that numbers stay as they are.",
+        "The load is not known well enough to decide, or nothing can be decided for another reason, so that numbers stay "
+        "as they are.",
         "See the message, and `MetricsAvailable`.",
     )
     RECOMMENDED_ONLY = (

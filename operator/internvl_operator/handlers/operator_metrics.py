@@ -64,7 +64,7 @@ class OperatorMetrics:
         self._took.observe(seconds)
 
     def forget(self, key: ServiceKey) -> None:
-        """The service is gone, or its numbers are fixed."""
+        """The service is gone, its numbers are fixed, or nothing is decided about it for now."""
         for role in SIDES:
             self._forget(key, role)
 

@@ -273,6 +273,8 @@ class ScalingSeen:
     """How well the load is known: the reason of `LoadSeen`."""
     unknown: str = ""
     """Why it is not."""
+    undecided: str = ""
+    """Why nothing has been decided for a while: then `sides` are those of before, or none."""
     memory: str
     """The history, for the next process."""
 

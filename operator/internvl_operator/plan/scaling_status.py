@@ -60,6 +60,7 @@ def reported(plan: Plan, observation: Observation) -> Plan:
         }
     )
     why = () if seen is None else tuple(side.why for side in seen.sides.values())
+    why = why if seen is None or not seen.undecided else (seen.undecided,)
     return replace(plan, status=status, events=(*plan.events, *events), why=(*plan.why, *why))
 
 
@@ -106,17 +107,19 @@ def _role(role: Role, observation: Observation, old: RoleStatus) -> dict[str, ob
     else:
         step = "" if acted is None else acted.why
     target = old.target if decided is None else decided.target
+    if target is None or acted is not None:
+        target = count
+    why = old.why if decided is None else failures.shorten(decided.why)
+    if observation.scaling is not None and observation.scaling.undecided:
+        held = f"held, because {observation.scaling.undecided}"
+        why = failures.shorten(f"{sentences.head(role, target, target)}: {held}")
     return {
         "owner": OPERATOR,
-        "target": count if target is None or acted is not None else target,
-        "why": bound if bound and acted is not None else _why(decided, old),
+        "target": target,
+        "why": bound if bound and acted is not None else why,
         "capacity": old.capacity if decided is None else _capacity(decided),
         "last_scaling": _steps(old, count, step, observation.now),
     }
-
-
-def _why(decided: SideDecision | None, old: RoleStatus) -> str | None:
-    return old.why if decided is None else failures.shorten(decided.why)
 
 
 def _bound(side: RoleSpec, wanted: int, count: int) -> str:
@@ -169,6 +172,8 @@ def sayings(spec: InternVLServiceSpec, seen: ScalingSeen) -> dict[ConditionType,
 def _scaling_active(spec: InternVLServiceSpec, seen: ScalingSeen) -> Said:
     held = [side.why for side in seen.sides.values() if side.limited_by in _HELD]
     limited = [side.why for side in seen.sides.values() if side.limited_by in _LIMITED]
+    if seen.undecided:
+        return conditions.is_false(Reason.SCALING_HELD, failures.shorten(seen.undecided))
     if spec.scaling.mode is ScalingMode.RECOMMEND:
         text = "numbers are decided and not written, as spec.scaling.mode says"
         return conditions.is_false(Reason.RECOMMENDED_ONLY, text)

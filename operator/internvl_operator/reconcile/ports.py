@@ -115,7 +115,7 @@ class ScalingRecorder(Protocol):
         ...
 
     def forget(self, key: ServiceKey) -> None:
-        """The service is gone, or its numbers are fixed."""
+        """The service is gone, its numbers are fixed, or nothing is decided about it for now."""
         ...
 
 

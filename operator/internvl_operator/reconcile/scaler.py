@@ -2,6 +2,7 @@
 
 At rest nothing is woken and so nothing is written: a decision is shown when a number changes, when what holds it up
 has changed for a while or stands longer than was said, or when it has not been shown for long and says something else.
+That nothing can be decided any more is shown too.
 What is remembered of the load goes along with what is shown. Called by `reconcile.reconciler`, run by `__main__` and
 `standalone`.
 """
@@ -9,11 +10,11 @@ What is remembered of the load goes along with what is shown. Called by `reconci
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from time import perf_counter
 
-from internvl_operator.api.conditions import ConditionType
+from internvl_operator.api.conditions import ConditionType, Reason
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.names import Role
 from internvl_operator.api.pods import PodSettings
@@ -21,7 +22,13 @@ from internvl_operator.api.spec import InternVLServiceSpec
 from internvl_operator.api.status import RolesStatus
 from internvl_operator.plan import failures
 from internvl_operator.plan.backend import RayHome
-from internvl_operator.plan.observation import LoadSeen, RaySeen, ScalingSeen, ServiceSeen
+from internvl_operator.plan.observation import (
+    LoadSeen,
+    RaySeen,
+    RayUnavailable,
+    ScalingSeen,
+    ServiceSeen,
+)
 from internvl_operator.plan.replicas import decided_roles
 from internvl_operator.plan.scaling_input import gpus_of, scaling_observation, scaling_settings
 from internvl_operator.plan.scaling_status import sayings, says_something, says_the_same
@@ -38,8 +45,41 @@ KEPT_UP_S = 60.0
 """A number that is kept although fewer would do is shown, with the time until when, after so long: no dip is news."""
 SHOW_AGAIN_S = 600.0
 """Sentences that say something else are shown after so long, though no number changed."""
+UNDECIDED_S = 60.0
+"""That nothing is decided about a service any more is shown after so long."""
 AT_ONCE = 50
 """Decisions in a row; then others have their turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Obstacle:
+    """Why a round decided nothing about a service."""
+
+    why: str
+    load: LoadSeen
+    """What it saw of the load."""
+
+
+_BROKEN_ROUND = _Obstacle(
+    "the rounds break, see the operator's log",
+    LoadSeen(reason=Reason.METRICS_MISSING, unknown="the operator cannot look at it"),
+)
+
+
+@dataclass(slots=True)
+class _Faults:
+    """Which fault was logged last, and when: one that comes back each second is logged seldom."""
+
+    kind: type[Exception] | None = None
+    at: datetime | None = None
+
+    def is_news(self, fault: Exception, now: datetime) -> bool:
+        """Whether it is to be logged; then it is taken to be."""
+        is_old = self.at is None or not 0 <= (now - self.at).total_seconds() < SHOW_AGAIN_S
+        if type(fault) is self.kind and not is_old:
+            return False
+        self.kind, self.at = type(fault), now
+        return True
 
 
 @dataclass(slots=True)
@@ -56,6 +96,11 @@ class _Followed:
     """When this process decided first, until it shows something."""
     kept_since: float | None = None
     """Since when what is shown does not say why a number is kept, or until when."""
+    decided_at: datetime | None = None
+    """When something was decided last; before that, when it was tried first."""
+    obstacle: _Obstacle | None = None
+    """Why the last round decided nothing, if it got so far as to know."""
+    faults: _Faults = field(default_factory=_Faults)
 
 
 class Scaler:
@@ -82,6 +127,7 @@ class Scaler:
         self._recorder = recorder
         self._sleep = sleep
         self._followed: dict[ServiceKey, _Followed] = {}
+        self._faults = _Faults()
 
     def follow(self, service: ServiceSeen, home: RayHome) -> ScalingSeen | None:
         """What was decided about a service; from now on it is decided about. None: not yet, or it does not scale."""
@@ -106,18 +152,27 @@ class Scaler:
         while True:
             try:
                 await self.round()
-            except Exception:
+            except Exception as fault:
                 # Without its rounds every service would stay as it is for ever, and say nothing.
-                log.exception("a round of scaling broke")
+                if self._faults.is_news(fault, self._now()):
+                    log.exception("a round of scaling broke")
             await self._sleep(self._loads.interval_s)
 
     async def round(self) -> None:
         """Look at all loads, and decide about each service. One that breaks holds up no other."""
+        try:
+            await self._decide_all()
+        finally:
+            self._show_undecided()
+
+    async def _decide_all(self) -> None:
         places: dict[ServiceKey, tuple[RayHome, RaySeen]] = {}
         for key, followed in self._followed.items():
-            ray = self._fleet.known(key, followed.home)
+            ray, followed.obstacle = self._fleet.known(key, followed.home), None
             if isinstance(ray, RaySeen):
                 places[key] = (followed.home, ray)
+            else:
+                followed.obstacle = _unseen(ray)
         loads = await self._loads.read(places)
         began = perf_counter()
         for count, (key, load) in enumerate(loads.items(), 1):
@@ -125,8 +180,11 @@ class Scaler:
             if followed_now is not None:
                 try:
                     self._decide(followed_now, places[key][1], load)
-                except Exception:
-                    log.exception("%s: the decision about its replicas broke", key)
+                except Exception as fault:
+                    why = f"deciding broke, {type(fault).__name__}: {fault}"
+                    followed_now.obstacle = _Obstacle(why, load)
+                    if followed_now.faults.is_news(fault, self._now()):
+                        log.exception("%s: the decision about its replicas broke", key)
             if count % AT_ONCE == 0:
                 await asyncio.sleep(0)
         if self._recorder is not None and loads:
@@ -138,6 +196,7 @@ class Scaler:
         gpus = gpus_of(service.spec, self._offer)
         observation = scaling_observation(service, ray, load, gpus)
         if observation is None:
+            followed.obstacle = _Obstacle("Ray Serve has no configuration of a side", load)
             return
         settings = scaling_settings(service.spec, gpus, now, quiet_s=self._quiet_s)
         decision = decide(observation, followed.history, settings, now.timestamp())
@@ -156,6 +215,39 @@ class Scaler:
         if _is_news(followed, seen, stand, service.spec):
             followed.shown, followed.differs_since, followed.kept_since = seen, None, None
             self._wake(service.key)
+        followed.decided_at = now
+
+    def _show_undecided(self) -> None:
+        """Of each service about which nothing was decided for long: that it is so, and why."""
+        now = self._now()
+        for key, followed in self._followed.items():
+            if followed.decided_at is None or now < followed.decided_at:  # the clock was set back
+                followed.decided_at = now
+            if (now - followed.decided_at).total_seconds() < UNDECIDED_S:
+                continue
+            shown, obstacle = followed.shown, followed.obstacle or _BROKEN_ROUND
+            why = f"nothing has been decided since {followed.decided_at:%H:%M:%S} UTC: {obstacle.why}"
+            if shown is not None and shown.undecided:
+                is_old = not 0 <= (now - shown.at).total_seconds() < SHOW_AGAIN_S
+                if shown.undecided == why or not is_old:
+                    continue
+            followed.shown = ScalingSeen(
+                at=now,
+                sides={} if shown is None else shown.sides,
+                metrics=obstacle.load.reason,
+                unknown=obstacle.load.unknown,
+                undecided=why,
+                memory=to_json(followed.history),
+            )
+            followed.differs_since, followed.kept_since = None, None
+            if self._recorder is not None:
+                self._recorder.forget(key)
+            self._wake(key)
+
+
+def _unseen(ray: RayUnavailable | None) -> _Obstacle:
+    why = "Ray was not asked yet" if ray is None else ray.message
+    return _Obstacle(why, LoadSeen(reason=Reason.METRICS_MISSING, unknown=why))
 
 
 def _is_news(
@@ -175,7 +267,7 @@ def _is_news(
         return not 0 <= now - since < SHOW_AGAIN_S and _sums(seen) != _stored_sums(followed.service, seen)
     if targets != {role: side.target for role, side in shown.sides.items()}:
         return True
-    if _reasons(spec, seen) == _reasons(spec, shown):
+    if not shown.undecided and _reasons(spec, seen) == _reasons(spec, shown):
         followed.differs_since = None
     elif followed.differs_since is None or followed.differs_since > now:
         followed.differs_since = now

@@ -177,6 +177,15 @@ def test_a_recommendation_is_said_and_nothing_is_written(scaled):
     assert not [note for note in plan.events if note.reason is Reason.SCALED_UP]
 
 
+def test_what_cannot_be_decided_is_not_recommended_either(scaled):
+    decided(scaled.respec(RECOMMEND), 3).settle()
+    decided(scaled, 3, undecided="nothing has been decided since 12:00:00 UTC: away").settle()
+    vision = roles(scaled).vision
+    assert (vision.target, vision.desired) == (3, 1)
+    assert vision.why.startswith("vision stays at 3: held, because nothing has been decided since")
+    assert scaled.said("ScalingActive") == ("False", "ScalingHeld")
+
+
 # --- what is said ------------------------------------------------------------------------------------------
 
 

@@ -1,5 +1,6 @@
 """Rounds of scaling: who is woken when, and what a new process does."""
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -22,7 +23,7 @@ from internvl_operator.plan.observation import (
     ServiceSeen,
 )
 from internvl_operator.plan.plan import plan
-from internvl_operator.reconcile.scaler import KEPT_UP_S, SETTLE_S, SHOW_AGAIN_S, Scaler
+from internvl_operator.reconcile.scaler import KEPT_UP_S, SETTLE_S, SHOW_AGAIN_S, UNDECIDED_S, Scaler
 from internvl_operator.scaling.history import from_json
 from internvl_operator.scaling.model import Limit, SideLoad, Work, WorkKind
 from internvl_operator.settings import Settings
@@ -49,6 +50,9 @@ class World:
         self.reason = Reason.METRICS_SEEN
         self.breaks = set()
         self.away = False
+        self.trouble = "away"
+        self.is_deployed = True
+        self.read_fault = None
         self.reads = []
         self.woken = []
         self.interval_s = 2.0
@@ -64,6 +68,8 @@ class World:
     # the load
 
     async def read(self, places):
+        if self.read_fault is not None:
+            raise self.read_fault
         self.reads.append(set(places))
         return {key: self._load(key) for key in places}
 
@@ -85,10 +91,10 @@ class World:
     def known(self, key, home):
         if self.away:
             return RayUnavailable(
-                address=home.address, since=self.now, reason=Reason.RAY_UNREACHABLE, message="away"
+                address=home.address, since=self.now, reason=Reason.RAY_UNREACHABLE, message=self.trouble
             )
         applications = {}
-        for role in Role:
+        for role in Role if self.is_deployed else ():
             count = self.numbers.get((key, role), 1)
             name = names.application(key, role)
             entry = {"name": DEPLOYMENTS[role], "num_replicas": count, "user_config": {}}
@@ -381,6 +387,167 @@ async def test_a_new_process_finishes_what_the_one_before_had_only_decided(world
     world.shown(replace(seen, status=decided.status))
     assert await world.rounds(1) == [A], "Ray Serve has not got that number"
     assert world.shown(seen).sides[Role.VISION].target >= 4
+
+
+# --- decisions that stop -----------------------------------------------------------------------------------
+
+
+async def at_rest(world):
+    """A service with four replicas of vision, whose status says so."""
+    seen = service(A)
+    world.shown(seen)
+    world.tiles[A] = 25.0
+    await world.rounds(60)
+    world.obey(seen)
+    await world.rounds(1)
+    return world.written(seen)
+
+
+def said(stored):
+    """Both conditions of a status: whether, why, and in words."""
+    return {
+        kind.value: (found.status, found.reason, found.message)
+        for kind in (ConditionType.SCALING_ACTIVE, ConditionType.METRICS_AVAILABLE)
+        if (found := stored.status.condition(kind))
+    }
+
+
+def rounds_in(seconds):
+    return int(seconds / 2)
+
+
+async def test_that_ray_is_away_is_told_once_when_it_lasts_and_when_it_ends(world):
+    stored = await at_rest(world)
+    before = stored.status.roles.vision
+    since = f"nothing has been decided since {world.now:%H:%M:%S} UTC: away"
+    world.away = True
+    assert await world.rounds(rounds_in(UNDECIDED_S) - 1) == [], "a short outage is no news"
+    assert await world.rounds(1) == [A]
+    stored = world.written(stored)
+    assert said(stored)["ScalingActive"] == ("False", Reason.SCALING_HELD, since)
+    assert said(stored)["MetricsAvailable"][:2] == ("False", Reason.METRICS_MISSING)
+    assert "away" in said(stored)["MetricsAvailable"][2]
+    vision = stored.status.roles.vision
+    assert vision.why == f"vision stays at {before.target}: held, because {since}"
+    assert (vision.target, vision.desired, vision.last_scaling) == (
+        before.target,
+        before.desired,
+        before.last_scaling,
+    )
+    assert ("gone", A) in world.booked, "figures of before are not what is"
+    assert await world.rounds(rounds_in(3600)) == []
+
+    world.away = False
+    assert await world.rounds(rounds_in(SETTLE_S) + 1) == [A]
+    stored = world.written(stored)
+    assert said(stored)["ScalingActive"][:2] == ("True", Reason.SCALED_BY_LOAD)
+    assert said(stored)["MetricsAvailable"][:2] == ("True", Reason.METRICS_SEEN)
+    assert "tiles/s" in stored.status.roles.vision.why
+
+
+async def test_another_reason_is_told_after_ten_minutes(world):
+    stored = await at_rest(world)
+    world.away = True
+    await world.rounds(rounds_in(UNDECIDED_S))
+    world.trouble = "it answers no more in time"
+    assert await world.rounds(rounds_in(SHOW_AGAIN_S) - 1) == []
+    assert await world.rounds(1) == [A]
+    assert said(world.written(stored))["ScalingActive"][2].endswith("UTC: it answers no more in time")
+
+
+async def test_decisions_that_go_on_without_a_load_are_told_too(world):
+    stored = await at_rest(world)
+    world.away = True
+    await world.rounds(rounds_in(UNDECIDED_S))
+    world.away, world.reason = False, Reason.METRICS_MISSING
+    assert await world.rounds(rounds_in(SETTLE_S) + 1) == [A]
+    assert "its load is unknown: nobody tells" in world.written(stored).status.roles.vision.why
+
+
+async def test_a_new_process_that_cannot_decide_says_so_and_changes_no_number(world):
+    stored = await at_rest(world)
+    memory, target = stored.status.scaling.memory, stored.status.roles.vision.target
+    world.start()
+    world.away = True
+    assert world.shown(stored) is None
+    assert await world.rounds(rounds_in(UNDECIDED_S) + 1) == [A]
+    stored = world.written(stored)
+    assert said(stored)["ScalingActive"][:2] == ("False", Reason.SCALING_HELD)
+    assert "held, because nothing has been decided since" in stored.status.roles.vision.why
+    assert (stored.status.roles.vision.target, stored.status.scaling.memory) == (target, memory)
+    world.away = False
+    assert A in await world.rounds(rounds_in(SETTLE_S) + 1)
+    assert world.shown(stored).sides[Role.VISION].target == target
+
+
+async def test_a_decision_that_breaks_each_time_is_told_and_logged_seldom(world, caplog):
+    stored = await at_rest(world)
+    world.breaks = {A}
+    assert await world.rounds(rounds_in(UNDECIDED_S)) == [A]
+    stored = world.written(stored)
+    status, reason, message = said(stored)["ScalingActive"]
+    assert (status, reason) == ("False", Reason.SCALING_HELD)
+    assert "deciding broke, TypeError: " in message
+    assert said(stored)["MetricsAvailable"][:2] == ("True", Reason.METRICS_SEEN)
+    assert len(caplog.records) == 1
+    assert await world.rounds(rounds_in(3600)) == []
+    assert len(caplog.records) == 1 + 3600 / SHOW_AGAIN_S
+
+
+async def test_another_fault_is_logged_at_once(world, caplog):
+    world.shown(service(A))
+    world.breaks = {A}
+    await world.rounds(3)
+    world.breaks, world.read_fault = set(), OSError("no more files")
+    for _ in range(3):
+        with pytest.raises(OSError, match="no more files"):
+            await world.rounds(1)
+    assert len(caplog.records) == 1, "of the round it is for its caller to say"
+    world.read_fault = None
+
+    def breaks(*_):
+        raise KeyError("x")
+
+    world.decided = breaks
+    await world.rounds(3)
+    assert [record.exc_info[0] for record in caplog.records] == [TypeError, KeyError]
+
+
+async def test_rounds_that_break_are_told_and_logged_seldom(world, caplog):
+    stored = await at_rest(world)
+    world.read_fault = OSError("no more files")
+
+    async def sleep(seconds):
+        world.now += timedelta(seconds=seconds)
+        if world.now > end:
+            raise asyncio.CancelledError
+
+    end = world.now + timedelta(seconds=2 * UNDECIDED_S)
+    world.scaler._sleep = sleep
+    with pytest.raises(asyncio.CancelledError):
+        await world.scaler.run()
+    assert world.woken == [A]
+    assert said(world.written(stored))["ScalingActive"][2].endswith(
+        "UTC: the rounds break, see the operator's log"
+    )
+    assert len(caplog.records) == 1
+
+
+async def test_a_serve_that_holds_no_configuration_is_the_reason(world):
+    stored = await at_rest(world)
+    world.is_deployed = False
+    assert await world.rounds(rounds_in(UNDECIDED_S)) == [A]
+    assert said(world.written(stored))["ScalingActive"][2].endswith(
+        "Ray Serve has no configuration of a side"
+    )
+
+
+async def test_a_clock_that_is_set_back_delays_it_by_no_more_than_a_minute(world):
+    await at_rest(world)
+    world.away = True
+    world.now -= timedelta(days=1)
+    await world.rounds(1)
+    assert await world.rounds(rounds_in(UNDECIDED_S)) == [A]
 
 
 async def test_who_is_gone_is_forgotten(world):
