@@ -22,8 +22,10 @@ from internvl_operator.plan import conditions, failures
 from internvl_operator.plan.conditions import Said
 from internvl_operator.plan.decision import EventKind, EventNote, Plan
 from internvl_operator.plan.observation import Observation, ScalingSeen
-from internvl_operator.plan.replicas import decided_roles, number, standing
+from internvl_operator.plan.replicas import decided_roles, number, scaled_roles, standing
 from internvl_operator.scaling import sentences
+from internvl_operator.scaling.decide import released
+from internvl_operator.scaling.history import from_json, to_json
 from internvl_operator.scaling.model import Limit, SideDecision, WorkKind
 
 KINDS = (ConditionType.SCALING_ACTIVE, ConditionType.METRICS_AVAILABLE)
@@ -37,10 +39,9 @@ def reported(plan: Plan, observation: Observation) -> Plan:
     service, spec = observation.service, observation.service.spec
     if spec is None:
         return plan
-    roles = decided_roles(spec)
+    old, roles = service.status or Status(), decided_roles(spec)
     if not roles:
-        return replace(plan, status=_without(plan.status))
-    old = service.status or Status()
+        return replace(plan, status=_without(plan.status, _kept(spec, old.scaling)))
     seen = observation.scaling
     statuses = {role: plan.status.roles.of(role) for role in Role}
     for role in Role:
@@ -83,14 +84,21 @@ def says_the_same(status: Status | None, spec: InternVLServiceSpec, seen: Scalin
     return targets == {role: side.target for role, side in seen.sides.items()} and reasons == said
 
 
-def _without(status: Status) -> Status:
-    """Nothing of it: the service may have been scaled before."""
+def _kept(spec: InternVLServiceSpec, learned: ScalingStatus | None) -> ScalingStatus | None:
+    """What was learned of the load, while others decide about sides that the operator may get back."""
+    if learned is None or not scaled_roles(spec):
+        return None
+    return ScalingStatus(memory=to_json(released(from_json(learned.memory))))
+
+
+def _without(status: Status, kept: ScalingStatus | None) -> Status:
+    """Nothing of it but what is kept: the service may have been scaled before."""
     is_told = any(status.roles.of(role).owner for role in Role) or any(map(status.condition, KINDS))
-    if status.scaling is None and not is_told:
+    if status.scaling == kept and not is_told:
         return status
     roles = {role.value: status.roles.of(role).model_copy(update=_UNSCALED) for role in Role}
-    kept = tuple(item for item in status.conditions if item.type not in KINDS)
-    update = {"roles": status.roles.model_copy(update=roles), "scaling": None, "conditions": kept}
+    others = tuple(item for item in status.conditions if item.type not in KINDS)
+    update = {"roles": status.roles.model_copy(update=roles), "scaling": kept, "conditions": others}
     return status.model_copy(update=update)
 
 

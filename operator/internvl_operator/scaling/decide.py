@@ -52,7 +52,6 @@ def decide(observation: Observation, history: History, settings: Settings, now: 
     targets = _within_budget(observation, wishes, settings)
     overspent = _overspent(observation, wishes, settings)
     remembered = {role: replace(wish.history, target=targets[role]) for role, wish in wishes.items()}
-    others = {role: replace(side, target=None, held=None) for role, side in lived.sides.items()}
     return Decision(
         sides={
             role: _decided(
@@ -64,8 +63,14 @@ def decide(observation: Observation, history: History, settings: Settings, now: 
             )
             for role, wish in wishes.items()
         },
-        history=replace(lived, sides={**others, **remembered}),
+        history=replace(lived, sides={**released(lived).sides, **remembered}),
     )
+
+
+def released(history: History) -> History:
+    """What stays of it while somebody else decides: all that was learned, and nothing that was decided."""
+    sides = {role: replace(side, target=None, held=None) for role, side in history.sides.items()}
+    return replace(history, sides=sides)
 
 
 def _within_budget(

@@ -13,7 +13,9 @@ from internvl_operator.plan.decision import ScaleErrand
 from internvl_operator.plan.observation import LoadSeen, ScaleSeen, ScalesSeen, ScalingSeen
 from internvl_operator.plan.scale_objects import may_stand
 from internvl_operator.plan.scaling_input import scaling_observation
+from internvl_operator.scaling.history import History, SideHistory, from_json, to_json
 from internvl_operator.scaling.model import SideDecision
+from internvl_operator.scaling.rises import Rises
 
 SPEC = {
     "model": {"uri": "file:///models/nano"},
@@ -23,6 +25,23 @@ SPEC = {
 FIXED = {**SPEC, "vision": {"pool": "vision", "minReplicas": 2}}
 THEIRS = {**SPEC, "vision": {**SPEC["vision"], "scaledBy": "External"}}
 NAME = "nano-vision"
+LEARNED = from_json(
+    to_json(
+        History(
+            at=1000.0,
+            clock=500.0,
+            sides={
+                Role.VISION: SideHistory(
+                    target=3,
+                    held=2,
+                    busy_at=499.0,
+                    rises=Rises(buckets={3: 7.0}, work=100.0, seen_s=400.0, peak=2.0),
+                )
+            },
+        )
+    )
+)
+"""What the operator remembers, as it is read back."""
 
 
 def api_server_takes(world, plan):
@@ -49,12 +68,12 @@ def somebody_writes(world, replicas, writer="kubectl"):
     return world.change(scales=ScalesSeen(objects={**objects, NAME: found}))
 
 
-def decided(world, target):
+def decided(world, target, memory="m"):
     seen = ScalingSeen(
         at=world.observation.now,
         sides={Role.VISION: SideDecision(target=target, why=f"vision -> {target}: by load")},
         metrics=Reason.METRICS_SEEN,
-        memory="m",
+        memory=memory,
     )
     return world.change(scaling=seen)
 
@@ -263,6 +282,18 @@ def test_the_operator_takes_a_number_back(theirs):
     assert wanted(plan) == 2
     at_rest(theirs)
     assert theirs.seen.status.roles.vision.owner == "operator"
+
+
+def test_what_was_learned_is_kept_for_when_the_operator_has_the_number_again(ours):
+    at_rest(decided(ours, 3, memory=to_json(LEARNED)))
+    at_rest(ours.respec(THEIRS).change(scaling=None))
+    kept = from_json(ours.seen.status.scaling.memory)
+    side, before = kept.of(Role.VISION), LEARNED.of(Role.VISION)
+    assert replace(side, target=3, held=2) == before, "all but what was decided"
+    assert (side.target, side.held) == (None, None), "their number counts from now on"
+    at_rest(ours.respec(SPEC))
+    assert from_json(ours.seen.status.scaling.memory) == kept
+    assert at_rest(ours.respec(FIXED)).seen.status.scaling is None
 
 
 def test_a_service_that_is_applied_again_by_gitops_changes_nothing(theirs):

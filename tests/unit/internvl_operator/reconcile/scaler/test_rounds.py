@@ -389,6 +389,23 @@ async def test_a_new_process_finishes_what_the_one_before_had_only_decided(world
     assert world.shown(seen).sides[Role.VISION].target >= 4
 
 
+async def test_what_was_learned_outlives_an_hour_in_which_somebody_else_had_the_number(world):
+    stored = await at_rest(world)
+    learned = from_json(stored.status.scaling.memory).of(Role.VISION).rises
+    assert learned.seen_s > 0
+    ours, theirs = stored.spec, service(A, vision={"maxReplicas": 8, "scaledBy": "External"}).spec
+    stored = world.written(replace(stored, spec=theirs))
+    world.now += timedelta(hours=1)
+    world.numbers[A, Role.VISION] = 2
+    world.reason = Reason.METRICS_MISSING
+    stored = replace(world.written(stored), spec=ours)
+    world.shown(stored)
+    await world.rounds(rounds_in(SETTLE_S) + 2)
+    shown = world.shown(stored)
+    assert shown.sides[Role.VISION].target == 2, "it begins with the number that stands"
+    assert from_json(shown.memory).of(Role.VISION).rises == learned
+
+
 # --- decisions that stop -----------------------------------------------------------------------------------
 
 
