@@ -17,7 +17,7 @@ from e2e.bench.autoscaling.policies.modserve import ModServeRule
 from e2e.bench.autoscaling.policies.ray_serve import RayServeRule
 from e2e.bench.autoscaling.requests import Requests
 from e2e.bench.autoscaling.simulator.sample import Sample, SideSample
-from e2e.bench.autoscaling.site import HEAVY
+from e2e.bench.autoscaling.site import HEAVY, SITES, Site
 
 SIDE = SideContext(is_vision=False, places=10, mean=4.0, most=100)
 IDLE = SideSample(target=4, ready=4, starting=0, arrived=0.0, arrived_requests=0)
@@ -125,10 +125,11 @@ def test_dynamo_predicts_a_trend_and_holds_while_replicas_start() -> None:
 
 
 @pytest.mark.parametrize("vision", [True, False])
-def test_the_profile_that_peers_get_is_what_was_measured(vision: bool) -> None:
-    found = profile.measured(HEAVY, vision=vision, steps=5)
-    full = HEAVY.vision.tiles_per_s if vision else 1.0
-    assert profile.profiled(HEAVY, vision=vision) / full == pytest.approx(found, abs=0.05)
+@pytest.mark.parametrize("site", SITES.values(), ids=SITES)
+def test_the_profile_that_peers_get_is_what_was_measured(site: Site, vision: bool) -> None:
+    found = profile.measured(site, vision=vision, steps=5)
+    full = site.vision.tiles_per_s if vision else 1.0
+    assert profile.profiled(site, vision=vision) / full == pytest.approx(found, abs=0.05)
 
 
 def context() -> Context:
