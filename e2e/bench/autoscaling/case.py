@@ -14,7 +14,7 @@ from e2e.bench.autoscaling.judge.outcome import Outcome, outcome
 from e2e.bench.autoscaling.plan import Depth
 from e2e.bench.autoscaling.policies import plans
 from e2e.bench.autoscaling.policies.base import Context, Setting, SideContext, grid
-from e2e.bench.autoscaling.policies.catalogue import ENTRIES, OURS
+from e2e.bench.autoscaling.policies.catalogue import ENTRIES, OURS, UNSTATED
 from e2e.bench.autoscaling.requests import Requests
 from e2e.bench.autoscaling.simulator.run import Policy, Run, simulate
 from e2e.bench.autoscaling.simulator.sample import Targets
@@ -34,6 +34,8 @@ ORACLE = (1.05, 1.1, 1.15, 1.2, 1.25, 1.3, 1.4, 1.5, 1.65, 1.8, 2.0, 2.2, 2.6, 3
 MINUTE_ORACLE = (1.05, 1.1, 1.15, 1.2, 1.25, 1.3, 1.4, 1.5, 1.6, 1.8, 2.1, 2.5, 3.0, 4.0)
 STATIC = (0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.5)
 """Factors of plans, cheapest first."""
+UNSTATED_ON = ("heavy-4", "heavy-20")
+"""Sites and fleets on which a service that states nothing is run too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,8 @@ class Case:
             tried = [setting for setting in depth.thinned(entry.sweep) if setting != entry.default]
             for setting in (entry.default, *tried):
                 yield Work(entry.name, setting, self.site, _maker(entry.make, context, setting))
+        if f"{self.site.name}-{self.fleet}" in UNSTATED_ON:
+            yield Work(UNSTATED.name, UNSTATED.default, self.site, _maker(UNSTATED.make, context, {}))
         for sharded in (False, True):
             other = coupled(self.site, sharded=sharded)
             beside = self.context(other)

@@ -4,6 +4,8 @@ from e2e.bench.autoscaling.policies import aibrix, dynamo, hpa, knative, modserv
 from e2e.bench.autoscaling.policies.base import Entry
 
 OURS = ours.ENTRY
+UNSTATED = ours.UNSTATED
+"""Beside ours, and never tuned."""
 PEERS: tuple[Entry, ...] = (
     ray_serve.ENTRY,
     hpa.UTILISATION,
@@ -14,3 +16,4 @@ PEERS: tuple[Entry, ...] = (
     dynamo.ENTRY,
 )
 ENTRIES: dict[str, Entry] = {entry.name: entry for entry in (OURS, *PEERS)}
+"""Those that are tuned."""

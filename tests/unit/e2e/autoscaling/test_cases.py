@@ -5,7 +5,7 @@ import pytest
 from e2e.bench.autoscaling.case import SECONDS, Case, Work
 from e2e.bench.autoscaling.plan import Depth
 from e2e.bench.autoscaling.policies.base import Entry
-from e2e.bench.autoscaling.policies.catalogue import ENTRIES, OURS, PEERS
+from e2e.bench.autoscaling.policies.catalogue import ENTRIES, OURS, PEERS, UNSTATED
 from e2e.bench.autoscaling.running import first_that_attains
 
 
@@ -21,6 +21,15 @@ def test_every_run_has_a_name_of_its_own_and_defaults_come_first(case: Case) -> 
     for work in case.works(Depth.FULL):
         first.setdefault(work.policy, work.setting)
     assert {name: first[name] for name in ENTRIES} == {name: entry.default for name, entry in ENTRIES.items()}
+
+
+def test_a_service_that_states_nothing_is_run_once_on_the_heavy_site_and_smaller_fleets() -> None:
+    def times(site: str, fleet: int) -> int:
+        works = Case(site, fleet, "swings", None).works(Depth.FULL)
+        return sum(work.policy == UNSTATED.name for work in works)
+
+    assert [times("heavy", 4), times("heavy", 20)] == [1, 1]
+    assert [times("heavy", 100), times("light", 20)] == [0, 0]
 
 
 def test_peers_are_swept_about_as_finely_as_our_rule() -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from e2e.bench.autoscaling import profile
+from e2e.bench.autoscaling.judge.outcome import outcome
 from e2e.bench.autoscaling.policies import dynamo, ours, plans
 from e2e.bench.autoscaling.policies.aibrix import ApaRule
 from e2e.bench.autoscaling.policies.base import Context, SideContext
@@ -16,7 +17,8 @@ from e2e.bench.autoscaling.policies.knative import KpaRule
 from e2e.bench.autoscaling.policies.modserve import ModServeRule
 from e2e.bench.autoscaling.policies.ray_serve import RayServeRule
 from e2e.bench.autoscaling.requests import Requests
-from e2e.bench.autoscaling.simulator.sample import Sample, SideSample
+from e2e.bench.autoscaling.simulator.run import simulate
+from e2e.bench.autoscaling.simulator.sample import Sample, SideSample, Targets
 from e2e.bench.autoscaling.site import HEAVY, SITES, Site
 
 SIDE = SideContext(is_vision=False, places=10, mean=4.0, most=100)
@@ -166,3 +168,40 @@ def test_our_rule_raises_the_side_whose_load_rose() -> None:
     assert decided is not None
     assert decided.vision >= math.ceil(80 / HEAVY.vision.tiles_per_s)
     assert decided.language <= IDLE.target
+
+
+class Watched:
+    """A policy, and the last numbers it decided."""
+
+    def __init__(self, policy: ours.Ours) -> None:
+        self._policy = policy
+        self.interval_s, self.age_s = policy.interval_s, policy.age_s
+        self.targets = Targets(0, 0)
+
+    def decide(self, sample: Sample) -> Targets:
+        self.targets = self._policy.decide(sample)
+        return self.targets
+
+
+def test_one_full_replica_of_a_side_teaches_a_service_that_states_nothing() -> None:
+    """Also what little a replica decodes beside its prefills: too little to be measured in one round."""
+    rng = np.random.default_rng(1)
+    n = 2_400
+    requests = Requests(
+        np.sort(rng.uniform(0, 1_200, n)), rng.integers(4, 8, n), np.full(n, 2_600), np.full(n, 60)
+    )
+    policy = Watched(ours.make_unstated(context(), {}))
+    run = simulate(requests, HEAVY, policy, begin_with=Targets(1, 1), end_s=1_200)
+    assert policy.targets.vision >= 2 and policy.targets.language >= 3
+    assert outcome(run, 900, 1_200).attained > 0.95
+
+
+def test_a_number_of_which_no_replica_was_full_is_held_where_nothing_is_stated() -> None:
+    stated, unstated = Watched(ours.make(context(), {})), Watched(ours.make_unstated(context(), {}))
+    at = np.arange(0.0, 600.0, 3.0)
+    n = len(at)
+    requests = Requests(at, np.full(n, 2), np.full(n, 600), np.full(n, 20))
+    for policy in (stated, unstated):
+        simulate(requests, HEAVY, policy, begin_with=Targets(6, 6), end_s=600)
+    assert max(stated.targets.vision, stated.targets.language) < 6
+    assert unstated.targets == Targets(6, 6)
