@@ -31,17 +31,39 @@ def main() -> int:
     )
     if not options.report:
         running.run_all(wanted, folder, options.out, options.processes)
-    records = [record for case in cases() if (record := Record.read(options.out, case.name)) is not None]
+    sources = store.sources_digest()
+    records, outdated = read_records(options.out, folder, sources)
+    if outdated:
+        print(
+            f"{len(outdated)} cases are left out: they are of other code or other traces, and are run anew without"
+        )
+        print(f"--report: {', '.join(outdated)}")
     if not records:
         print("no case has been run", file=sys.stderr)
         return 1
     judged = goals.judge(records)
-    text = "\n\n".join((*tables.all_tables(records), "\n".join(goal.line() for goal in judged)))
+    text = "\n\n".join(
+        (*tables.all_tables(records), tables.of_goals(judged), tables.origin(records, sources))
+    )
     print(text)
     (options.out / "tables.txt").write_text(text + "\n")
     for path in plots.draw_all(records, options.out):
         print(path)
     return 0 if all(goal.is_ok for goal in judged) else 1
+
+
+def read_records(out: Path, folder: Path | None, sources: str) -> tuple[list[Record], list[str]]:
+    """The cases that were run with this code on these traces, and the names of those that were with others."""
+    records, outdated = [], []
+    for case in cases():
+        record = Record.read(out, case.name)
+        if record is None:
+            continue
+        if record.digest == case.digest(folder, sources):
+            records.append(record)
+        else:
+            outdated.append(record.name)
+    return records, outdated
 
 
 def _options() -> argparse.Namespace:

@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from pathlib import Path
 from typing import TypeVar
 
+from e2e.bench.autoscaling import store
 from e2e.bench.autoscaling.traces.catalogue import TRACES
 
 Item = TypeVar("Item")
@@ -37,6 +39,10 @@ class Planned:
     def name(self) -> str:
         """Of its file."""
         return f"{self.site}-{self.fleet}-{self.trace}"
+
+    def digest(self, folder: Path | None, sources: str) -> str:
+        """Of what its runs are of, when they are made now."""
+        return store.case_digest(sources, TRACES[self.trace].files(folder))
 
 
 LARGE = ("smooth", "servegen", "azure", "flash")

@@ -22,7 +22,10 @@ def run_all(wanted: Sequence[Planned], folder: Path | None, out: Path, processes
         flush=True,
     )
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        asked = {pool.submit(run_case, planned, folder, out, sources): planned for planned in wanted}
+        asked = {
+            pool.submit(run_case, planned, folder, out, planned.digest(folder, sources)): planned
+            for planned in wanted
+        }
         for number, future in enumerate(as_completed(asked), start=1):
             ran, seconds = future.result()
             name = asked[future].name
@@ -32,11 +35,11 @@ def run_all(wanted: Sequence[Planned], folder: Path | None, out: Path, processes
             )
 
 
-def run_case(planned: Planned, folder: Path | None, out: Path, sources: str) -> tuple[int, float]:
+def run_case(planned: Planned, folder: Path | None, out: Path, digest: str) -> tuple[int, float]:
     """Make the runs of one case that are not there yet; how many, and seconds."""
     began = time.monotonic()
     case = Case(planned.site, planned.fleet, planned.trace, folder)
-    file = store.CaseFile(out, case.name, sources, case.note)
+    file = store.CaseFile(out, case.name, digest, case.note)
     file.body["traffic"] = file.body.get("traffic") or case.description()
     before = len(file.body["runs"])
     for work in case.works(planned.depth):

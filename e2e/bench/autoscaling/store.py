@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ NOT_MEASURED = (
     "judge/goals.py",
     "judge/tables.py",
     "judge/plots.py",
+    "judge/chart.py",
     "__main__.py",
     "plan.py",
-    "document.py",
 )
 """May change without a run being another one."""
 
@@ -31,15 +32,23 @@ def sources_digest() -> str:
     return digest.hexdigest()[:12]
 
 
-class CaseFile:
-    """What is known of one case. Runs of other sources or other traffic are forgotten."""
+def case_digest(sources: str, files: Iterable[Path]) -> str:
+    """Of the code and of the published files that a case's traffic comes from."""
+    digest = hashlib.sha256(sources.encode())
+    for path in files:
+        digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:12]
 
-    def __init__(self, folder: Path, name: str, sources: str, note: str) -> None:
+
+class CaseFile:
+    """What is known of one case. Runs of another digest or other traffic are forgotten."""
+
+    def __init__(self, folder: Path, name: str, digest: str, note: str) -> None:
         self.path = folder / f"{name}.json"
-        self.body: dict[str, Any] = {"name": name, "sources": sources, "note": note, "runs": {}}
+        self.body: dict[str, Any] = {"name": name, "digest": digest, "note": note, "runs": {}}
         if self.path.is_file():
             known = json.loads(self.path.read_text())
-            if known["sources"] == sources and known["note"] == note:
+            if known.get("digest") == digest and known["note"] == note:
                 self.body = known
 
     def has(self, key: str) -> bool:

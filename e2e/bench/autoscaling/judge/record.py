@@ -43,6 +43,8 @@ class Record:
     trace: str
     traffic: dict[str, Any]
     results: tuple[Result, ...]
+    digest: str = ""
+    """Of the code and the traffic that it was run with."""
 
     @classmethod
     def read(cls, folder: Path, name: str) -> "Record | None":
@@ -56,7 +58,7 @@ class Record:
             Result(run["policy"], run["setting"], run["tuning"], run["judged"], run.get("series", {}))
             for run in body["runs"].values()
         )
-        return cls(name, site, int(fleet), trace, body["traffic"], results)
+        return cls(name, site, int(fleet), trace, body["traffic"], results, body.get("digest", ""))
 
     def of(self, policy: str) -> list[Result]:
         """A policy's runs."""

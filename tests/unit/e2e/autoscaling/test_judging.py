@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from e2e.bench.autoscaling import store
+from e2e.bench.autoscaling.__main__ import read_records
 from e2e.bench.autoscaling.judge import goals, plots, tables
 from e2e.bench.autoscaling.judge.outcome import outcome
 from e2e.bench.autoscaling.judge.record import Record, Result
@@ -190,6 +191,27 @@ def test_a_case_goes_on_where_it_was_and_forgets_runs_of_other_sources(tmp_path:
     assert store.CaseFile(tmp_path, "heavy-20-azure", "abc", "note").has("hpa")
     assert not store.CaseFile(tmp_path, "heavy-20-azure", "abd", "note").has("hpa")
     assert not store.CaseFile(tmp_path, "heavy-20-azure", "abc", "other traffic").has("hpa")
+
+
+def test_a_report_leaves_out_cases_of_other_code_and_of_other_traces(tmp_path: Path) -> None:
+    traces, out = tmp_path / "traces", tmp_path / "out"
+    figures = traces / "azure-lmm-2025-digitised" / "cdfs.json"
+    figures.parent.mkdir(parents=True)
+    figures.write_text("{}")
+    some = {case.name: case for case in chosen(sites=["heavy"], fleets=[20], traces=[], depth=None)}
+    for name in ("heavy-20-azure", "heavy-20-smooth"):
+        file = store.CaseFile(out, name, some[name].digest(traces, "abc"), "note")
+        file.body["traffic"] = TRAFFIC
+        file.add("ours", {"policy": "ours", "setting": {}, "tuning": {}, "judged": {}})
+
+    def read(sources: str) -> tuple[list[str], list[str]]:
+        records, outdated = read_records(out, traces, sources)
+        return [record.name for record in records], outdated
+
+    assert read("abc") == (["heavy-20-smooth", "heavy-20-azure"], [])
+    assert read("abd") == ([], ["heavy-20-smooth", "heavy-20-azure"])
+    figures.write_text("[]")
+    assert read("abc") == (["heavy-20-smooth"], ["heavy-20-azure"])
 
 
 def test_cases_can_be_chosen_and_their_depth_too() -> None:
