@@ -49,7 +49,7 @@ def main() -> int:
     (options.out / "tables.txt").write_text(text + "\n")
     for path in plots.draw_all(records, options.out):
         print(path)
-    return 0 if all(goal.is_ok for goal in judged) else 1
+    return 1 if any(goal.is_ok is False for goal in judged) else 0
 
 
 def read_records(out: Path, folder: Path | None, sources: str) -> tuple[list[Record], list[str]]:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,7 @@ class CaseFile:
     def add(self, key: str, run: dict[str, Any]) -> None:
         """Keep a run."""
         self.body["runs"][key] = run
+        self.body["day"] = datetime.now(UTC).date().isoformat()
         self.write()
 
     def write(self) -> None:

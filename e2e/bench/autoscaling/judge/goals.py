@@ -1,11 +1,14 @@
-"""The five goals of the comparison, each as figures beside a bound."""
+"""The five goals of the comparison, each as figures beside a bound.
+
+GPU-hours are compared only where both attain `COMPARABLE`, or as much as each other; what is left out is named.
+"""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from e2e.bench.autoscaling.judge.record import Record
-from e2e.bench.autoscaling.policies.catalogue import OURS, PEERS
+from e2e.bench.autoscaling.judge.record import COMPARABLE, Record, Result, percent
+from e2e.bench.autoscaling.policies.catalogue import OURS, PEERS, UNSTATED
 
 SMOOTH = ("smooth", "servegen")
 COMPARED = ("bursts", "azure", "step")
@@ -22,11 +25,13 @@ class Goal:
 
     what: str
     figures: str
-    is_ok: bool
+    is_ok: bool | None
+    """None: no goal, told for the record."""
 
-    def line(self) -> str:
-        """For the terminal."""
-        return f"{'ok    ' if self.is_ok else 'MISSED'} {self.what}: {self.figures}"
+    @property
+    def mark(self) -> str:
+        """In one word or two."""
+        return {True: "met", False: "MISSED", None: "for the record"}[self.is_ok]
 
 
 def judge(records: Sequence[Record]) -> list[Goal]:
@@ -41,19 +46,9 @@ def judge(records: Sequence[Record]) -> list[Goal]:
 
 
 def _untuned(records: Sequence[Record]) -> list[Goal]:
-    ours = {
-        record.name: result.attained
-        for record in records
-        if record.trace != "step" and (result := record.default(OURS.name))
-    }
-    goals = []
-    if ours:
-        worst = min(ours, key=lambda name: ours[name])
-        below = [f"{name} {share:.2%}" for name, share in sorted(ours.items()) if share < UNTUNED]
-        figures = f"least {ours[worst]:.2%} on {worst}" + (f"; below: {', '.join(below)}" if below else "")
-        goals.append(
-            Goal(f"1a our defaults attain {UNTUNED:.1%} on every trace but step", figures, not below)
-        )
+    what = f"1a our defaults attain {percent(UNTUNED)} on every trace but step"
+    goals = _least(records, OURS.name, what, is_goal=True)
+    goals += _least(records, UNSTATED.name, "1a' the same, with nothing stated", is_goal=False)
     lost, compared = [], 0
     for record in records:
         default = record.default(OURS.name) if record.trace in COMPARED else None
@@ -66,7 +61,7 @@ def _untuned(records: Sequence[Record]) -> list[Goal]:
             compared += 1
             if other.attained > default.attained:
                 lost.append(
-                    f"{record.name} {peer.name} {other.attained:.2%} > {default.attained:.2%}"
+                    f"{record.name} {peer.name} {percent(other.attained, 2)} > {percent(default.attained, 2)}"
                     f" for {other.gpu_hours / default.gpu_hours:.2f} x our GPU-hours"
                 )
     if compared:
@@ -75,6 +70,22 @@ def _untuned(records: Sequence[Record]) -> list[Goal]:
             Goal("1b our defaults attain more than every peer's on bursts, azure and step", figures, not lost)
         )
     return goals
+
+
+def _least(records: Sequence[Record], policy: str, what: str, *, is_goal: bool) -> list[Goal]:
+    shares = {
+        record.name: result.attained
+        for record in records
+        if record.trace != "step" and (result := record.default(policy))
+    }
+    if not shares:
+        return []
+    worst = min(shares, key=lambda name: shares[name])
+    below = [f"{name} {percent(share, 2)}" for name, share in sorted(shares.items()) if share < UNTUNED]
+    figures = f"least {percent(shares[worst], 2)} on {worst}" + (
+        f"; below: {', '.join(below)}" if below else ""
+    )
+    return [Goal(what, figures, not below if is_goal else None)]
 
 
 def _near_oracle(records: Sequence[Record]) -> list[Goal]:
@@ -92,11 +103,16 @@ def _over(record: Record, plan: str, most: float) -> list[Goal]:
     least = record.cheapest(plan)
     if default is None or least is None:
         return []
+    what = f"2 {record.name}: our defaults <= {most:.2f} x the {plan}"
+    figures = f"{_bought(default)} against {_bought(least)}"
+    if not default.is_comparable:
+        return [Goal(what, f"not comparable, {figures}", False)]
     ratio = default.gpu_hours / least.gpu_hours
-    figures = (
-        f"{ratio:.2f} ({default.gpu_hours:.0f} against {least.gpu_hours:.0f} GPU-h, {default.attained:.2%})"
-    )
-    return [Goal(f"2 {record.name}: our defaults <= {most:.2f} x the {plan}", figures, ratio <= most)]
+    return [Goal(what, f"{ratio:.2f}: {figures}", ratio <= most)]
+
+
+def _bought(result: Result) -> str:
+    return f"{result.gpu_hours:.0f} GPU-h at {percent(result.attained)}"
 
 
 def _tuned_peers(records: Sequence[Record]) -> list[Goal]:
@@ -105,24 +121,22 @@ def _tuned_peers(records: Sequence[Record]) -> list[Goal]:
     for record in records:
         if len(record.of(OURS.name)) < 2:
             continue
-        cheapest = record.cheapest(OURS.name)
-        ours = math.inf if cheapest is None else cheapest.gpu_hours
-        others = {peer.name: found.gpu_hours for peer in PEERS if (found := record.cheapest(peer.name))}
-        name = f"3 {record.name}: no tuned peer > {CHEAPER:.0%} cheaper at 99 %"
+        ours = record.cheapest(OURS.name)
+        others = [(peer.name, found) for peer in PEERS if (found := record.cheapest(peer.name))]
+        what = f"3 {record.name}: no tuned peer > {percent(CHEAPER, 0)} cheaper at 99 %"
         if not others:
-            goals.append(Goal(name, f"no peer attains 99 %; ours {ours:.0f} GPU-h", math.isfinite(ours)))
+            figures = "no peer attains it, " + ("nor does ours" if ours is None else f"ours {_bought(ours)}")
+            goals.append(Goal(what, figures, ours is not None))
             continue
-        best = min(others, key=lambda peer: others[peer])
-        if math.isinf(ours):
-            goals.append(Goal(name, f"ours does not attain it, {best} for {others[best]:.0f} GPU-h", False))
+        name, best = min(others, key=lambda other: other[1].gpu_hours)
+        if ours is None:
+            goals.append(Goal(what, f"ours does not attain it, {name} {_bought(best)}", False))
             continue
-        less = 1 - others[best] / ours
+        less = 1 - best.gpu_hours / ours.gpu_hours
         default = record.default(OURS.name)
-        untuned = (
-            "" if default is None else f", our defaults {default.gpu_hours:.0f} at {default.attained:.2%}"
-        )
-        figures = f"{best} {less:+.1%} less ({others[best]:.0f} against {ours:.0f} GPU-h{untuned})"
-        goals.append(Goal(name, figures, less <= CHEAPER))
+        untuned = "" if default is None else f"; our defaults {_bought(default)}"
+        figures = f"{name} {less * 100:+.1f} % less: {_bought(best)} against {_bought(ours)}{untuned}"
+        goals.append(Goal(what, figures, less <= CHEAPER))
     return goals
 
 
@@ -137,14 +151,14 @@ def _coupled(records: Sequence[Record]) -> list[Goal]:
         savings = dict(_savings(records, site, f"coupled-{kind}"))
         if not savings:
             continue
-        mean = 1 - math.exp(sum(math.log(1 - item.saved) for item in savings.values()) / len(savings))
-        figures = f"{mean:+.0%} (" + ", ".join(f"{name} {item}" for name, item in savings.items()) + ")"
-        bound = f" >= {SAVED:.0%}" if is_goal else ", for the record"
+        counted = [item.saved for item in savings.values() if item.is_comparable]
+        mean = 1 - math.exp(sum(math.log(1 - saved) for saved in counted) / max(len(counted), 1))
+        bound = f" >= {percent(SAVED, 0)}" if is_goal else ""
         goals.append(
             Goal(
                 f"4 {site}: GPU-hours saved against coupled, {kind}, same rule{bound}",
-                figures,
-                mean >= SAVED or not is_goal,
+                _saved(savings, mean if counted else None),
+                bool(counted) and mean >= SAVED if is_goal else None,
             )
         )
     return goals
@@ -152,14 +166,32 @@ def _coupled(records: Sequence[Record]) -> list[Goal]:
 
 @dataclass(frozen=True, slots=True)
 class _Saving:
-    """Share of the GPU-hours, and the shares of requests within the objectives that each was paid for."""
+    """Ours beside another one."""
 
-    saved: float
-    ours: float
-    theirs: float
+    ours: Result
+    theirs: Result
+
+    @property
+    def saved(self) -> float:
+        """Share of the GPU-hours."""
+        return 1 - self.ours.gpu_hours / self.theirs.gpu_hours
+
+    @property
+    def is_comparable(self) -> bool:
+        """Whether both attain enough."""
+        return self.ours.is_comparable and self.theirs.is_comparable
 
     def __str__(self) -> str:
-        return f"{self.saved:+.0%} at {self.ours:.1%} against {self.theirs:.1%}"
+        return f"{self.saved * 100:+.0f} % at {percent(self.ours.attained)} against {percent(self.theirs.attained)}"
+
+
+def _saved(savings: Mapping[str, _Saving], mean: float | None) -> str:
+    counted = [f"{trace} {item}" for trace, item in savings.items() if item.is_comparable]
+    left_out = [f"{trace} {item}" for trace, item in savings.items() if not item.is_comparable]
+    figures = "no case counts" if mean is None else f"{mean * 100:+.0f} % ({', '.join(counted)})"
+    if left_out:
+        figures += f"; left out, below {percent(COMPARABLE)}: {', '.join(left_out)}"
+    return figures
 
 
 def _savings(records: Sequence[Record], site: str, other: str) -> Iterable[tuple[str, _Saving]]:
@@ -167,22 +199,28 @@ def _savings(records: Sequence[Record], site: str, other: str) -> Iterable[tuple
         if record.site == site and record.fleet == 20:
             split, beside = record.default(OURS.name), record.default(other)
             if split is not None and beside is not None:
-                saved = 1 - split.gpu_hours / beside.gpu_hours
-                yield record.trace, _Saving(saved, split.attained, beside.attained)
+                yield record.trace, _Saving(split, beside)
 
 
 def _step(records: Sequence[Record]) -> list[Goal]:
+    """Beside the static peak that attains as much as ours, and not 99 %: nobody does who keeps no tenfold reserve."""
     goals = []
     for record in records:
-        if record.trace != "step":
-            continue
-        ours, static = record.default(OURS.name), record.cheapest("static-peak")
+        ours = record.default(OURS.name) if record.trace == "step" else None
+        static = None if ours is None else record.cheapest("static-peak", ours.attained)
         if ours is None or static is None:
             continue
-        began = record.traffic["step_s"]
-        recovered = max(float(ours.judged["last_late_s"]) - began, 0.0)
-        figures = f"{ours.gpu_hours:.0f} against {static.gpu_hours:.0f} GPU-h; recovered {recovered:.0f} s after the step"
+        recovered = max(float(ours.judged["last_late_s"]) - record.traffic["step_s"], 0.0)
+        figures = f"{_bought(ours)} against {_bought(static)}"
+        attains = record.cheapest("static-peak")
+        if attains is not None and attains != static:
+            figures += f" ({_bought(attains)})"
+        figures += f"; recovered {recovered:.0f} s after the step"
         goals.append(
-            Goal(f"5 {record.name}: no dearer than static peak", figures, ours.gpu_hours <= static.gpu_hours)
+            Goal(
+                f"5 {record.name}: no dearer than the static peak that attains as much",
+                figures,
+                ours.gpu_hours <= static.gpu_hours,
+            )
         )
     return goals

@@ -9,6 +9,8 @@ import numpy as np
 
 ATTAINED = 0.99
 """Share of requests within the objectives at which GPU-hours are compared."""
+COMPARABLE = 0.985
+"""A result that attains less is not compared by its GPU-hours: it was cheap because it missed."""
 KNOWS_TOO = {"oracle": ("minute-oracle",)}
 
 
@@ -32,6 +34,11 @@ class Result:
         """In the second half."""
         return float(self.judged["gpu_hours"])
 
+    @property
+    def is_comparable(self) -> bool:
+        """Whether its GPU-hours may be compared with another's."""
+        return self.attained >= COMPARABLE
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -45,6 +52,8 @@ class Record:
     results: tuple[Result, ...]
     digest: str = ""
     """Of the code and the traffic that it was run with."""
+    day: str = ""
+    """Of its newest run, as 2026-11-22."""
 
     @classmethod
     def read(cls, folder: Path, name: str) -> "Record | None":
@@ -58,7 +67,8 @@ class Record:
             Result(run["policy"], run["setting"], run["tuning"], run["judged"], run.get("series", {}))
             for run in body["runs"].values()
         )
-        return cls(name, site, int(fleet), trace, body["traffic"], results, body.get("digest", ""))
+        digest, day = body.get("digest", ""), body.get("day", "")
+        return cls(name, site, int(fleet), trace, body["traffic"], results, digest, day)
 
     def of(self, policy: str) -> list[Result]:
         """A policy's runs."""
@@ -76,13 +86,13 @@ class Record:
             return min(good, key=lambda run: float(run.tuning["gpu_hours"]))
         return max(runs, key=lambda run: float(run.tuning["attained"]), default=None)
 
-    def cheapest(self, policy: str) -> Result | None:
-        """The setting that attains at least cost in the second half, chosen with hindsight; None: none attains.
+    def cheapest(self, policy: str, attained: float = ATTAINED) -> Result | None:
+        """The setting that attains so much at least cost in the second half, chosen with hindsight; None: none does.
 
         An oracle that knows seconds knows minutes too.
         """
         runs = [run for name in (policy, *KNOWS_TOO.get(policy, ())) for run in self.of(name)]
-        good = [run for run in runs if run.attained >= ATTAINED]
+        good = [run for run in runs if run.attained >= attained]
         return min(good, key=lambda run: run.gpu_hours, default=None)
 
     def at_cost(self, policy: str, gpu_hours: float) -> float | None:
@@ -96,3 +106,9 @@ class Record:
         if not points or points[0][0] > gpu_hours:
             return None
         return float(np.interp(gpu_hours, [cost for cost, _ in points], [share for _, share in points]))
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """As tables and goals have it: "98.6 %", "100 %"."""
+    text = f"{share * 100:.{digits}f}"
+    return f"{'100' if float(text) == 100 else text} %"

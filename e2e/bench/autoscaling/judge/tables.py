@@ -1,13 +1,22 @@
-"""The tables that a person reads."""
+"""The tables that a person reads, in Markdown."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from e2e.bench.autoscaling.judge.record import Record, Result
-from e2e.bench.autoscaling.policies.catalogue import ENTRIES, OURS
+from e2e.bench.autoscaling.judge.goals import Goal
+from e2e.bench.autoscaling.judge.record import Record, Result, percent
+from e2e.bench.autoscaling.policies.catalogue import ENTRIES, OURS, PEERS, UNSTATED
 from e2e.bench.autoscaling.site import SITES
-from e2e.bench.autoscaling.traces.catalogue import TRACES
 
-OTHERS = ("coupled-measured", "coupled-ideal", "static-peak", "minute-oracle", "oracle")
+OTHERS = {
+    "coupled-measured": "coupled, measured, our rule",
+    "coupled-ideal": "coupled, ideal, our rule",
+    "static-peak": "static peak",
+    "minute-oracle": "minute oracle",
+    "oracle": "oracle",
+}
+COUPLED = tuple(OTHERS)[:2]
+TITLES = {**{entry.name: entry.title for entry in (OURS, UNSTATED, *PEERS)}, **OTHERS}
+DEFAULTS = (OURS.name, UNSTATED.name, *(peer.name for peer in PEERS), *COUPLED)
 NONE = "-"
 
 
@@ -18,28 +27,53 @@ def all_tables(records: Sequence[Record]) -> list[str]:
         for fleet in sorted({record.fleet for record in records if record.site == site}):
             some = [record for record in records if record.site == site and record.fleet == fleet]
             title = f"{SITES[site].title}, fleet of {fleet}"
-            tables.append(_by_trace(f"{title}: defaults, share attained / GPU-h", some, _default, OTHERS[:2]))
-            tables.append(_by_trace(f"{title}: defaults, worst minute / changes", some, _worst, OTHERS[:2]))
+            over = ["ours over the cheapest oracle at 99 %", *(_over_oracle(record) for record in some)]
+            tables += [
+                _by_trace(f"{title}: defaults, share attained / GPU-hours", some, _default, DEFAULTS, over),
+                _by_trace(f"{title}: defaults, worst minute / changes of a number", some, _worst, DEFAULTS),
+            ]
             if all(len(record.of(OURS.name)) > 1 for record in some):
                 tables += [
-                    _by_trace(f"{title}: tuned on the first half, judged on the second", some, _tuned, ()),
-                    _by_trace(f"{title}: share attained at the GPU-hours of our defaults", some, _equal, ()),
+                    _by_trace(
+                        f"{title}: tuned on the first half, judged on the second: share attained / GPU-hours",
+                        some,
+                        _tuned,
+                        ENTRIES,
+                    ),
+                    _by_trace(
+                        f"{title}: share attained at the GPU-hours of our defaults", some, _equal, ENTRIES
+                    ),
                 ]
             tables.append(
-                _by_trace(f"{title}: least GPU-hours at 99 %, over the oracle's", some, _least, OTHERS)
+                _by_trace(
+                    f"{title}: least GPU-hours at 99 %, over the oracle's", some, _least, (*ENTRIES, *OTHERS)
+                )
             )
     return tables
 
 
+def of_goals(judged: Sequence[Goal]) -> str:
+    """Each goal with its figures."""
+    return rendered(
+        "Goals", ("goal", "figures", ""), [(goal.what, goal.figures, goal.mark) for goal in judged]
+    )
+
+
+def origin(records: Sequence[Record], sources: str) -> str:
+    """Which code the figures are of, and when it ran."""
+    days = sorted({record.day for record in records})
+    return f"Of the code {sources}, run on {' to '.join(dict.fromkeys((days[0], days[-1])))}."
+
+
 def rendered(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table for the terminal."""
-    lines = [list(columns), *rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
-    text = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    ]
-    return "\n".join([title, "", text[0], "  ".join("-" * width for width in widths), *text[1:]])
+    """A table that can be read in a terminal and pasted into a page."""
+    widths = [max(len(line[i]) for line in (columns, *rows)) for i in range(len(columns))]
+
+    def line(cells: Sequence[str]) -> str:
+        return f"| {' | '.join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))} |"
+
+    rule = f"| {' | '.join('-' * max(width, 3) for width in widths)} |"
+    return "\n".join([f"{title}:", "", line(columns), rule, *map(line, rows)])
 
 
 def _traffic(records: Sequence[Record]) -> str:
@@ -60,21 +94,23 @@ def _traffic(records: Sequence[Record]) -> str:
 
 
 def _by_trace(
-    title: str, records: Sequence[Record], cell: Callable[[Record, str], str], others: Sequence[str]
+    title: str,
+    records: Sequence[Record],
+    cell: Callable[[Record, str], str],
+    policies: Iterable[str],
+    *more: Sequence[str],
 ) -> str:
-    names = {record.trace: TRACES[record.trace].name for record in records}
+    """One row a policy that was run, then `more` rows."""
     rows = [
-        [
-            ENTRIES[policy].title if policy in ENTRIES else policy,
-            *(cell(record, policy) for record in records),
-        ]
-        for policy in (*ENTRIES, *others)
+        [TITLES[policy], *(cell(record, policy) for record in records)]
+        for policy in policies
+        if any(record.of(policy) for record in records)
     ]
-    return rendered(title, ("", *names.values()), rows)
+    return rendered(title, ("", *(record.trace for record in records)), [*rows, *more])
 
 
 def _figures(result: Result | None) -> str:
-    return NONE if result is None else f"{result.attained:.1%} / {result.gpu_hours:.0f}"
+    return NONE if result is None else f"{percent(result.attained)} / {result.gpu_hours:.0f}"
 
 
 def _default(record: Record, policy: str) -> str:
@@ -87,15 +123,26 @@ def _tuned(record: Record, policy: str) -> str:
 
 def _worst(record: Record, policy: str) -> str:
     result = record.default(policy)
-    return NONE if result is None else f"{result.judged['worst_minute']:.0%} / {result.judged['changes']}"
+    return (
+        NONE
+        if result is None
+        else f"{percent(result.judged['worst_minute'], 0)} / {result.judged['changes']}"
+    )
 
 
 def _equal(record: Record, policy: str) -> str:
     ours = record.default(OURS.name)
     share = None if ours is None else record.at_cost(policy, ours.gpu_hours)
-    return NONE if share is None else f"{share:.1%}"
+    return NONE if share is None else percent(share)
 
 
 def _least(record: Record, policy: str) -> str:
     found, oracle = record.cheapest(policy), record.cheapest("oracle")
     return NONE if found is None or oracle is None else f"{found.gpu_hours / oracle.gpu_hours:.2f}"
+
+
+def _over_oracle(record: Record) -> str:
+    ours, oracle = record.default(OURS.name), record.cheapest("oracle")
+    if ours is None or oracle is None or not ours.is_comparable:
+        return NONE
+    return f"{ours.gpu_hours / oracle.gpu_hours:.2f}"
