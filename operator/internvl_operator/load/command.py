@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import contextlib
-import itertools
 import json
 import signal
 import time
@@ -52,8 +51,8 @@ async def _load(options: argparse.Namespace, say: Callable[[str], None]) -> int:
         run = Run(options.url, model, _in_words(options), started_at=time.time())
         tally, faults = Tally(objectives, started=time.monotonic()), list[Rejected]()
         try:
-            with _until_sigterm(_usable(_plan(options), faults), say) as plan:
-                await sender.run(plan, tally)
+            with _stopped_by_sigterm(sender, say):
+                await sender.run(_usable(_plan(options), faults), tally)
         except asyncio.CancelledError:  # Ctrl-C: what came until then is said
             say("Ended early; what was in flight is not in the figures.")
     if faults and not tally.due:
@@ -69,12 +68,17 @@ async def _load(options: argparse.Namespace, say: Callable[[str], None]) -> int:
 
 
 @contextlib.contextmanager
-def _until_sigterm(plan: Iterator[Planned], say: Callable[[str], None]) -> Iterator[Iterator[Planned]]:
-    """The plan; after a SIGTERM the request that is due next is its last."""
+def _stopped_by_sigterm(sender: Sender, say: Callable[[str], None]) -> Iterator[None]:
+    """A SIGTERM ends the sending at once: a pod has little time then, and the next request may be due much later."""
     loop, told = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_signal_handler(signal.SIGTERM, told.set)
+
+    def stop() -> None:
+        told.set()
+        sender.stop()
+
+    loop.add_signal_handler(signal.SIGTERM, stop)
     try:
-        yield itertools.takewhile(lambda _: not told.is_set(), plan)
+        yield
     finally:
         loop.remove_signal_handler(signal.SIGTERM)
     if told.is_set():

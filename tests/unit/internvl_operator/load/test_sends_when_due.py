@@ -1,7 +1,7 @@
 """An open-loop load: what is due goes out, and latencies count from then."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
@@ -130,6 +130,44 @@ async def test_ending_a_load_early_leaves_nothing_in_flight():
     with pytest.raises(asyncio.CancelledError):
         await running
     assert cancelled == [True] * 3
+
+
+async def test_a_sender_that_is_stopped_sends_nothing_more_and_waits_for_what_was_sent():
+    world, answer, waits = World(), asyncio.Event(), asyncio.Event()
+    tally = tally_of(world)
+
+    async def send(body: bytes, due: float, pictures: bool) -> Outcome:
+        world.sent.append(due)
+        await answer.wait()
+        return Outcome(due=due, sent=due, ended=due + 1.0, pictures=pictures, tokens=1)
+
+    async def sleep(seconds: float) -> None:
+        if seconds > 0:
+            waits.set()
+            await asyncio.Event().wait()  # the next one is due in an hour
+
+    sender = Sender(world.make, send, most_in_flight=9, clock=lambda: world.now, sleep=sleep)
+    running = asyncio.ensure_future(sender.run([Planned(0.0, WORDS), Planned(3600.0, WORDS)], tally))
+    async with asyncio.timeout(5):
+        await waits.wait()
+        sender.stop()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not running.done(), "what was sent is waited for"
+        sender.stop()  # again, when there is nothing left to stop
+        answer.set()
+        await running
+    assert len(world.sent) == tally.answered == tally.due == 1
+
+
+async def test_a_fault_of_the_plan_is_no_stop():
+    def plan() -> Iterator[Planned]:
+        yield Planned(0.0, WORDS)
+        raise TimeoutError("the file's disk does not answer")
+
+    world = World()
+    with pytest.raises(TimeoutError, match="disk"):
+        await world.run(sender_of(world).run(plan(), tally_of(world)))
 
 
 async def test_requests_with_pictures_are_told_apart():
