@@ -65,7 +65,8 @@ def _lines(run: Run, tally: Tally) -> Iterator[str]:
     yield ""
     yield f"{'requests':<24}{'due':>10}{'answered':>10}{'failed':>10}"
     yield f"{'':<24}{tally.due:>10}{tally.answered:>10}{tally.failed:>10}"
-    yield f"{'per second':<24}{rates['due']:>10.2f}{rates['answered']:>10.2f}{rates['failed']:>10.2f}"
+    due = "" if rates["due"] is None else f"{rates['due']:.2f}"
+    yield f"{'per second':<24}{due:>10}{rates['answered']:>10.2f}{rates['failed']:>10.2f}"
     yield f"{'output tokens/s':<24}{'':>10}{rates['output_tokens']:>10.1f}"
     yield ""
     yield f"{'seconds':<24}{'p50':>10}{'p95':>10}{'p99':>10}{'largest':>10}"
@@ -100,11 +101,14 @@ def _rows(tally: Tally) -> tuple[tuple[str, Quantiles], ...]:
     )
 
 
-def _rates(tally: Tally) -> dict[str, float]:
-    """Per second: what was due in the time of the plan, and what came of it until the last one ended."""
-    offered_s, ended_s = max(tally.offered_s, 1e-9), max(tally.ended_s, 1e-9)
+def _rates(tally: Tally) -> dict[str, float | None]:
+    """Per second: what was due in the time of the plan, and what came of it until the last one ended.
+
+    What was due at one moment has no rate.
+    """
+    ended_s = max(tally.ended_s, 1e-9)
     return {
-        "due": tally.due / offered_s,
+        "due": tally.due / tally.offered_s if tally.offered_s else None,
         "answered": tally.answered / ended_s,
         "failed": tally.failed / ended_s,
         "output_tokens": tally.tokens / ended_s,

@@ -132,6 +132,14 @@ def test_a_load_without_an_answer_has_a_table_too():
     assert "0.0% of all that were due" in encode_table(RUN, tally_of())
 
 
+def test_requests_that_were_due_at_one_moment_have_no_rate():
+    tally = tally_of(answered(100.0))
+    assert ["per", "second", "1.67", "0.00"] in [
+        line.split() for line in encode_table(RUN, tally).splitlines()
+    ]
+    assert encode_json(RUN, tally)["rates"]["due"] is None
+
+
 def test_the_json_has_the_same_figures():
     tally = tally_of(*(answered(100.0 + n) for n in range(1, 5)), failed(102.5))
     said = json.loads(json.dumps(encode_json(RUN, tally)))
