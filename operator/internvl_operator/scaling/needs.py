@@ -65,7 +65,8 @@ def restated(
 ) -> float | None:
     """Replicas of now that do what one did before, where a figure begins anew; None where none does.
 
-    It does where another one was stated, and where the first measurement replaced a guess. By the work that arrives; where none does, by the figure that fell most.
+    It does where another one was stated, and where the first measurement replaced a guess. By the work that
+    arrives; where none does, by the figure that fell most.
     """
     if not any(_begins_anew(before[kind], after[kind]) for kind in before if kind in after):
         return None
