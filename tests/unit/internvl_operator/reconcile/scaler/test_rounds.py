@@ -391,6 +391,11 @@ async def test_a_new_process_finishes_what_the_one_before_had_only_decided(world
 
 async def test_what_was_learned_outlives_an_hour_in_which_somebody_else_had_the_number(world):
     stored = await at_rest(world)
+    await world.rounds(rounds_in(SHOW_AGAIN_S))
+    world.tiles[A] = 45.0
+    assert await world.rounds(1) == [A]
+    world.obey(stored)
+    stored = world.written(stored)
     learned = from_json(stored.status.scaling.memory).of(Role.VISION).rises
     assert learned.seen_s > 0
     ours, theirs = stored.spec, service(A, vision={"maxReplicas": 8, "scaledBy": "External"}).spec
