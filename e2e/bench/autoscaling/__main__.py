@@ -35,9 +35,9 @@ def main() -> int:
     records, outdated = read_records(options.out, folder, sources)
     if outdated:
         print(
-            f"{len(outdated)} cases are left out: they are of other code or other traces, and are run anew without"
+            f"Left out, run with other code or other traces ({len(outdated)}): {', '.join(outdated)}. "
+            "Without --report they are run anew.\n"
         )
-        print(f"--report: {', '.join(outdated)}")
     if not records:
         print("no case has been run", file=sys.stderr)
         return 1
