@@ -62,7 +62,7 @@ class LanguageStage:
         self._sampled_done_s = 0.0
         self._sampled_arrived = 0
         self._arrived_output = 0.0
-        self._is_full = False
+        self._is_full = self._has_slot = False
         self._full_prompt = self._full_prompt_s = self._full_output = self._full_output_s = 0.0
 
     @property
@@ -84,11 +84,9 @@ class LanguageStage:
             self._curve.append((until, self._tokens))
             return
         unfinished = self.pool.unfinished_s(now)
-        was_full, self._is_full = self._is_full, False
+        was_full, had_slot, self._is_full = self._is_full, self._has_slot, False
         each = self._replica.step_s + self._replica.sequence_s * self.running / active
-        begun_s, stalled_s, prompt_s, self._is_full = self._begin(
-            now, until, 1 + each / self._replica.chunk_s
-        )
+        begun_s, stalled_s, prompt_s = self._begin(now, until, 1 + each / self._replica.chunk_s)
         seconds = active * (until - now)
         worked = min(max(unfinished + begun_s - self.pool.unfinished_s(until), 0.0), seconds)
         self._encoding_s += stalled_s
@@ -104,9 +102,14 @@ class LanguageStage:
         self._done_s += prompt_s + stalled_s + made / self._replica.output_tokens_per_s
         if was_full and self._is_full:
             self._full_prompt += prompt_s * self._replica.prompt_tokens_per_s
-            self._full_prompt_s += seconds * (1 - answering)
-            self._full_output += made
-            self._full_output_s += seconds * answering
+            if (
+                had_slot or self._has_slot
+            ):  # as the data plane measures: they wait for prefill, and its time it was
+                self._full_prompt_s += seconds
+            else:
+                self._full_prompt_s += seconds * (1 - answering)
+                self._full_output += made
+                self._full_output_s += seconds * answering
 
     def _let_in(self, until: float) -> None:
         self._encoded.sort()
@@ -121,8 +124,8 @@ class LanguageStage:
         self._waiting_s += sum(self._prompt[number] + self._encode[number] for _, number in new)
         self._waits += new
 
-    def _begin(self, now: float, until: float, slowness: float) -> tuple[float, float, float, bool]:
-        """Returns seconds of replicas begun, those of them in an encoder, of prefill alone, and whether some must wait."""
+    def _begin(self, now: float, until: float, slowness: float) -> tuple[float, float, float]:
+        """Returns seconds of replicas begun, those of them in an encoder, and of prefill alone."""
         free, waits, ends, first_token = self.pool.free, self._waits, self._ends, self.first_token
         prompt, encode, output, allowed = self._prompt, self._encode, self._output, self._allowed
         room = int(self._replica.sequences * len(free)) - self.running
@@ -163,7 +166,8 @@ class LanguageStage:
         if i > 100_000:
             del waits[:i]
             self._next = 0
-        return begun_s, stalled_s, prompt_s, i < n
+        self._is_full, self._has_slot = i < n, room > begun
+        return begun_s, stalled_s, prompt_s
 
     def _make_tokens(self, until: float) -> None:
         before = int(self._tokens)

@@ -106,3 +106,27 @@ def test_an_answer_stands_still_while_a_coupled_replica_encodes() -> None:
         return float(stage.ended(requests)[0])
 
     assert lasted_s(50) - lasted_s(0) == pytest.approx(50 / HEAVY.vision.tiles_per_s, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "answer", "measured"), [(4_000, 2, "prompt tokens"), (100, 1_000, "both kinds")]
+)
+def test_only_a_replica_without_a_slot_tells_what_it_decodes(prompt: int, answer: int, measured: str) -> None:
+    """Where prompts are long, sequences wait for prefill while slots are free."""
+    n, replica = 2_000, LIGHT.language
+    requests = Requests(
+        np.zeros(n), np.zeros(n, np.int64), np.full(n, prompt, np.int64), np.full(n, answer, np.int64)
+    )
+    stage = LanguageStage(requests, LIGHT, Pool(START, 1, seed=0))
+    now = 0.0
+    while now < 60:
+        stage.advance(now, now + 1)
+        now += 1
+    seen = stage.sample(now)
+    if measured == "prompt tokens":
+        assert (seen.full_output.done, seen.full_output.seconds) == (0, 0)
+        rate = seen.full.done / seen.full.seconds
+        assert 0.8 * replica.prompt_tokens_per_s < rate <= replica.prompt_tokens_per_s
+    else:
+        rate = seen.full_output.done / seen.full_output.seconds
+        assert rate == pytest.approx(replica.output_tokens_per_s, rel=0.15)
