@@ -23,7 +23,7 @@ from internvl_operator.cluster.promql import Scope
 from internvl_operator.cluster.ray import RayFault
 from internvl_operator.cluster.side_loads import LoadMeter
 from internvl_operator.plan.backend import Backend, RayHome
-from internvl_operator.plan.observation import LoadSeen, RaySeen, ReplicaState
+from internvl_operator.plan.observation import LoadSeen, RaySeen
 from internvl_operator.settings import ENV_PREFIX, Settings
 
 log = logging.getLogger(__name__)
@@ -215,6 +215,5 @@ def _running(key: ServiceKey, ray: RaySeen) -> Mapping[Role, int]:
     for role in Role:
         application = ray.applications.get(names.application(key, role))
         deployment = None if application is None else application.deployments.get(DEPLOYMENTS[role])
-        replicas = () if deployment is None else deployment.replicas
-        found[role] = sum(replica.state == ReplicaState.RUNNING for replica in replicas)
+        found[role] = 0 if deployment is None else len(deployment.running)
     return found

@@ -55,6 +55,9 @@ class ReplicaState(StrEnum):
     PENDING_MIGRATION = "PENDING_MIGRATION"
 
 
+_RUNNING = (ReplicaState.RUNNING, ReplicaState.PENDING_MIGRATION)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSeen:
     """The user's object. Exactly one of `spec` and `spec_error` is set."""
@@ -96,6 +99,11 @@ class DeploymentSeen:
     replicas: tuple[ReplicaSeen, ...] = ()
     user_config: Mapping[str, Any]
     """Of the configuration that status, message and replicas are about: it follows the application's later."""
+
+    @property
+    def running(self) -> tuple[ReplicaSeen, ...]:
+        """Replicas that answer requests, also those whose node is being drained."""
+        return tuple(replica for replica in self.replicas if replica.state in _RUNNING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,6 @@ from internvl_operator.plan.observation import (
     DeploymentState,
     LoadSeen,
     RaySeen,
-    ReplicaState,
     ServiceSeen,
 )
 from internvl_operator.plan.replicas import decided_roles, is_external
@@ -35,7 +34,6 @@ from internvl_operator.scaling.model import (
     WorkKind,
 )
 
-_RUNNING = (ReplicaState.RUNNING, ReplicaState.PENDING_MIGRATION)
 _FAILING = (DeploymentState.UNHEALTHY, DeploymentState.DEPLOY_FAILED)
 _MIXED = (DeploymentState.UPDATING, DeploymentState.DEPLOY_FAILED)
 """Running replicas may still be of the configuration before."""
@@ -61,7 +59,7 @@ def scaling_observation(
             load=load.loads.get(role),
             unknown=load.unknown,
             target=target,
-            ready=0 if deployment is None else _running(deployment),
+            ready=0 if deployment is None else len(deployment.running),
             healthy=deployment is None or not _is_failing(deployment),
             is_woken=target == 0 and deployment is not None and deployment.target_replicas > 0,
             replica=_replica(application, DEPLOYMENTS[role]),
@@ -85,10 +83,6 @@ def _elsewhere(service: ServiceSeen, ray: RaySeen, role: Role) -> int:
     assert service.spec is not None
     standing = _target(service, ray, role) if is_external(service.spec, role) else None
     return service.spec.replicas(role) if standing is None else standing
-
-
-def _running(deployment: DeploymentSeen) -> int:
-    return sum(replica.state in _RUNNING for replica in deployment.replicas)
 
 
 def _replica(application: ApplicationSeen, name: str) -> str:

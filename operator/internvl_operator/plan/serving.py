@@ -14,11 +14,9 @@ from internvl_operator.plan.observation import (
     DeploymentSeen,
     DeploymentState,
     RaySeen,
-    ReplicaState,
 )
 from internvl_operator.render.serve_schema import ServeApplication, ServeDeployment, replicas_of
 
-_RUNNING = (ReplicaState.RUNNING, ReplicaState.PENDING_MIGRATION)
 _MIXED = (DeploymentState.UPDATING, DeploymentState.DEPLOY_FAILED)
 """Running replicas may still be of the configuration before."""
 _IDENTITY = ("generation", "attempt")
@@ -60,8 +58,8 @@ class RoleView:
     @property
     def running(self) -> tuple[str, ...]:
         """Ids of running replicas, sorted."""
-        seen = () if self.deployment is None else self.deployment.replicas
-        return tuple(sorted(replica.id for replica in seen if replica.state in _RUNNING))
+        seen = () if self.deployment is None else self.deployment.running
+        return tuple(sorted(replica.id for replica in seen))
 
     @property
     def stands_at_zero(self) -> bool:

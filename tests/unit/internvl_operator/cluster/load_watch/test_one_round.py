@@ -62,13 +62,13 @@ def watch(net, now=lambda: 100.0, **settings):
     return LoadWatch(net, Settings(**settings), find=lambda home: net, now=now)
 
 
-def ray(*keys, node="127.0.0.1"):
-    """Each role of these services runs one replica, all on one node."""
+def ray(*keys, node="127.0.0.1", state="RUNNING"):
+    """Each role of these services has one replica, all on one node."""
     applications = {}
     for key in keys:
         for name in names.applications(key):
             roles = [role for role in Role if names.application(key, role) == name]
-            replica = ReplicaSeen(id="r", state="RUNNING", node_ip=node)
+            replica = ReplicaSeen(id="r", state=state, node_ip=node)
             applications[name] = ApplicationSeen(
                 name=name,
                 status="RUNNING",
@@ -119,6 +119,17 @@ async def test_prometheus_is_asked_fifteen_times_for_any_number_of_services(net)
         side = found[key].loads[Role.VISION]
         assert (side.work[WorkKind.TILES].arriving, side.at) == (12.5, 99.0)
     assert found[A].loads[Role.LANGUAGE].answered_replicas == 2
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"), [("RUNNING", 2), ("PENDING_MIGRATION", 2), ("STARTING", 0), ("STOPPING", 0)]
+)
+async def test_replicas_that_answer_requests_are_expected_to_tell_also_while_their_node_is_drained(
+    net, state, expected
+):
+    net.rows = prometheus_rows(A)
+    found = await watch(net, prometheus_url=PROMETHEUS).read({A: (HOME, ray(A, state=state))})
+    assert found[A].loads[Role.VISION].expected_replicas == expected, "its own and the gateway's"
 
 
 def test_the_nodes_are_looked_at_every_second_and_a_prometheus_no_more_often_than_it_can_know_more(net):
