@@ -1,8 +1,8 @@
 """One round of looking at the load of all services that scale: from a Prometheus where one is set, else from the nodes.
 
 A Prometheus answers for all services at once; a node is read once, however many services have replicas there. One
-address that hangs holds nobody up for longer than its time-out, and one that is broken makes only its own services'
-load unknown; of nodes that hang so many do at a time as pages are read. Called by `reconcile.scaler`.
+address that is broken makes only its own services' load unknown. One whose nodes hang, however many it has, holds the
+others up for one time-out at most, and one whose head hangs for that of its list. Called by `reconcile.scaler`.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ OWN_REPORT_S, REPORT_S = 1.0, 10.0
 PAGES_PER_S = 100.0
 """Pages of nodes that are read at most; with more nodes a round is later."""
 PAGES_AT_ONCE = 16
-"""Pages that are held at a time: of the largest ones, 128 MiB."""
+"""Pages that are held at a time, of all addresses together: of the largest ones, 128 MiB."""
 
 ASK_EVERY_S = 2.0
 """Pause between two rounds of queries at least: a Prometheus scrapes seldom more often, and knows nothing newer."""

@@ -1,7 +1,11 @@
 """What the Ray nodes of one address say themselves: each node's exporter is read once a round, for all services there.
 
 Where a node does not answer, its replicas are known for a while from before, and count as silent: who reads this sees
-fewer replicas than run. So does a replica one of whose samples is no number. Called by `cluster.load_watch`.
+fewer replicas than run. So does a replica one of whose samples is no number. Where Ray says that no replica runs on a
+node any more, they are forgotten at once.
+
+A node that hangs must cost little: a round begins no more pages once one of this address has timed out, those that told
+last are read first, and who timed out without that is not asked again for a while. Called by `cluster.load_watch`.
 """
 
 import asyncio
@@ -12,7 +16,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from internvl_operator.cluster.exposition import Sample, parse_page
-from internvl_operator.cluster.http import HttpFault, HttpTransport
+from internvl_operator.cluster.http import HttpFault, HttpTimedOut, HttpTransport
 from internvl_operator.cluster.load_readings import COUNTERS, GAUGES, PRESENCE, Readings, Series
 from internvl_operator.cluster.replica_counters import ReplicaCounters
 from internvl_runtimes.contract.metrics import (
@@ -28,10 +32,14 @@ PATH = "/metrics"
 TIMEOUT_S = 2.0
 MAX_BYTES = 8 * 1024 * 1024
 """Of one page."""
+PAGES_AT_ONCE = 4
+"""Pages of one address that are asked for at a time: one that hangs leaves room to the others."""
+HUNG_S = 10.0
+"""So long a node is not asked again that did not answer in time; one that told just before is, once."""
 FIND_EVERY_S = 10.0
 """Pause between two looks at where the exporters are, while each node has one."""
 KEPT_S = 15.0
-"""So long a replica counts whose node does not answer."""
+"""So long a replica counts whose node does not answer, while Ray says that replicas run there."""
 PREFIXES = (f"{PREFIX}internvl_",)
 
 _COUNTERS = {metric.exported: metric for metric in (*COUNTERS, REPORTS)}
@@ -76,6 +84,7 @@ class NodeLoads:
         self._finder = finder
         self._transport = transport
         self._gate = gate
+        self._own_gate = asyncio.Semaphore(PAGES_AT_ONCE)
         self._report_s = report_s
         self._now = now
         self._exporters: tuple[str, ...] = ()
@@ -83,6 +92,12 @@ class NodeLoads:
         self._replicas: dict[Replica, ReplicaCounters] = {}
         self._nodes: dict[Replica, str] = {}
         self._told: set[Replica] = set()
+        self._told_last: set[str] = set()
+        """Exporters of replicas that told something in the round before."""
+        self._hung: dict[str, tuple[float, str]] = {}
+        """Exporters that are not asked: since when, and a sentence why."""
+        self._hangs = False
+        """Whether one did not answer in time in this round."""
         self.silent: Mapping[str, str] = {}
         """Sentences about the exporters that did not answer in the last round, by the address of their node."""
 
@@ -98,11 +113,20 @@ class NodeLoads:
             RayFault: Ray does not say where its exporters are.
         """
         await self._find(hosts)
+        self._told_last = {self._nodes[replica] for replica in self._told}
         self._told.clear()
+        self._exporters = tuple(
+            sorted(
+                (one for one in self._exporters if _host(one) in hosts),
+                key=lambda one: one not in self._told_last,
+            )
+        )
+        self._hung = {one: hung for one, hung in self._hung.items() if one in self._exporters}
+        self._hangs = False
         faults = await asyncio.gather(*(self._look(exporter) for exporter in self._exporters))
         found = dict(zip(self._exporters, faults, strict=True))
         self.silent = {_host(exporter): fault for exporter, fault in found.items() if fault}
-        self._drop({exporter for exporter, fault in found.items() if not fault}, self._now())
+        self._drop({exporter for exporter, fault in found.items() if not fault}, hosts, self._now())
         return self._readings()
 
     async def _look(self, exporter: str) -> str:
@@ -110,12 +134,18 @@ class NodeLoads:
 
         Returns a sentence why there is none, else nothing.
         """
-        async with self._gate:
-            page = await self._page(exporter)
-            if isinstance(page, str):
-                return page
-            self._take(exporter, page, self._now())
-            return ""
+        hung_at, fault = self._hung.get(exporter, (-math.inf, ""))
+        if 0 <= self._now() - hung_at < HUNG_S:
+            return fault
+        async with self._own_gate:
+            if self._hangs:
+                return fault or f"the node {exporter} was not asked for its load, because another one hangs"
+            async with self._gate:
+                page = await self._page(exporter)
+                if isinstance(page, str):
+                    return page
+                self._take(exporter, page, self._now())
+                return ""
 
     async def _find(self, hosts: Collection[str]) -> None:
         now = self._now()
@@ -149,7 +179,13 @@ class NodeLoads:
                 max_bytes=MAX_BYTES,
             )
         except HttpFault as fault:
-            return f"the node {exporter} does not tell its load: {fault}"
+            why = f"the node {exporter} does not tell its load: {fault}"
+            if isinstance(fault, HttpTimedOut):
+                self._hangs = True
+                if exporter not in self._told_last:
+                    self._hung[exporter] = self._now(), why
+            return why
+        self._hung.pop(exporter, None)
         if reply.status != 200:
             return f"the node {exporter} does not tell its load: it answers {reply.status}"
         return reply.body
@@ -180,11 +216,11 @@ class NodeLoads:
             self._nodes[replica] = exporter
             self._told.add(replica)
 
-    def _drop(self, answered: Collection[str], now: float) -> None:
-        """Forget replicas that are gone: their node answered without them, or has not answered for long."""
+    def _drop(self, answered: Collection[str], hosts: Collection[str], now: float) -> None:
+        """Forget replicas that are gone: their node answered without them, has not answered for long, or has none."""
         for replica, node in list(self._nodes.items()):
             is_old = not 0 <= now - self._replicas[replica].looked_at <= KEPT_S
-            if replica not in self._told and (node in answered or is_old):
+            if replica not in self._told and (node in answered or is_old or _host(node) not in hosts):
                 del self._replicas[replica], self._nodes[replica]
 
     def _readings(self) -> Mapping[str, Readings]:

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from internvl_operator.cluster.http import HttpReply, HttpUnreachable
+from internvl_operator.cluster.http import HttpReply, HttpTimedOut, HttpUnreachable
 from internvl_operator.cluster.node_loads import NodeLoads
 from internvl_runtimes.contract import metrics
 
@@ -149,6 +149,81 @@ async def test_a_node_that_hangs_changes_no_rate_of_the_others(clock):
     assert found["team.a"].rate(metrics.TILES_ADMITTED) == pytest.approx(10.0), (
         "read before the other one hung"
     )
+
+
+async def test_replicas_of_a_node_that_ray_knows_no_more_are_forgotten_at_once_and_it_is_not_asked(clock):
+    ray = Ray(**{"10_0_0_1": gateway(100), "10_0_0_2": gateway(50, replica="g2")})
+    loads = nodes(ray, clock)
+    await look(loads, clock)
+    ray.pages.update({"10.0.0.1": gateway(110), "10.0.0.2": gateway(60, replica="g2")})
+    await look(loads, clock)
+    ray.pages.update({"10.0.0.1": gateway(125), "10.0.0.2": None})
+    ray.asked.clear()
+    clock.seconds += 2.0
+    found = await loads.read({"10.0.0.1"})
+    assert found["team.a"].rate(metrics.TILES_ADMITTED) == pytest.approx(25 / 4), "what went to the other one"
+    assert ray.asked == ["http://10.0.0.1:8080/metrics"] and loads.silent == {}
+
+
+class Hanging(Ray):
+    """Nodes in `hung` answer nothing, and it takes the clock the time-out of one page to learn it."""
+
+    def __init__(self, clock, hung, **pages):
+        super().__init__(**pages)
+        self.clock, self.hung = clock, set(hung)
+        self.waiting = self.most = 0
+
+    async def request(self, method, url, **how):
+        if not any(f"//{host}:" in url for host in self.hung):
+            return await super().request(method, url, **how)
+        self.asked.append(url)
+        until = self.clock.seconds + 2.0
+        self.waiting += 1
+        self.most = max(self.most, self.waiting)
+        await asyncio.sleep(0)
+        self.waiting -= 1
+        self.clock.seconds = max(self.clock.seconds, until)
+        raise HttpTimedOut(f"no complete answer from {url} within 2 s")
+
+
+async def test_a_node_that_hung_is_named_every_round_and_asked_every_ten_seconds(clock):
+    ray = Hanging(clock, {"10.0.0.2"}, **{"10_0_0_1": gateway(100), "10_0_0_2": gateway(50, replica="g2")})
+    loads = nodes(ray, clock)
+    for _ in range(5):
+        await look(loads, clock, 1.0)
+        assert "within 2 s" in loads.silent["10.0.0.2"]
+    assert ray.asked.count("http://10.0.0.2:8080/metrics") == 1
+    assert ray.asked.count("http://10.0.0.1:8080/metrics") == 5
+    ray.hung.clear()
+    found = await look(loads, clock, 10.0)
+    assert found["team.a"].replicas == {"Gateway": 2} and loads.silent == {}
+
+
+async def test_a_node_that_told_just_before_is_asked_again_at_once_and_then_seldom(clock):
+    ray = Hanging(clock, (), **{"10_0_0_1": gateway(100), "10_0_0_2": gateway(50, replica="g2")})
+    loads = nodes(ray, clock)
+    await look(loads, clock, 1.0)
+    ray.hung.add("10.0.0.2")
+    ray.asked.clear()
+    for _ in range(4):
+        await look(loads, clock, 1.0)
+    assert ray.asked.count("http://10.0.0.2:8080/metrics") == 2, "busy for a moment is not gone"
+
+
+async def test_however_many_nodes_hang_a_round_lasts_one_time_out_and_who_told_is_read_first(clock):
+    hung = [f"10.0.1.{number}" for number in range(100)]
+    hosts = {*hung, "10.0.0.1"}
+    ray = Hanging(clock, (), **{host.replace(".", "_"): [] for host in hung}, **{"10_0_0_1": gateway(100)})
+    loads = NodeLoads(ray, ray, gate=asyncio.Semaphore(16), report_s=1.0, now=clock)
+    await loads.read(hosts)
+    ray.hung.update(hung)
+    for _ in range(3):
+        ray.asked.clear()
+        began = clock.seconds = clock.seconds + 1.0
+        found = await loads.read(hosts)
+        assert clock.seconds - began == 2.0, "and not one time-out after the other"
+        assert found["team.a"].replicas == {"Gateway": 1} and loads.silent.keys() == set(hung)
+    assert ray.most == 4, "others have room in the gate of all"
 
 
 async def test_a_replica_that_left_its_page_is_forgotten_at_once(clock):
