@@ -35,6 +35,8 @@ class Readings:
     """Time of the newest sample, in seconds since 1970."""
     window_s: float
     """Seconds that the rates are over."""
+    report_s: float = 0.0
+    """Seconds between two reports, as far as they were seen: of the replica that reports most often, for one may hang."""
     rates: Mapping[Series, float] = field(default_factory=dict)
     """Units per second."""
     gauges: Mapping[Series, float] = field(default_factory=dict)

@@ -21,6 +21,7 @@ from internvl_operator.cluster.prometheus import Prometheus, PrometheusFault
 from internvl_operator.cluster.prometheus_loads import read_prometheus
 from internvl_operator.cluster.promql import Scope
 from internvl_operator.cluster.ray import RayFault
+from internvl_operator.cluster.replica_counters import WINDOW_S
 from internvl_operator.cluster.side_loads import LoadMeter
 from internvl_operator.plan.backend import Backend, RayHome
 from internvl_operator.plan.observation import LoadSeen, RaySeen
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 
 OWN_REPORT_S, REPORT_S = 1.0, 10.0
 """How often Ray reports in pods that we make, and by its own default."""
+REPORT_SETTING = "RAY_metrics_report_interval_ms=1000"
+"""What makes a Ray that is not ours report as often."""
 PAGES_PER_S = 100.0
 """Pages of nodes that are read at most; with more nodes a round is later."""
 PAGES_AT_ONCE = 16
@@ -168,11 +171,23 @@ class LoadWatch:
         """The load of one service, or `advice` where there is none."""
         meter, _ = self._meters.setdefault(key, (LoadMeter(key), self._now()))
         loads = meter.loads(readings, _running(key, ray), silent)
+        sooner = _sooner(readings.get(names.main_application(key)))
         if loads is None:
-            return LoadSeen(reason=Reason.METRICS_MISSING, unknown=advice or NOT_YET)
+            unknown = advice or (f"{NOT_YET}, and {sooner}" if sooner else NOT_YET)
+            return LoadSeen(reason=Reason.METRICS_MISSING, unknown=unknown)
         is_whole = all(load.answered_replicas >= load.expected_replicas for load in loads.values())
         reason = Reason.METRICS_SEEN if is_whole else Reason.METRICS_INCOMPLETE
-        return LoadSeen(reason=reason, loads=loads)
+        return LoadSeen(reason=reason, loads=loads, advice=sooner)
+
+
+def _sooner(main: Readings | None) -> str:
+    """Which setting of Ray would let changes of the load be seen sooner; empty where it reports often enough."""
+    if main is None or main.report_s <= WINDOW_S:
+        return ""
+    return (
+        f"Ray reports only every {main.report_s:.0f} s: start its nodes with {REPORT_SETTING}, "
+        "and changes are seen sooner"
+    )
 
 
 def _prometheus(transport: HttpTransport, settings: Settings) -> Prometheus | None:

@@ -243,6 +243,7 @@ class NodeLoads:
         return Readings(
             at=max(one.looked_at for one in found),
             window_s=max(one.window_s for one in found),
+            report_s=min(one.seen_interval_s for one in found),
             rates=rates,
             gauges=gauges,
             replicas=told,

@@ -60,6 +60,11 @@ class ReplicaCounters:
         return min(self.report_s, median(self.spacings)) if self.spacings else self.report_s
 
     @property
+    def seen_interval_s(self) -> float:
+        """The same as far as it was seen: before two changes were, at least so long."""
+        return median(self.spacings) if self.spacings else self.looked_at - self.at
+
+    @property
     def at(self) -> float:
         """Time of the newest sample."""
         return self.samples[-1][0]

@@ -267,6 +267,8 @@ class LoadSeen:
     """Of both sides; empty where they are unknown."""
     unknown: str = ""
     """Why they are unknown."""
+    advice: str = ""
+    """How they would be known sooner, as the end of a sentence; it names the setting."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,6 +285,8 @@ class ScalingSeen:
     """Why it is not."""
     undecided: str = ""
     """Why nothing has been decided for a while: then `sides` are those of before, or none."""
+    advice: str = ""
+    """How it would be known sooner: that of `LoadSeen`."""
     memory: str
     """The history, for the next process."""
 

@@ -19,6 +19,7 @@ from internvl_operator.plan.observation import (
     DeploymentState,
     LoadSeen,
     RaySeen,
+    ReplicaState,
     ServiceSeen,
 )
 from internvl_operator.plan.replicas import decided_roles, is_external

@@ -195,7 +195,8 @@ def _scaling_active(spec: InternVLServiceSpec, seen: ScalingSeen) -> Said:
 
 def _metrics_available(seen: ScalingSeen) -> Said:
     if seen.metrics is Reason.METRICS_SEEN:
-        return conditions.is_true(seen.metrics, "all replicas tell their load")
+        text = "all replicas tell their load"
+        return conditions.is_true(seen.metrics, f"{text}, but {seen.advice}" if seen.advice else text)
     if seen.metrics is Reason.METRICS_INCOMPLETE:
         silent = [side.why for side in seen.sides.values() if side.limited_by is Limit.SILENT]
         text = "; ".join(silent) or seen.unknown or "some replicas do not tell their load"

@@ -209,6 +209,7 @@ class Scaler:
             sides=decision.sides,
             metrics=load.reason,
             unknown=load.unknown,
+            advice=load.advice,
             memory=to_json(decision.history),
         )
         stand = {role: side.target for role, side in observation.sides.items()}

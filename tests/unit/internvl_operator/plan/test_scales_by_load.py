@@ -286,6 +286,13 @@ def test_what_makes_the_load_unknown_is_named(scaled):
     assert scaled.said() == ("True", "Ready"), "the service answers all the same"
 
 
+def test_metrics_that_come_seldom_are_available_and_the_setting_is_named(scaled):
+    decided(scaled, 1, advice="Ray reports only every 10 s: set this").settle()
+    assert scaled.said("MetricsAvailable") == ("True", "MetricsSeen")
+    text = "all replicas tell their load, but Ray reports only every 10 s: set this"
+    assert scaled.condition("MetricsAvailable").message == text
+
+
 def test_a_new_process_says_nothing_until_it_has_looked(scaled):
     decided(scaled, 3, limit=Limit.MAXIMUM)
     scaled.serve_takes(scaled.settle()).settle()

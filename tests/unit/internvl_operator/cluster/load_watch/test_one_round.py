@@ -203,6 +203,25 @@ async def test_without_a_prometheus_a_node_that_services_share_is_read_once(net)
         assert second[key].loads[Role.VISION].work[WorkKind.TILES].arriving > 0
 
 
+@pytest.mark.parametrize(
+    ("every_s", "is_named"), [(10, True), (1, False)], ids=["by Ray's default", "as advised"]
+)
+async def test_a_ray_that_reports_seldom_is_told_the_setting_that_makes_it_report_often(
+    net, every_s, is_named
+):
+    second = 0
+    loads = watch(net, now=lambda: 100.0 + second)
+    said = {}
+    for second in range(30):
+        net.page = page(10 + second // every_s, A)
+        seen = (await loads.read({A: (HOME, ray(A))}))[A]
+        said[seen.reason] = f"{seen.unknown}{seen.advice}"
+    assert set(said) == {Reason.METRICS_MISSING, Reason.METRICS_SEEN}
+    for text in said.values():
+        assert ("RAY_metrics_report_interval_ms=1000" in text) is is_named
+    assert ("every 10 s" in said[Reason.METRICS_SEEN]) is is_named
+
+
 async def test_a_node_that_is_away_is_named(net):
     net.is_up = False
     found = await watch(net).read({A: (HOME, ray(A))})

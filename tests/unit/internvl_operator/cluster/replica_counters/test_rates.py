@@ -72,6 +72,14 @@ def test_a_counter_that_fell_and_a_clock_that_went_back_make_no_spike():
     assert counters.rates() == {}
 
 
+def test_the_interval_of_reports_is_seen_as_what_has_passed_and_then_as_what_is_usual():
+    counters = ReplicaCounters(10.0)
+    look(counters, lambda now: 8.0 * now, 8, every_s=1.0, report_s=10.0)
+    assert counters.seen_interval_s == 7.0, "at least"
+    look(counters, lambda now: 8.0 * now, 40, every_s=1.0, report_s=10.0, begin=8.0)
+    assert counters.seen_interval_s == 10.0
+
+
 def test_memory_is_bounded():
     counters = ReplicaCounters(1.0)
     look(counters, lambda now: now, 1000, every_s=1.0, report_s=1.0)
