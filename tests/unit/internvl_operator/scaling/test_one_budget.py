@@ -41,6 +41,11 @@ def test_where_few_requests_have_pictures_language_comes_first():
     assert split(claim(8.0), claim(8.0), 8, 0.1) == (1, 7)
 
 
+def test_more_load_may_get_a_side_fewer_where_the_budget_cannot_help_it():
+    assert split(claim(2.0), claim(8.0), 8, 0.5) == (2, 6)
+    assert split(claim(30.0), claim(8.0), 8, 0.5) == (1, 7)
+
+
 def test_vision_is_not_starved_by_the_last_replica_of_language():
     ours, theirs = split(claim(8.0), claim(4.0), 8, 0.5)
     assert theirs == 4
