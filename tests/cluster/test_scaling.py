@@ -2,8 +2,9 @@
 
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 from typing import Any
 
 from e2e.platform.story import Story
@@ -59,6 +60,22 @@ def sizes(story: Story) -> dict[str, int]:
     return {group["groupName"].rpartition("-")[0]: group["replicas"] for group in story.groups()}
 
 
+def deleted(pods: Sequence[Mapping[str, Any]]) -> dict[str, datetime]:
+    """When each pod that is or was to go was deleted, by its name: that is so long before its time is over."""
+    return {
+        pod["name"]: datetime.fromisoformat(pod["deletionTimestamp"])
+        - timedelta(seconds=pod["deletionGracePeriodSeconds"])
+        for pod in (item["metadata"] for item in pods)
+        if "deletionTimestamp" in pod
+    }
+
+
+def named(clusters: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Pods that KubeRay was told to delete."""
+    groups = [group for cluster in clusters for group in cluster["spec"]["workerGroupSpecs"]]
+    return {name for group in groups for name in group.get("scaleStrategy", {}).get("workersToDelete") or ()}
+
+
 def quiet_s(values: Mapping[str, Any]) -> float:
     settings = values.get("operator", {}).get("settings", {})
     return float(settings.get("SCALE_DOWN_AFTER_S", 300))
@@ -75,7 +92,11 @@ def test_pictures_make_one_more_pod_of_vision_within_the_budget_and_rest_takes_a
 
     grids = (pictures.SINGLE_GRID,)  # of one tile, so that this load alone asks for one replica
     beside = story.load(url, random.Random(time.time_ns()), count=6, grids=grids, pause_s=1.0)
-    with beside as asked, ThreadPoolExecutor(1) as pool:
+    pods_of_vision = story.kubectl.watch(
+        "pods", "-n", story.namespace, "-l", "serving.internvl.io/role=vision"
+    )
+    ray_clusters = story.kubectl.watch("rayclusters", "-n", story.namespace)
+    with beside as asked, ThreadPoolExecutor(1) as pool, pods_of_vision as pods, ray_clusters as clusters:
         assert vision(story)["target"] == 1
         began = time.monotonic()
         sent = pool.submit(story.send, url, *PICTURES)
@@ -104,22 +125,16 @@ def test_pictures_make_one_more_pod_of_vision_within_the_budget_and_rest_takes_a
         figures = sent.result()["requests"]
         assert figures["failed"] == 0 and figures["answered"] == figures["due"] > 0
 
-        course: list[tuple[int, int]] = []
-        named: set[str] = set()
-
-        def is_down() -> bool:
-            now = vision(story)["target"], len(standing(story)["vision"])
-            if now not in course[-1:]:
-                course.append(now)
-            for group in story.groups():
-                named.update(group.get("scaleStrategy", {}).get("workersToDelete", ()))
-            return len(story.role_pods("vision")) == 1
-
-        story.cluster.wait_for("vision is one pod again", is_down, within_s=quiet_s(values) + 120)
+        story.cluster.wait_for(
+            "vision is one pod again, and the other one was named and deleted",
+            lambda: len(story.role_pods("vision")) == len(named(clusters())) == len(deleted(pods())) == 1,
+            within_s=quiet_s(values) + 120,
+        )
+        ends, names = deleted(pods()), named(clusters())
     left = standing(story)
-    assert course[-2:] == [(1, 2), (1, 1)], "the replica drains while both pods stand"
-    assert (2, 1) not in course
-    assert named == two["vision"] - left["vision"], "the pod that goes is the one that was named"
+    assert names == ends.keys() == two["vision"] - left["vision"], (
+        "the pod that goes is the one that was named"
+    )
     assert vision(story)["ready"] == 1 and story.is_ready()
     assert sizes(story) == {"gateway": 1, "vision": 1, "language": 1}
     assert {role: left[role] for role in ROLES if role != "vision"} == {
@@ -130,3 +145,4 @@ def test_pictures_make_one_more_pod_of_vision_within_the_budget_and_rest_takes_a
     down, up = vision(story)["lastScaling"]
     assert (up["from"], up["to"], down["from"], down["to"]) == (1, 2, 2, 1)
     assert "tiles/s" in up["why"]
+    assert min(ends.values()) >= datetime.fromisoformat(down["time"]), "first the replica goes, then its pod"
