@@ -10,6 +10,7 @@ from internvl_operator.scaling.history import History, from_json, to_json
 from internvl_operator.scaling.model import (
     KINDS,
     SIDES,
+    Limit,
     Observation,
     Settings,
     SideLoad,
@@ -98,6 +99,7 @@ class Wild:
                 ready=self.chance.randint(0, 12),
                 healthy=self.chance.random() < 0.9,
                 is_woken=self.stands[role] == 0 and self.chance.random() < 0.3,
+                replica=self.chance.choice(["", "small", "small", "large"]),
             )
             for role in SIDES
             if self.chance.random() < 0.95
@@ -139,4 +141,9 @@ class Wild:
             least += bounds.minimum * bounds.gpus
         if self.settings.max_gpus is not None:
             used = side_gpus(self.settings.sides, decision.targets)
-            assert used <= max(least, self.settings.max_gpus - self.seen.elsewhere_gpus), self.seed
+            left = self.settings.max_gpus - self.seen.elsewhere_gpus
+            assert used <= max(least, left), self.seed
+            for role, side in decision.sides.items():
+                if used > left and self.settings.sides[role].gpus:
+                    assert side.limited_by in (Limit.BUDGET, Limit.UNKNOWN), (self.seed, role, side)
+                    assert f"scaling.maxGPUs is {self.settings.max_gpus}" in side.why, self.seed
