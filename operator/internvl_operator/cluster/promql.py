@@ -1,4 +1,4 @@
-"""PromQL over the data plane's metrics: for the operator's rounds, and for whoever draws or watches the same.
+"""PromQL over the data plane's metrics, for the operator's rounds. Dashboards and alerts are to take theirs from here.
 
 Two scrape jobs of one exporter give every series twice: so the largest of a replica counts, and replicas are summed.
 The sums are by Serve application, of which a service has two (`api.names`); a query answers for all services at once.
@@ -19,6 +19,8 @@ REPLICAS, NEWEST = "replicas", "newest"
 LONGEST_S = 60.0
 """Of a series without two samples in the window, those of so long count: it is scraped seldom, or a scrape failed."""
 
+_ONE_REPLICA = f"{APPLICATION_LABEL}, {REPLICA_LABEL}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
@@ -34,9 +36,17 @@ class Scope:
         return f"{metric.exported}{{{self.matchers}}}" if self.matchers else metric.exported
 
     def rate(self, metric: Metric) -> str:
-        """Units per second of each series over the window, or over the longest one."""
-        windows_s = (self.window_s, LONGEST_S) if self.window_s < LONGEST_S else (self.window_s,)
-        return " or ".join(f"rate({self.select(metric)}[{round(one * 1000)}ms])" for one in windows_s)
+        """Units per second of each series over the window, or over the longest one.
+
+        Prometheus finds samples of series that ended: over the longest one, a replica that is gone would count again.
+        So only those of replicas count that are present, as `replicas` counts them.
+        """
+        short, longest = (
+            f"rate({self.select(metric)}[{round(one * 1000)}ms])" for one in (self.window_s, LONGEST_S)
+        )
+        if self.window_s >= LONGEST_S:
+            return short
+        return f"{short} or ({longest} and on ({_ONE_REPLICA}) {self.select(PRESENCE)})"
 
     @property
     def longest_s(self) -> float:
