@@ -36,6 +36,25 @@ class Round:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SideRound:
+    """What one side of a decision is made from."""
+
+    role: Role
+    seen: SideSeen
+    bounds: SideSettings
+    standing: int
+    """What it was given last."""
+    is_resumed: bool
+    """As `Round.is_resumed`, of this side alone."""
+    round: Round
+
+    @property
+    def least(self) -> int:
+        """Replicas that run now whatever the load is; one where a request has woken the side."""
+        return max(self.bounds.least, 1) if self.seen.is_woken else self.bounds.least
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
     """What one side asks for, before the budget."""
 
@@ -53,37 +72,41 @@ class Wish:
 
 def wish_of(role: Role, seen: SideSeen, side: SideHistory, this: Round) -> Wish:
     """What the side asks for."""
-    bounds, clock = this.settings.sides[role], this.clock
     is_older = side.target is None or (this.is_read and seen.target > side.target)
-    this = replace(this, is_resumed=this.is_resumed or is_older)
-    standing = seen.target if side.target is None or this.is_resumed else side.target
-    side = replace(
-        side,
-        starts=side.starts.after(target=seen.target, ready=seen.ready, healthy=seen.healthy, clock=clock),
-        quiet=_held_up(side, standing, this) if this.is_resumed else side.quiet,
-        busy_at=clock if side.busy_at is None else side.busy_at,
+    is_resumed = this.is_resumed or is_older
+    mine = SideRound(
+        role=role,
+        seen=seen,
+        bounds=this.settings.sides[role],
+        standing=seen.target if side.target is None or is_resumed else side.target,
+        is_resumed=is_resumed,
+        round=this,
     )
-    least = max(bounds.least, 1) if seen.is_woken else bounds.least
+    side = _begun(side, mine)
     if seen.load is None:
-        return _held(side, standing, bounds, this, seen.unknown or "nobody told it", least=least)
+        return _unknown(side, mine, seen.unknown or "nobody told it", least=mine.least)
     if why := _unusable(seen.load, this.now):
-        return _held(side, standing, bounds, this, why, least=least)
+        return _unknown(side, mine, why, least=mine.least)
     side = _of_replicas(seen.replica, seen.load, side)
-    side = _measured(role, seen.load, side, bounds)
+    side = _measured(role, seen.load, side, mine.bounds)
     if kinds := needs.unmeasured(seen.load, side.capacity):
         why = f"how many {' and '.join(kinds)} one replica manages is not stated, and none was full yet"
         # The window has taught what it can; seen again it must teach no more.
         loaded_at = seen.load.at if _is_new(seen.load, side) else side.loaded_at
         side = replace(side, loaded_at=loaded_at, smooth=Smooth())
-        return _held(side, standing, bounds, this, why, least=max(bounds.least, 1))
-    usual_s = side.starts.usual_s(FIRST_START_S[role] if bounds.start_s is None else bounds.start_s)
-    pace = Pace(
-        horizon_s=usual_s + seen.load.window_s,
-        quiet_s=this.settings.quiet_s,
-        window_s=seen.load.window_s,
-        first_token_s=this.settings.first_token_s,
+        return _unknown(side, mine, why, least=max(mine.bounds.least, 1))
+    return _known(side, mine, seen.load)
+
+
+def _begun(side: SideHistory, mine: SideRound) -> SideHistory:
+    """What is remembered at the beginning of a round, whatever the load is."""
+    seen, clock = mine.seen, mine.round.clock
+    return replace(
+        side,
+        starts=side.starts.after(target=seen.target, ready=seen.ready, healthy=seen.healthy, clock=clock),
+        quiet=_quiet(side.quiet, mine.standing, mine.round) if mine.is_resumed else side.quiet,
+        busy_at=clock if side.busy_at is None else side.busy_at,
     )
-    return _known(seen, seen.load, side, standing, bounds, this, pace)
 
 
 def _unusable(load: SideLoad, now: float) -> str:
@@ -98,15 +121,16 @@ def _unusable(load: SideLoad, now: float) -> str:
     return ""
 
 
-def _held(
-    side: SideHistory, standing: int, bounds: SideSettings, this: Round, why: str, *, least: int
-) -> Wish:
-    wanted = standing if this.is_resumed or side.held is None else side.held
-    number = min(max(wanted, least), bounds.maximum)
+def _unknown(side: SideHistory, mine: SideRound, why: str, *, least: int) -> Wish:
+    """The number is held, within the bounds of now."""
+    before = mine.standing if mine.is_resumed or side.held is None else side.held
+    number = min(max(before, least), mine.bounds.maximum)
     return Wish(
         asked=Number(number=number, limit=Limit.UNKNOWN, note=f"held, because its load is unknown: {why}"),
-        standing=standing,
-        history=replace(side, held=number, quiet=_held_up(side, number, this), busy_at=this.clock),
+        standing=mine.standing,
+        history=replace(
+            side, held=number, quiet=_quiet(side.quiet, number, mine.round), busy_at=mine.round.clock
+        ),
         is_whole=False,
     )
 
@@ -148,49 +172,68 @@ def _is_new(load: SideLoad, side: SideHistory) -> bool:
     return load.at > side.loaded_at or load.at < side.loaded_at - OLDEST_S
 
 
-def _known(
-    seen: SideSeen,
-    load: SideLoad,
-    side: SideHistory,
-    standing: int,
-    bounds: SideSettings,
-    this: Round,
-    pace: Pace,
-) -> Wish:
-    is_whole = load.answered_replicas >= load.expected_replicas
+def _known(side: SideHistory, mine: SideRound, load: SideLoad) -> Wish:
+    this, bounds = mine.round, mine.bounds
+    pace, is_whole = _pace(side, mine, load), load.answered_replicas >= load.expected_replicas
     if _is_new(load, side):
-        side = (
-            _learned(load, side, this, pace)
-            if is_whole
-            else replace(side, loaded_at=load.at, smooth=Smooth())
-        )
-    has_work = load.running > 0 or any(work.arriving > 0 or work.waiting > 0 for work in load.work.values())
-    starts = (
-        seen.ready < standing
-    )  # its probe is no work, but Serve remembers the probe's pictures for a while
-    is_idle = is_whole and not has_work and not seen.is_woken and not starts
-    side = side if is_idle else replace(side, busy_at=this.clock)
+        # One that is known in part teaches nothing of rises.
+        side = _learned(load, side, this, pace) if is_whole else _unsmoothed(load, side)
+    is_idle = is_whole and _is_idle(mine, load)
+    if not is_idle:
+        side = replace(side, busy_at=this.clock)
     need = needs.need(load, side, base=_base(load, side), pace=pace)
-    may_go = standing == 0 or seen.ready > 0  # a replica that cannot start is not hidden by taking it away
-    if is_idle and bounds.least == 0 and may_go:
-        idle_s = this.clock - (side.busy_at or 0.0)
-        asked = numbers.idle(
-            need, bounds, stands_at_zero=standing == 0, idle_s=idle_s, limit_s=this.settings.idle_s
-        )
-    else:
-        asked = numbers.bounded(need, bounds)
+    asked = _asked(side, mine, need, is_idle=is_idle)
     if not is_whole:
-        asked = numbers.not_lower(asked, min(standing, bounds.maximum), load)
-    kept = numbers.nearly(need, asked, standing) if asked.number else 0
-    quiet = (side.quiet if kept else Quiet()).after(kept, clock=this.clock, window_s=this.settings.quiet_s)
+        asked = numbers.not_lower(asked, min(mine.standing, bounds.maximum), load)
+    # Zero ends the quiet window: what was needed before must not bring a replica back.
+    remembered = numbers.nearly(need, asked, mine.standing) if asked.number else 0
+    quiet = _quiet(side.quiet if asked.number else Quiet(), remembered, this)
     return Wish(
         asked=numbers.calmed(asked, quiet, bounds, clock=this.clock, window_s=this.settings.quiet_s),
-        standing=standing,
+        standing=mine.standing,
         history=replace(side, held=None, quiet=quiet),
         need=need,
         is_whole=is_whole,
         sum_text=sentences.sum_of(load, side.capacity, need),
     )
+
+
+def _pace(side: SideHistory, mine: SideRound, load: SideLoad) -> Pace:
+    stated_s = FIRST_START_S[mine.role] if mine.bounds.start_s is None else mine.bounds.start_s
+    return Pace(
+        horizon_s=side.starts.usual_s(stated_s) + load.window_s,
+        quiet_s=mine.round.settings.quiet_s,
+        window_s=load.window_s,
+        first_token_s=mine.round.settings.first_token_s,
+    )
+
+
+def _is_idle(mine: SideRound, load: SideLoad) -> bool:
+    """Whether there is no work, and none is about to come."""
+    has_work = load.running > 0 or any(work.arriving > 0 or work.waiting > 0 for work in load.work.values())
+    # The probe of one that starts is no work, but Serve remembers the probe's pictures for a while.
+    is_starting = mine.seen.ready < mine.standing
+    return not has_work and not mine.seen.is_woken and not is_starting
+
+
+def _asked(side: SideHistory, mine: SideRound, need: Need, *, is_idle: bool) -> Number:
+    """The need as a number within the bounds; zero, or on the way there, for a side that is idle and may rest."""
+    # A replica that cannot start is not hidden by taking it away.
+    may_go = mine.standing == 0 or mine.seen.ready > 0
+    if not (is_idle and mine.bounds.least == 0 and may_go):
+        return numbers.bounded(need, mine.bounds)
+    return numbers.idle(
+        need,
+        mine.bounds,
+        stands_at_zero=mine.standing == 0,
+        idle_s=mine.round.clock - (side.busy_at or 0.0),
+        limit_s=mine.round.settings.idle_s,
+    )
+
+
+def _unsmoothed(load: SideLoad, side: SideHistory) -> SideHistory:
+    """With a load that is new, and no rate of the whole side."""
+    return replace(side, loaded_at=load.at, smooth=Smooth())
 
 
 def _learned(load: SideLoad, side: SideHistory, this: Round, pace: Pace) -> SideHistory:
@@ -212,5 +255,6 @@ def _base(load: SideLoad, side: SideHistory) -> float:
     return needs.busy_replicas(load, side.capacity)
 
 
-def _held_up(side: SideHistory, number: int, this: Round) -> Quiet:
-    return side.quiet.after(number, clock=this.clock, window_s=this.settings.quiet_s)
+def _quiet(before: Quiet, number: int, this: Round) -> Quiet:
+    """The quiet window with one more number."""
+    return before.after(number, clock=this.clock, window_s=this.settings.quiet_s)
