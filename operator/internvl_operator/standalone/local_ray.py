@@ -35,6 +35,8 @@ class RayNode:
     """Value of its pool label; None for none."""
     cpus: int = 4
     """CPUs that it offers. Only a promise: the machine's own count does not matter."""
+    gpus: int | None = None
+    """GPUs that it offers, promised like them; None: those that Ray finds."""
 
 
 class LocalRay:
@@ -168,6 +170,7 @@ class LocalRay:
             *(str(self._ray), "start", "--block", "--node-ip-address=127.0.0.1"),
             *(self._head_arguments() if name == self._head else [f"--address={self.gcs_address}"]),
             f"--num-cpus={node.cpus}",
+            *([] if node.gpus is None else [f"--num-gpus={node.gpus}"]),
             f"--object-store-memory={self._object_store_bytes}",
             *([f"--labels={POOL}={node.pool}"] if node.pool else []),
             # One each: in a common one, nodes that start at once choose the same socket, and the later raylet dies.

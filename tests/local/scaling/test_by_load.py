@@ -24,6 +24,20 @@ def wait_for_more(world: World, role: str) -> None:
     world.wait_answers(20)
 
 
+def wait_for_bound(world: World, target: int, why: str) -> None:
+    """Vision has so many replicas, and status and condition say which bound keeps it from more."""
+
+    def is_said() -> bool:
+        side = world.status["roles"]["vision"]
+        return (
+            world.said("ScalingActive") == ("True", "ScalingLimited")
+            and side["target"] == target
+            and side["why"].endswith(why)
+        )
+
+    world.wait(is_said, f"vision is at {target}, for {why}")
+
+
 def test_pictures_make_vision_more_and_nothing_else(world: World) -> None:
     world.settle()
     load = world.load(PICTURES, rate=2.0, tokens=1)
@@ -64,12 +78,12 @@ def test_an_operator_that_is_killed_in_the_middle_goes_on(world: World) -> None:
 
 def test_a_bound_that_is_reached_is_the_reason_that_is_said(world: World) -> None:
     world.begin_anew()
+    world.apply(world.name, scaling={"maxGPUs": 2})
     load = world.load(PICTURES, rate=6.0, tokens=1)
-    world.wait(
-        lambda: world.said("ScalingActive") == ("True", "ScalingLimited"),
-        "the condition names the bound",
-    )
-    assert world.target("vision") == 4 and "maxReplicas is 4" in world.status["roles"]["vision"]["why"]
+    wait_for_bound(world, 2, "are wanted, but scaling.maxGPUs is 2 for both sides")
+    world.wait_answers(60)  # so that the smoothed load is beyond both bounds
+    world.apply(world.name)
+    wait_for_bound(world, 4, "are wanted, but maxReplicas is 4")
     load.stopped()
 
 

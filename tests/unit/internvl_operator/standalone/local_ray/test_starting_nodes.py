@@ -29,7 +29,7 @@ def ray(tmp_path, monkeypatch) -> LocalRay:
     monkeypatch.setattr(local_ray, "ProcessKeeper", FakeKeeper)
     monkeypatch.setattr(local_ray.tempfile, "mkdtemp", lambda prefix: str(tmp_path))
     (tmp_path / "ray").touch()
-    return LocalRay([RayNode("head", None, 3), RayNode("l4", "l4", 2)], python=tmp_path / "python")
+    return LocalRay([RayNode("head", None, 3), RayNode("l4", "l4", 2, gpus=1)], python=tmp_path / "python")
 
 
 def started(ray: LocalRay) -> list[tuple[str, list[str], dict[str, str]]]:
@@ -54,6 +54,8 @@ def test_the_first_node_is_the_head_and_the_others_join_it(ray):
     assert {"--head", f"--port={port}", "--num-cpus=3"} <= set(head)
     assert not any(argument.startswith("--labels") for argument in head)
     assert {f"--address={ray.gcs_address}", "--labels=serving.internvl.io/pool=l4"} <= set(worker)
+    assert "--num-gpus=1" in worker
+    assert not any(argument.startswith("--num-gpus") for argument in head), "Ray finds them"
     listening = [a for command in (head, worker) for a in command if "port=" in a and "worker-port" not in a]
     assert len({a.partition("=")[2] for a in listening}) == len(listening), "a port was given twice"
 
