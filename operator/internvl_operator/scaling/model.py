@@ -116,8 +116,6 @@ class SideSettings:
     """GPUs of one replica. A side with none is not bounded by the budget."""
     capacity: Mapping[WorkKind, float] = field(default_factory=dict)
     """Units per second of one replica that the user or the recipe states; learning begins there."""
-    start_s: float | None = None
-    """How long a replica takes to start, before one was seen to. None: `FIRST_START_S`."""
 
     @property
     def least(self) -> int:

@@ -28,6 +28,6 @@ class Starts:
             return Starts(self.lasted_s)
         return self
 
-    def usual_s(self, stated_s: float) -> float:
-        """The median of what was seen; `stated_s` before anything was."""
-        return sorted(self.lasted_s)[len(self.lasted_s) // 2] if self.lasted_s else stated_s
+    def usual_s(self, first_s: float) -> float:
+        """The median of what was seen; `first_s` before anything was."""
+        return sorted(self.lasted_s)[len(self.lasted_s) // 2] if self.lasted_s else first_s

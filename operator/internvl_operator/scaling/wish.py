@@ -199,9 +199,8 @@ def _known(side: SideHistory, mine: SideRound, load: SideLoad) -> Wish:
 
 
 def _pace(side: SideHistory, mine: SideRound, load: SideLoad) -> Pace:
-    stated_s = FIRST_START_S[mine.role] if mine.bounds.start_s is None else mine.bounds.start_s
     return Pace(
-        horizon_s=side.starts.usual_s(stated_s) + load.window_s,
+        horizon_s=side.starts.usual_s(FIRST_START_S[mine.role]) + load.window_s,
         quiet_s=mine.round.settings.quiet_s,
         window_s=load.window_s,
         first_token_s=mine.round.settings.first_token_s,

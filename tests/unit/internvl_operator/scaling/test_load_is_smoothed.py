@@ -4,6 +4,7 @@ import pytest
 
 from internvl_operator.api.names import Role
 from internvl_operator.scaling.smooth import Smooth
+from internvl_operator.scaling.starts import Starts
 
 
 def smoothed(*loads: float, chance: float, every_s: float = 5.0) -> float:
@@ -66,7 +67,8 @@ def test_a_clock_that_was_set_back_begins_the_mean_anew(service):
 def test_one_burst_that_is_smoothed_is_no_rule(service):
     service.quiet_s = 8.0
     service.play(60, vision=0.0)
-    service.bounds[Role.VISION] = replace(service.bounds[Role.VISION], start_s=8.0)
+    vision = replace(service.history.of(Role.VISION), starts=Starts((8.0,)))
+    service.history = replace(service.history, sides={**service.history.sides, Role.VISION: vision})
     for _ in range(24):
         service.now += 5
         service.round(service.tiles(2.5, requests=2.0), service.tokens(0.5))
