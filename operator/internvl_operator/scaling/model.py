@@ -46,6 +46,8 @@ class Work:
     """Units done while the replica that did them had work waiting and no room for it."""
     seconds_while_full: float = 0.0
     """Replica-seconds, of this kind of work, in which they were done. 0: no replica was full."""
+    outputs_beside: float = 0.0
+    """Of prompt tokens: output tokens that were written in the same seconds, while sequences waited for prefill alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from internvl_operator.api.names import Role
 from internvl_operator.scaling.capacity import Capacity, learned
 from internvl_operator.scaling.history import SideHistory
-from internvl_operator.scaling.model import KINDS, SideLoad, SideSettings, WorkKind
+from internvl_operator.scaling.model import KINDS, SideLoad, SideSettings, Work, WorkKind
 from internvl_operator.scaling.rises import Pace
 
 FIRST_SHARE = 0.25
@@ -18,6 +18,8 @@ BEYOND = 1.1
 there is nothing left to rise to."""
 CHANCE = 1.0
 """Standard deviations of the number of requests that come in by chance: square-root staffing."""
+MOST_BESIDE = 0.5
+"""Of the seconds in which sequences wait for prefill, as time of the output tokens beside it."""
 SHORTEST_DRAIN_S = 30.0
 """What waits is worked off over the start time, and over no less than this."""
 
@@ -54,10 +56,27 @@ def capacities(
 ) -> dict[WorkKind, Capacity]:
     """What one replica of the side manages, after a window with `load`, or without a new one."""
     work = {} if load is None else load.work
-    found = {
-        kind: learned(known.get(kind), work.get(kind), settings.capacity.get(kind)) for kind in KINDS[role]
-    }
+
+    def after(kind: WorkKind, done: Work | None) -> Capacity | None:
+        return learned(known.get(kind), done, settings.capacity.get(kind))
+
+    found = {kind: after(kind, work.get(kind)) for kind in KINDS[role]}
+    if prompts := work.get(WorkKind.PROMPT_TOKENS):
+        alone = _alone(prompts, found[WorkKind.OUTPUT_TOKENS])
+        found[WorkKind.PROMPT_TOKENS] = after(WorkKind.PROMPT_TOKENS, alone)
     return {kind: capacity for kind, capacity in found.items() if capacity is not None}
+
+
+def _alone(prompts: Work, outputs: Capacity | None) -> Work:
+    """Prompt tokens without the time that the output tokens beside them are reckoned with, where that is known.
+
+    So what both kinds ask for adds up to the seconds that they took together, also where few sequences decode, and
+    slowly: their step would take about as long with more of them.
+    """
+    if outputs is None:
+        return prompts
+    beside_s = min(prompts.outputs_beside / outputs.value, MOST_BESIDE * prompts.seconds_while_full)
+    return replace(prompts, seconds_while_full=prompts.seconds_while_full - beside_s)
 
 
 def restated(

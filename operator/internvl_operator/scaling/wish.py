@@ -114,6 +114,7 @@ def _unusable(load: SideLoad, now: float) -> str:
     figures = [load.at, load.window_s, load.running, load.requests or 0.0]
     for work in load.work.values():
         figures += [work.arriving, work.waiting, work.done_while_full, work.seconds_while_full]
+        figures.append(work.outputs_beside)
     if not all(0 <= figure <= LARGEST for figure in figures):  # so NaN and infinity are none either
         return "a sample of it is no number"
     if now - load.at > OLDEST_S:

@@ -108,7 +108,12 @@ class Ours:
         if seconds < LEAST_EVIDENCE_S:
             return work
         self._told[kind] = full
-        return replace(work, done_while_full=full.done - told.done, seconds_while_full=seconds)
+        return replace(
+            work,
+            done_while_full=full.done - told.done,
+            seconds_while_full=seconds,
+            outputs_beside=full.outputs - told.outputs,
+        )
 
 
 def make(context: Context, setting: Setting) -> Ours:

@@ -64,6 +64,7 @@ class LanguageStage:
         self._arrived_output = 0.0
         self._is_full = self._has_slot = False
         self._full_prompt = self._full_prompt_s = self._full_output = self._full_output_s = 0.0
+        self._beside_prompt = 0.0
 
     @property
     def is_empty(self) -> bool:
@@ -102,10 +103,9 @@ class LanguageStage:
         self._done_s += prompt_s + stalled_s + made / self._replica.output_tokens_per_s
         if was_full and self._is_full:
             self._full_prompt += prompt_s * self._replica.prompt_tokens_per_s
-            if (
-                had_slot or self._has_slot
-            ):  # as the data plane measures: they wait for prefill, and its time it was
+            if had_slot or self._has_slot:  # as the data plane measures
                 self._full_prompt_s += seconds
+                self._beside_prompt += made
             else:
                 self._full_prompt_s += seconds * (1 - answering)
                 self._full_output += made
@@ -216,7 +216,7 @@ class LanguageStage:
             running=self.running,
             busy=min(max(busy, 0.0), 1.0),
             occupied=(self.running + queued) / (max(ready, 1) * self._replica.sequences),
-            full=Full(done=self._full_prompt, seconds=self._full_prompt_s),
+            full=Full(done=self._full_prompt, seconds=self._full_prompt_s, outputs=self._beside_prompt),
             full_output=Full(done=self._full_output, seconds=self._full_output_s),
         )
 

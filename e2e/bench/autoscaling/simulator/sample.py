@@ -9,6 +9,8 @@ class Full:
 
     done: float = 0.0
     seconds: float = 0.0
+    outputs: float = 0.0
+    """Output tokens written beside prompt tokens, while sequences waited for those alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
