@@ -17,7 +17,7 @@ from internvl_operator.cluster.load_readings import Readings
 from internvl_operator.scaling.capacity import LEAST_EVIDENCE_S, SLOWEST
 from internvl_operator.scaling.model import SideLoad, Work, WorkKind
 from internvl_runtimes.contract import metrics
-from internvl_runtimes.contract.metrics import Input, Stage
+from internvl_runtimes.contract.metrics import BESIDE_PREFILL, Input, Stage
 
 MEMORY_S = 120.0
 """Time constant of the means."""
@@ -185,6 +185,7 @@ def _joined(work: Work, before: Work | None) -> Work:
         work,
         done_while_full=work.done_while_full + before.done_while_full,
         seconds_while_full=work.seconds_while_full + before.seconds_while_full,
+        outputs_beside=work.outputs_beside + before.outputs_beside,
     )
 
 
@@ -227,6 +228,7 @@ def _language(main: Readings, means: Means) -> SideLoad:
         waiting=waiting * means.request_tokens,
         done_while_full=_full(main, metrics.SATURATED_WORK, Stage.PREFILL),
         seconds_while_full=_full(main, metrics.SATURATED_SECONDS, Stage.PREFILL),
+        outputs_beside=_full(main, metrics.SATURATED_WORK, BESIDE_PREFILL),
     )
     output = Work(
         arriving=min(most, requests * answer),
@@ -243,10 +245,11 @@ def _language(main: Readings, means: Means) -> SideLoad:
     )
 
 
-def _full(readings: Readings | None, metric: metrics.Metric, stage: Stage) -> float:
+def _full(readings: Readings | None, metric: metrics.Metric, stage: str) -> float:
     """Units of the whole window."""
     return 0.0 if readings is None else readings.rate(metric, stage) * readings.window_s
 
 
 def _untold(work: Mapping[WorkKind, Work]) -> Mapping[WorkKind, Work]:
-    return {kind: replace(item, done_while_full=0.0, seconds_while_full=0.0) for kind, item in work.items()}
+    nothing = {"done_while_full": 0.0, "seconds_while_full": 0.0, "outputs_beside": 0.0}
+    return {kind: replace(item, **nothing) for kind, item in work.items()}

@@ -74,6 +74,13 @@ class Stage(StrEnum):
     DECODE = "decode"
 
 
+BESIDE_PREFILL = "beside_prefill"
+"""As the stage of saturated work: output tokens decoded while sequences waited for prefill alone, with slots free.
+
+How many they are says nothing of what decode manages. Their steps' seconds are prefill's.
+"""
+
+
 class Input(StrEnum):
     """What a request holds: the two classes wait for different things."""
 
@@ -333,15 +340,17 @@ SATURATED_WORK = Metric(
     "internvl_saturated_work",
     MetricKind.COUNTER,
     Unit.WORK,
-    "The part of the work that was done while more waited than the engine could take.",
+    "The part of the work that was done while more waited than the engine could take. While slots are free, that is "
+    "prefill's; what is decoded meanwhile is told as beside_prefill.",
     _SIDES,
-    _STAGE,
+    {"stage": (*Stage, BESIDE_PREFILL)},
 )
 SATURATED_SECONDS = Metric(
     "internvl_saturated_seconds",
     MetricKind.COUNTER,
     Unit.SECONDS,
-    "Seconds during which more waited than the engine could take, by stage; prefill and decode share them.",
+    "Seconds during which more waited than the engine could take, by stage; prefill and decode share them when all "
+    "slots are taken, else they are prefill's.",
     _SIDES,
     _STAGE,
 )

@@ -10,7 +10,7 @@ import numpy as np
 
 from internvl_runtimes.contract import metrics
 from internvl_runtimes.contract.failures import FailureCode
-from internvl_runtimes.contract.metrics import Stage
+from internvl_runtimes.contract.metrics import BESIDE_PREFILL, Stage
 from internvl_runtimes.contract.serve_args import LanguageConfig
 from internvl_runtimes.deployments.handles import next_before
 from internvl_runtimes.deployments.in_flight import InFlight
@@ -237,6 +237,8 @@ class LanguageModel:
         self._recorder.record(metrics.SEQUENCES_BEGUN, load.begun - told.begun)
         record_work(self._recorder, Stage.PREFILL, load.prefill.since(told.prefill))
         record_work(self._recorder, Stage.DECODE, load.decode.since(told.decode))
+        beside = load.beside_prefill - told.beside_prefill
+        self._recorder.record(metrics.SATURATED_WORK, beside, stage=BESIDE_PREFILL)
         return load
 
     def _record(self, finished: Finished) -> None:

@@ -139,6 +139,8 @@ class EngineLoad:
     """Prompt tokens, visual ones included."""
     decode: StageWork = StageWork()
     """Output tokens but the first of each answer, which its prefill gives."""
+    beside_prefill: int = 0
+    """Those of them that were decoded while sequences waited for prefill alone, since the start."""
 
 
 class LanguageEngine(Protocol):

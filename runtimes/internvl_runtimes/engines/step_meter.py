@@ -25,6 +25,7 @@ class StepMeter:
     def __init__(self) -> None:
         self.prefill = self.decode = StageWork()
         self.decode_steps = 0
+        self.beside_prefill = 0
 
     def step(self, prefill: Part, decode: Part, *, seconds: float, saturated: bool, is_full: bool) -> None:
         """Add one step.
@@ -46,6 +47,7 @@ class StepMeter:
         self.prefill = _add(self.prefill, prefill, prefill_s, prefill_full_s if saturated else None)
         self.decode = _add(self.decode, decode, decode_s, decode_s if saturated and is_full else None)
         self.decode_steps += decode.tokens > 0
+        self.beside_prefill += decode.tokens if saturated and not is_full else 0
 
 
 def _add(work: StageWork, part: Part, seconds: float, saturated_s: float | None) -> StageWork:

@@ -130,6 +130,7 @@ class OnnxRuntimeLanguage:
                 kv_bytes_used=self._scheduler.cached_tokens * self._decoder.kv_shape.bytes_per_token,
                 kv_bytes_limit=self._slots.bytes_limit,
                 decode_steps=self._meter.decode_steps,
+                beside_prefill=self._meter.beside_prefill,
                 waiting_tokens=self._scheduler.waiting_tokens,
                 begun=self._scheduler.begun,
                 prefill=self._meter.prefill,

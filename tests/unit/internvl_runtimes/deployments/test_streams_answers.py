@@ -194,7 +194,8 @@ async def test_what_an_engine_did_is_counted_once_and_to_its_end_when_another_ta
 ) -> None:
     def did(engine: FakeLanguage, tokens: int) -> None:
         work = StageWork(tokens, tokens / 10, tokens, tokens / 10)
-        engine.load = lambda: EngineLoad(0, 0, 0, 0, 0, begun=tokens, decode=work)  # type: ignore[method-assign]
+        load = EngineLoad(0, 0, 0, 0, 0, begun=tokens, decode=work, beside_prefill=tokens // 5)
+        engine.load = lambda: load  # type: ignore[method-assign]
 
     old = setting.engines[0]
     did(old, 30)
@@ -214,4 +215,5 @@ async def test_what_an_engine_did_is_counted_once_and_to_its_end_when_another_ta
     await asyncio.sleep(0)
     assert setting.recorded.total(metrics.WORK, stage="decode") == 50 + 5
     assert setting.recorded.total(metrics.SATURATED_SECONDS, stage="decode") == pytest.approx(5.5)
+    assert setting.recorded.total(metrics.SATURATED_WORK, stage=metrics.BESIDE_PREFILL) == 10 + 1
     assert setting.recorded.total(metrics.SEQUENCES_BEGUN) == 50 + 5

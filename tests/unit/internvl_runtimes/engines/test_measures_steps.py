@@ -62,6 +62,7 @@ async def test_an_engine_is_full_while_a_sequence_waits_for_a_slot(decoder, make
         load = engine.load()
     assert load.decode.saturated_done == 2, "the first answer's, while the second waited"
     assert (load.prefill.done, load.prefill.saturated_done) == (5 + 7, 0)
+    assert load.beside_prefill == 0, "it waited for a slot"
     assert load.waiting_tokens == 0
 
 
@@ -73,6 +74,7 @@ async def test_long_prompts_with_short_answers_teach_nothing_of_decoding(decoder
     assert load.decode.done == 8 * 2
     assert (load.decode.saturated_done, load.decode.saturated_s) == (0, 0.0)
     assert load.prefill.saturated_done > 4 * 40
+    assert 0 < load.beside_prefill < load.decode.done
 
 
 async def test_a_step_that_fails_took_time_and_did_nothing(decoder, make_prompt) -> None:

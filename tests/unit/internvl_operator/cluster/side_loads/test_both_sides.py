@@ -157,14 +157,17 @@ def test_what_a_full_replica_does_seldom_is_told_once_it_is_enough_to_be_measure
     decoding = {
         (metrics.SATURATED_WORK.name, "prefill"): 100.0,
         (metrics.SATURATED_SECONDS.name, "prefill"): 0.1,
+        (metrics.SATURATED_WORK.name, metrics.BESIDE_PREFILL): 3.0,
     }
     meter, told = LoadMeter(KEY), []
     for step in range(10):
         main = reading({**ADMITTED, **DONE, **decoding}, at=100.0 + 5 * step)
         prompt = loads(main, meter=meter)[Role.LANGUAGE].work[WorkKind.PROMPT_TOKENS]
-        told.append((prompt.done_while_full, prompt.seconds_while_full))
-    enough = (pytest.approx(2000.0), pytest.approx(2.0))
-    assert told.count((0, 0)) == 8 and enough in told, "half a second a window, two seconds are a measurement"
+        told.append((prompt.done_while_full, prompt.seconds_while_full, prompt.outputs_beside))
+    enough = (pytest.approx(2000.0), pytest.approx(2.0), pytest.approx(60.0))
+    assert told.count((0, 0, 0)) == 8 and enough in told, (
+        "half a second a window, two seconds are a measurement"
+    )
 
 
 def test_a_silent_replica_is_missing_from_those_that_answered():
