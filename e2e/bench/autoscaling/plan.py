@@ -55,7 +55,7 @@ def cases() -> tuple[Planned, ...]:
         *(Planned("heavy", 20, trace, Depth.FULL) for trace in TRACES),
         *(Planned("light", 20, trace, Depth.COARSE) for trace in TRACES),
         *(Planned("heavy", 4, trace, Depth.COARSE) for trace in TRACES),
-        *(Planned("light", 4, trace, Depth.COARSE) for trace in TRACES),
+        *(Planned("light", 4, trace, Depth.DEFAULTS) for trace in TRACES),
         *(Planned("heavy", 100, trace, Depth.DEFAULTS) for trace in LARGE),
     )
 

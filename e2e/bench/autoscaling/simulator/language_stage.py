@@ -87,7 +87,8 @@ class LanguageStage:
         unfinished = self.pool.unfinished_s(now)
         was_full, had_slot, self._is_full = self._is_full, self._has_slot, False
         each = self._replica.step_s + self._replica.sequence_s * self.running / active
-        begun_s, stalled_s, prompt_s = self._begin(now, until, 1 + each / self._replica.chunk_s)
+        slowness = 1 + each / self._replica.chunk_s
+        begun_s, stalled_s, prompt_s = self._begin(now, until, slowness)
         seconds = active * (until - now)
         worked = min(max(unfinished + begun_s - self.pool.unfinished_s(until), 0.0), seconds)
         self._encoding_s += stalled_s
@@ -102,10 +103,12 @@ class LanguageStage:
         made = self._rate * self.running * (until - now)
         self._done_s += prompt_s + stalled_s + made / self._replica.output_tokens_per_s
         if was_full and self._is_full:
-            self._full_prompt += prompt_s * self._replica.prompt_tokens_per_s
-            if had_slot or self._has_slot:  # as the data plane measures
-                self._full_prompt_s += seconds
-                self._beside_prompt += made
+            # What was done, not what was begun: others wait because long prompts were begun before.
+            prefill_s = worked - stalled_now_s
+            self._full_prompt += (prefill_s / slowness + stalled_now_s) * self._replica.prompt_tokens_per_s
+            if had_slot or self._has_slot:  # as the data plane measures: by the steps in which others wait
+                self._full_prompt_s += worked
+                self._beside_prompt += self.running / active * prefill_s / (each + self._replica.chunk_s)
             else:
                 self._full_prompt_s += seconds * (1 - answering)
                 self._full_output += made

@@ -130,3 +130,22 @@ def test_only_a_replica_without_a_slot_tells_what_it_decodes(prompt: int, answer
     else:
         rate = seen.full_output.done / seen.full_output.seconds
         assert rate == pytest.approx(replica.output_tokens_per_s, rel=0.15)
+
+
+def test_what_is_measured_in_short_rushes_is_what_a_replica_does_while_it_prefills() -> None:
+    rng, n, replica = np.random.default_rng(3), 4_000, HEAVY.language
+    prompts = rng.choice([500, 8_000], n, p=[0.9, 0.1])
+    mean_s = float(np.mean(prompts)) / replica.prompt_tokens_per_s
+    requests = Requests(
+        np.cumsum(rng.exponential(mean_s / 2.6, n)), np.zeros(n, np.int64), prompts, np.full(n, 30)
+    )
+    stage = LanguageStage(requests, HEAVY, Pool(START, 4, seed=0))
+    now = 0.0
+    while not stage.is_empty:
+        stage.advance(now, now + 1)
+        now += 1
+    seen = stage.sample(now).full
+    assert 60 < seen.seconds < 0.5 * 4 * now, "a part of the time, in rushes"
+    alone_s = seen.seconds - seen.outputs / replica.output_tokens_per_s
+    slowest = replica.prompt_tokens_per_s / (1 + (replica.step_s + replica.sequence_s) / replica.chunk_s)
+    assert 0.99 * slowest < seen.done / alone_s < replica.prompt_tokens_per_s
