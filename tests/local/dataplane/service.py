@@ -50,6 +50,13 @@ def eventually(what: str, true: Callable[[], Any], *, timeout_s: float = 300.0) 
     return value
 
 
+def png(image: Image.Image) -> bytes:
+    """The file of an image."""
+    held = io.BytesIO()
+    image.save(held, "PNG")
+    return held.getvalue()
+
+
 def picture(seed: int, size: tuple[int, int] = (112, 112)) -> bytes:
     """A drawn picture that differs from that of every other seed."""
     rng = random.Random(seed)
@@ -59,9 +66,7 @@ def picture(seed: int, size: tuple[int, int] = (112, 112)) -> bytes:
         x, y = rng.randrange(size[0]), rng.randrange(size[1])
         fill = tuple(rng.randrange(256) for _ in range(3))
         draw.ellipse((x - 30, y - 30, x + 30, y + 30), fill=fill)
-    held = io.BytesIO()
-    image.save(held, "PNG")
-    return held.getvalue()
+    return png(image)
 
 
 def printed(seed: int, size: tuple[int, int]) -> bytes:
@@ -72,9 +77,7 @@ def printed(seed: int, size: tuple[int, int]) -> bytes:
     for y in range(8, size[1], 28):
         for x in range(6, size[0], 50):
             draw.text((x, y), "".join(rng.choices(string.ascii_uppercase, k=4)), "white", font)
-    held = io.BytesIO()
-    image.save(held, "PNG")
-    return held.getvalue()
+    return png(image)
 
 
 def question(*images: bytes, text: str = "What colour is the circle?", **more: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from e2e.demo.pictures import SHAPE_TASKS
 from internvl_engines.nano import pictures, questions
-from tests.local.dataplane.service import Service, picture, question, right_answers
+from tests.local.dataplane.service import Service, picture, png, question, right_answers
 
 
 def text_of(reply: httpx.Response) -> str:
@@ -88,9 +88,7 @@ def drawn_question(seed: int) -> tuple[dict[str, Any], str]:
     while True:
         scene = pictures.compose(rng, grid=pictures.random_grid(rng), subject="shapes")
         if asked := questions.ask(scene, rng, count=1, tasks=SHAPE_TASKS):
-            held = io.BytesIO()
-            pictures.draw(scene).save(held, "PNG")
-            return question(held.getvalue(), text=asked[0].text, temperature=0), asked[0].answer
+            return question(png(pictures.draw(scene)), text=asked[0].text, temperature=0), asked[0].answer
 
 
 def test_a_hundred_concurrent_pictures_each_get_their_own_answer(service: Service) -> None:
