@@ -113,8 +113,8 @@ def _unusable(load: SideLoad, now: float) -> str:
     """Why a load is no load; empty when it is one."""
     figures = [load.at, load.window_s, load.running, load.requests or 0.0]
     for work in load.work.values():
-        figures += [work.arriving, work.waiting, work.done_while_full, work.seconds_while_full]
-        figures.append(work.outputs_beside)
+        figures += [work.arriving, work.waiting]
+        figures += [work.done_while_full, work.seconds_while_full, work.outputs_beside]
     if not all(0 <= figure <= LARGEST for figure in figures):  # so NaN and infinity are none either
         return "a sample of it is no number"
     if now - load.at > OLDEST_S:

@@ -85,7 +85,7 @@ class LanguageStage:
             self._curve.append((until, self._tokens))
             return
         unfinished = self.pool.unfinished_s(now)
-        was_full, had_slot, self._is_full = self._is_full, self._has_slot, False
+        was_full, had_slot = self._is_full, self._has_slot
         each = self._replica.step_s + self._replica.sequence_s * self.running / active
         slowness = 1 + each / self._replica.chunk_s
         begun_s, stalled_s, prompt_s = self._begin(now, until, slowness)
