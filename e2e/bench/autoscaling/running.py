@@ -1,9 +1,11 @@
 """Runs cases in processes of their own."""
 
+import os
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ def run_all(wanted: Sequence[Planned], folder: Path | None, out: Path, processes
         f"{len(wanted)} cases, traces {'from ' + str(folder) if folder else 'made up, none given'}",
         flush=True,
     )
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    with workers(processes) as pool:
         asked = {
             pool.submit(run_case, planned, folder, out, planned.digest(folder, sources)): planned
             for planned in wanted
@@ -54,6 +56,22 @@ def run_case(planned: Planned, folder: Path | None, out: Path, digest: str) -> t
             # Nobody attains much there; so also the plan that attains what ours does.
             first_that_attains(works, lambda work: _judged(case, work, file)["attained"] >= ours)
     return len(file.body["runs"]) - before, time.monotonic() - began
+
+
+def workers(processes: int) -> ProcessPoolExecutor:
+    """Processes that end when whoever started them is gone, also by SIGKILL; else each would go on with its case for minutes."""
+    return ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_end_with_parent)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None, "this is the parent"
+
+    def wait_and_end() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait_and_end, daemon=True).start()
 
 
 def first_that_attains(works: Sequence[Work], attains: Callable[[Work], bool]) -> Work:
