@@ -123,10 +123,15 @@ class Reason(StrEnum):
         "`scaling.mode` is Recommend: numbers are decided and shown, and not written.",
         "Set `scaling.mode` to Auto to have them written.",
     )
-    SCALED_UP = "ScaledUp", "A side got more replicas, because its load asks for them.", "Nothing."
+    SCALED_UP = (
+        "ScaledUp",
+        "A side got more replicas, because its load, a schedule or a bound asks for them; the message says which.",
+        "Nothing.",
+    )
     SCALED_DOWN = (
         "ScaledDown",
-        "A side got fewer replicas, because its load has been lower for a while.",
+        "A side got fewer replicas, because its load has been lower for a while, or a schedule or a bound allows no more; "
+        "the message says which.",
         "Nothing.",
     )
     METRICS_SEEN = "MetricsSeen", "All replicas tell their load.", "Nothing."
