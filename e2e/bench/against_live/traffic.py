@@ -57,9 +57,9 @@ def drawn(phases: Sequence[Phase], *, seed: int = SEED) -> list[Arrival]:
     return [Arrival(arrival.at - found[0].at, arrival.has_pictures) for arrival in found]
 
 
-def spaced(count: int, pause_s: float, *, has_pictures: bool) -> list[Arrival]:
-    """Evenly."""
-    return [Arrival(number * pause_s, has_pictures) for number in range(count)]
+def spaced(count: int, pause_s: float, *, pictures: Sequence[bool]) -> list[Arrival]:
+    """Evenly, with and without pictures in turn."""
+    return [Arrival(number * pause_s, pictures[number % len(pictures)]) for number in range(count)]
 
 
 def write_trace(arrivals: Sequence[Arrival], file: Path) -> Path:

@@ -3,11 +3,12 @@
 No request is lost on the way, and what cannot be known moves nothing.
 """
 
+import re
 import time
 from typing import Any
 
 from e2e.cluster.prometheus_server import PrometheusServer
-from e2e.scaling.world import QUIET_S, World
+from e2e.scaling.world import QUIET_S, VISION, World
 
 PICTURES, TEXT = "448x448=1", "text=1"
 
@@ -85,6 +86,27 @@ def test_a_bound_that_is_reached_is_the_reason_that_is_said(world: World) -> Non
     world.apply(world.name)
     wait_for_bound(world, 4, "are wanted, but maxReplicas is 4")
     load.stopped()
+
+
+def test_a_side_that_states_nothing_learns_what_a_replica_manages_from_a_full_one(world: World) -> None:
+    world.apply(world.name, vision={key: value for key, value in VISION.items() if key != "capacity"})
+    world.begin_anew()
+    held = "held, because its load is unknown: how many tiles one replica manages is not stated, and none was full yet"
+    few = world.load(PICTURES, rate=0.5, tokens=1)
+    world.wait(
+        lambda: world.status["roles"]["vision"]["why"].endswith(held), "the status says what is missing"
+    )
+    assert (world.target("vision"), world.said("ScalingActive")) == (1, ("False", "ScalingHeld"))
+    assert is_lossless(few.stopped())
+    many = world.load(PICTURES, rate=15.0, tokens=1)
+    world.wait(lambda: world.target("vision") > 1, "vision is to have more")
+    assert is_lossless(many.stopped())
+    side = world.status["roles"]["vision"]
+    learned = side["capacity"]["tilesPerSecond"]
+    assert 10 < learned < 1000, "tiles that one core encodes in a second"
+    more = next(step["why"] for step in side["lastScaling"] if step["to"] > step["from"])
+    assert re.search(r"tiles/s / [\d.]+ per replica", more), more
+    world.apply(world.name, vision=VISION)
 
 
 def test_a_prometheus_scales_as_well_and_when_it_is_killed_nothing_moves(
