@@ -18,6 +18,8 @@ from typing import Self
 ROOT = Path("/sys/fs/cgroup/cpu")
 PERIOD_US = 10_000
 """A tenth of Kubernetes' period: a replica that has used its share stands still for some milliseconds, not a hundred."""
+FIRST_SHARES = 262_144
+"""The most that the kernel takes: what is bounded gets all of its share before what is not, as a pod gets what it requests."""
 _REMOVED_WITHIN_S = 5.0
 
 
@@ -31,6 +33,7 @@ class CpuLimits:
     def __enter__(self) -> Self:
         self._folder = self.root / f"internvl-{uuid.uuid4().hex[:8]}"
         self._folder.mkdir()
+        (self._folder / "cpu.shares").write_text(str(FIRST_SHARES))
         return self
 
     def __exit__(
