@@ -26,21 +26,32 @@ class Claim:
     gpus: int
     """Of one replica, at least 1."""
 
+    def gives(self, number: int) -> bool:
+        """Whether `number` replicas are fewer than stand and are wanted."""
+        return number < min(self.now, self.wanted)
 
-def split(vision: Claim, language: Claim, gpus: int, pictures: float) -> tuple[int, int]:
-    """Replicas of vision and language whose GPUs are within `gpus`, or their least numbers.
 
-    `pictures` is the share of requests that have pictures, 0 to 1.
-    """
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Replicas of vision and language, whose GPUs are within the budget, or their least numbers."""
+
+    kept: tuple[int, int]
+    """The best one that takes from no side what stands and is wanted there."""
+    best: tuple[int, int]
+    """The best one; that which is kept, unless it takes something and wins `WORTH` by it."""
+
+
+def split(vision: Claim, language: Claim, gpus: int, pictures: float) -> Split:
+    """The budget between both sides. `pictures` is the share of requests that have pictures, 0 to 1."""
     if _cost(vision, vision.wanted) + _cost(language, language.wanted) <= gpus:
-        return vision.wanted, language.wanted
+        return _only((vision.wanted, language.wanted))
     splits = [
         (number, _rest(language, gpus - _cost(vision, number)))
         for number in range(vision.least, vision.wanted + 1)
         if _cost(vision, number) + _cost(language, language.least) <= gpus
     ]
     if not splits:
-        return vision.least, language.least
+        return _only((vision.least, language.least))
 
     def value(pair: tuple[int, int]) -> tuple[float, float]:
         ours, theirs = _share(vision, pair[0]), _share(language, pair[1])
@@ -48,14 +59,20 @@ def split(vision: Claim, language: Claim, gpus: int, pictures: float) -> tuple[i
         return answered, min(pair[0] / max(vision.wanted, 1), pair[1] / max(language.wanted, 1))
 
     best = max(splits, key=value)
-    kept = min(max(vision.now, splits[0][0]), splits[-1][0])
-    standing = splits[kept - splits[0][0]]
-    return standing if value(standing)[0] > value(best)[0] - WORTH else best
+    gentle = [pair for pair in splits if not (vision.gives(pair[0]) or language.gives(pair[1]))]
+    if not gentle:  # the budget has become less
+        return _only(best)
+    kept = max(gentle, key=value)
+    return Split(kept, best if value(best)[0] >= value(kept)[0] + WORTH else kept)
 
 
 def alone(claim: Claim, gpus: int) -> int:
     """Replicas of a side that has the budget for itself."""
     return min(claim.wanted, max(claim.least, gpus // claim.gpus))
+
+
+def _only(pair: tuple[int, int]) -> Split:
+    return Split(pair, pair)
 
 
 def _rest(claim: Claim, gpus: int) -> int:

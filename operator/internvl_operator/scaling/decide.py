@@ -11,7 +11,16 @@ from internvl_operator.api.names import Role
 from internvl_operator.scaling import budget, sentences
 from internvl_operator.scaling.budget import Claim
 from internvl_operator.scaling.history import History
-from internvl_operator.scaling.model import SIDES, Limit, Observation, Settings, SideDecision, side_gpus
+from internvl_operator.scaling.mix import Mix
+from internvl_operator.scaling.model import (
+    FIRST_START_S,
+    SIDES,
+    Limit,
+    Observation,
+    Settings,
+    SideDecision,
+    side_gpus,
+)
 from internvl_operator.scaling.numbers import Number
 from internvl_operator.scaling.wish import Round, Wish, wish_of
 
@@ -49,7 +58,8 @@ def decide(observation: Observation, history: History, settings: Settings, now: 
         for role in SIDES
         if role in observation.sides and role in settings.sides
     }
-    targets = _within_budget(observation, wishes, settings)
+    mix = _mixed(history, observation, wishes)
+    targets, contested_at = _within_budget(observation, wishes, settings, replace(lived, mix=mix))
     overspent = _overspent(observation, wishes, settings)
     remembered = {role: replace(wish.history, target=targets[role]) for role, wish in wishes.items()}
     return Decision(
@@ -63,31 +73,60 @@ def decide(observation: Observation, history: History, settings: Settings, now: 
             )
             for role, wish in wishes.items()
         },
-        history=replace(lived, sides={**released(lived).sides, **remembered}),
+        history=replace(
+            lived,
+            sides={**released(lived).sides, **remembered},
+            mix=mix,
+            contested_at=contested_at,
+        ),
     )
 
 
 def released(history: History) -> History:
     """What stays of it while somebody else decides: all that was learned, and nothing that was decided."""
     sides = {role: replace(side, target=None, held=None) for role, side in history.sides.items()}
-    return replace(history, sides=sides)
+    return replace(history, sides=sides, contested_at=None)
+
+
+def _mixed(history: History, observation: Observation, wishes: Mapping[Role, Wish]) -> Mix:
+    """With the requests of a window that was not seen before, where both sides are known and count them."""
+    if len(wishes) < len(SIDES) or any(wish.need is None for wish in wishes.values()):
+        return history.mix
+    vision, language = (observation.sides[role].load for role in SIDES)
+    after, before = wishes[Role.LANGUAGE].history.loaded_at, history.of(Role.LANGUAGE).loaded_at
+    if vision is None or language is None or vision.requests is None or language.requests is None:
+        return history.mix
+    return history.mix.after(vision.requests, language.requests, passed_s=max(after - before, 0.0))
 
 
 def _within_budget(
-    observation: Observation, wishes: Mapping[Role, Wish], settings: Settings
-) -> dict[Role, int]:
+    observation: Observation, wishes: Mapping[Role, Wish], settings: Settings, lived: History
+) -> tuple[dict[Role, int], float | None]:
+    """The numbers that the budget leaves, and `History.contested_at`."""
     targets = {role: wish.asked.number for role, wish in wishes.items()}
     if settings.max_gpus is None:
-        return targets
+        return targets, None
     gpus = settings.max_gpus - observation.elsewhere_gpus
     bounded = {role: wish for role, wish in wishes.items() if settings.sides[role].gpus > 0}
     held = {role: _claim(role, wish, settings, holds=True) for role, wish in bounded.items()}
     if sum(claim.least * claim.gpus for claim in held.values()) > gpus:
         held = {role: _claim(role, wish, settings, holds=False) for role, wish in bounded.items()}
-    if len(held) == len(SIDES):
-        numbers = budget.split(held[Role.VISION], held[Role.LANGUAGE], gpus, _pictures(observation))
-        return {**targets, **dict(zip(SIDES, numbers, strict=True))}
-    return {**targets, **{role: budget.alone(claim, gpus) for role, claim in held.items()}}
+    if len(held) < len(SIDES):
+        return {**targets, **{role: budget.alone(claim, gpus) for role, claim in held.items()}}, None
+    split = budget.split(held[Role.VISION], held[Role.LANGUAGE], gpus, lived.mix.pictures)
+    kept, best = (dict(zip(SIDES, numbers, strict=True)) for numbers in (split.kept, split.best))
+    if best == kept:
+        return {**targets, **kept}, None
+    since = lived.clock if lived.contested_at is None else lived.contested_at
+    back_s = max(
+        wish.history.starts.usual_s(FIRST_START_S[role])
+        for role, wish in bounded.items()
+        if held[role].gives(best[role])
+    )
+    # What is given up is back after a start at the earliest: it is given up when as long was lost by keeping it.
+    if lived.clock - since < back_s:
+        return {**targets, **kept}, since
+    return {**targets, **best}, None
 
 
 def _claim(role: Role, wish: Wish, settings: Settings, *, holds: bool) -> Claim:
@@ -106,14 +145,6 @@ def _claim(role: Role, wish: Wish, settings: Settings, *, holds: bool) -> Claim:
         now=wish.standing,
         gpus=bounds.gpus,
     )
-
-
-def _pictures(observation: Observation) -> float:
-    """Share of the requests that have pictures; all of them where they are not counted."""
-    vision, language = (observation.sides[role].load for role in SIDES)
-    if vision is None or language is None or vision.requests is None or not language.requests:
-        return 1.0
-    return min(1.0, vision.requests / language.requests)
 
 
 def _overspent(observation: Observation, roles: Iterable[Role], settings: Settings) -> str:

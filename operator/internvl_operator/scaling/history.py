@@ -12,6 +12,7 @@ from typing import Any
 
 from internvl_operator.api.names import Role
 from internvl_operator.scaling.capacity import Capacity
+from internvl_operator.scaling.mix import Mix
 from internvl_operator.scaling.model import SIDES, WorkKind
 from internvl_operator.scaling.quiet import Quiet
 from internvl_operator.scaling.rises import BUCKETS, Rises, Slot
@@ -53,6 +54,9 @@ class History:
     clock: float = 0.0
     """Seconds that the history has lived through."""
     sides: Mapping[Role, SideHistory] = field(default_factory=dict)
+    mix: Mix = field(default_factory=Mix)
+    contested_at: float | None = None
+    """Since when, on its own clock, a budget would serve more requests if one side gave up replicas for the other."""
     is_read: bool = False
     """It was read back, and no decision was made since."""
 
@@ -76,6 +80,8 @@ def to_json(history: History) -> str:
         "v": VERSION,
         "at": history.at,
         "clock": round(history.clock, 1),
+        "mix": [_short(history.mix.with_pictures), _short(history.mix.all)],
+        "contested": None if history.contested_at is None else round(history.contested_at, 1),
         **{role.value: _side_document(side) for role, side in sorted(history.sides.items())},
     }
     return json.dumps(document, separators=(",", ":"))
@@ -88,8 +94,14 @@ def from_json(text: str | None) -> History:
         if document["v"] != VERSION:
             return History()
         sides = {role: _side(document[role.value]) for role in SIDES if role.value in document}
-        at = None if document["at"] is None else _number(document["at"])
-        return History(at, _number(document["clock"]), sides, is_read=True)
+        return History(
+            at=None if document["at"] is None else _number(document["at"]),
+            clock=_number(document["clock"]),
+            sides=sides,
+            mix=Mix(*map(_number, document.get("mix", ()))),  # documents of an earlier operator have none
+            contested_at=None if document.get("contested") is None else _number(document["contested"]),
+            is_read=True,
+        )
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError):
         return History()
 

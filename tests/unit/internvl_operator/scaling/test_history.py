@@ -5,6 +5,7 @@ import pytest
 
 from internvl_operator.api.names import Role
 from internvl_operator.scaling.history import History, SideHistory, from_json, to_json
+from internvl_operator.scaling.mix import Mix
 from internvl_operator.scaling.model import Work, WorkKind
 from internvl_operator.scaling.starts import LONGEST_S, Starts
 
@@ -34,6 +35,17 @@ def test_a_capacity_of_nothing_is_not_read(service):
     document = json.loads(to_json(service.history))
     document["vision"]["capacity"]["tiles"][0] = 0
     assert from_json(json.dumps(document)) == History()
+
+
+def test_what_a_budget_goes_by_is_kept_and_may_be_missing():
+    lived = History(at=1.7e9, clock=500.0, mix=Mix(1.5, 3.0), contested_at=417.0)
+    text = to_json(lived)
+    found = from_json(text)
+    assert (found.mix.pictures, found.contested_at) == (0.5, 417.0)
+    document = json.loads(text)
+    del document["mix"], document["contested"]
+    found = from_json(json.dumps(document))
+    assert (found.clock, found.mix, found.contested_at) == (500.0, Mix(), None), "of an earlier operator"
 
 
 def test_times_are_kept_to_a_tenth_of_a_second_however_long_it_lived():

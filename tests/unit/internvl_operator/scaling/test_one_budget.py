@@ -1,3 +1,4 @@
+import random
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ from internvl_operator.api.names import Role
 from internvl_operator.scaling.budget import Claim, alone, split
 from internvl_operator.scaling.decide import decide
 from internvl_operator.scaling.model import Limit, Observation, side_gpus
+from tests.unit.internvl_operator.scaling.conftest import ROUND_S
 
 
 def claim(needed: float, *, gpus: int = 1, least: int = 1, now: int = 1) -> Claim:
@@ -21,41 +23,99 @@ CLAIMS = st.builds(
 
 @given(vision=CLAIMS, language=CLAIMS, gpus=st.integers(0, 300), pictures=st.floats(0, 1))
 def test_it_is_never_overspent_and_nobody_gets_less_than_the_least(vision, language, gpus, pictures):
-    ours, theirs = split(vision, language, gpus, pictures)
-    assert vision.least <= ours <= vision.wanted
-    assert language.least <= theirs <= language.wanted
-    fixed = vision.least * vision.gpus + language.least * language.gpus
-    assert ours * vision.gpus + theirs * language.gpus <= max(gpus, fixed)
+    found = split(vision, language, gpus, pictures)
+    for ours, theirs in (found.kept, found.best):
+        assert vision.least <= ours <= vision.wanted
+        assert language.least <= theirs <= language.wanted
+        fixed = vision.least * vision.gpus + language.least * language.gpus
+        assert ours * vision.gpus + theirs * language.gpus <= max(gpus, fixed)
+    if found.kept != found.best:
+        assert not (vision.gives(found.kept[0]) or language.gives(found.kept[1]))
+        assert vision.gives(found.best[0]) != language.gives(found.best[1]), "one side gives to the other"
 
 
 def test_what_fits_is_granted():
-    assert split(claim(4.0), claim(3.0, gpus=2), 10, 1.0) == (4, 3)
+    assert split(claim(4.0), claim(3.0, gpus=2), 10, 1.0).best == (4, 3)
 
 
 def test_where_every_request_has_a_picture_both_sides_fall_short_alike():
-    assert split(claim(8.0), claim(8.0), 8, 1.0) == (4, 4)
-    assert split(claim(12.0), claim(4.0), 8, 1.0) == (6, 2)
+    assert split(claim(8.0), claim(8.0), 8, 1.0).best == (4, 4)
+    assert split(claim(12.0), claim(4.0), 8, 1.0).best == (6, 2)
 
 
 def test_where_few_requests_have_pictures_language_comes_first():
-    assert split(claim(8.0), claim(8.0), 8, 0.1) == (1, 7)
+    assert split(claim(8.0), claim(8.0), 8, 0.1).best == (1, 7)
 
 
 def test_more_load_may_get_a_side_fewer_where_the_budget_cannot_help_it():
-    assert split(claim(2.0), claim(8.0), 8, 0.5) == (2, 6)
-    assert split(claim(30.0), claim(8.0), 8, 0.5) == (1, 7)
+    assert split(claim(2.0), claim(8.0), 8, 0.5).best == (2, 6)
+    assert split(claim(30.0), claim(8.0), 8, 0.5).best == (1, 7)
 
 
 def test_vision_is_not_starved_by_the_last_replica_of_language():
-    ours, theirs = split(claim(8.0), claim(4.0), 8, 0.5)
+    ours, theirs = split(claim(8.0), claim(4.0), 8, 0.5).best
     assert theirs == 4
     assert ours == 4
 
 
 def test_a_split_stays_until_another_one_is_clearly_better():
-    even = split(claim(8.0, now=4), claim(8.0, now=4), 8, 1.0)
-    assert split(claim(8.4, now=even[0]), claim(7.6, now=even[1]), 8, 1.0) == even
-    assert split(claim(13.0, now=even[0]), claim(3.0, now=even[1]), 8, 1.0) != even
+    even = split(claim(8.0, now=4), claim(8.0, now=4), 8, 1.0).best
+    assert split(claim(8.4, now=4), claim(7.6, now=4), 8, 1.0).best == even
+    other = split(claim(13.0, now=4), claim(4.0, now=4), 8, 1.0)
+    assert (other.kept, other.best) == (even, (6, 2))
+
+
+def test_what_does_not_stand_yet_is_taken_from_nobody():
+    found = split(claim(8.0, now=4), claim(8.0, now=1), 8, 1.0)
+    assert found.kept == found.best == (4, 4)
+
+
+def test_a_budget_that_has_become_less_takes_at_once():
+    found = split(claim(8.0, now=4), claim(8.0, now=4), 4, 1.0)
+    assert found.kept == found.best == (2, 2)
+
+
+def test_a_burst_takes_nothing_that_would_be_back_only_after_it(service):
+    """Language is back after 180 s: a minute of pictures is not worth it."""
+    service.max_gpus = 12
+    service.play(3600, vision=4.0, language=4.0)
+    before = dict(service.stands)
+    assert side_gpus(service.bounds, before) == 12
+    for decision in service.play(60, vision=12.0, language=4.0):
+        assert decision.targets == before
+    for decision in service.play(900, vision=4.0, language=4.0):
+        assert decision.targets == before
+
+
+def test_another_traffic_gets_another_split_after_a_start_of_the_side_that_gives(service):
+    service.max_gpus = 12
+    service.play(3600, vision=4.0, language=4.0)
+    before = dict(service.stands)
+    decisions = service.play(900, vision=12.0, language=4.0)
+    moved = next(index for index, decision in enumerate(decisions) if decision.targets != before)
+    assert 180 <= moved * ROUND_S <= 240
+    assert decisions[-1].targets[Role.VISION] > before[Role.VISION]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_chance_in_the_mix_of_requests_moves_nothing(service, seed):
+    """Two requests a second, half of them with a picture: in a window of 5 s that is none or all of them at times."""
+    chance = random.Random(seed)
+    service.max_gpus = 8
+    service.bounds[Role.LANGUAGE] = replace(service.bounds[Role.LANGUAGE], gpus=1)
+    changes, before = 0, None
+    for index in range(round(7200 / ROUND_S)):
+        service.now += ROUND_S
+        requests = sum(chance.random() < 0.2 for _ in range(50))
+        with_pictures = sum(chance.random() < 0.5 for _ in range(requests))
+        decision = service.round(
+            service.tiles(8.0, requests=with_pictures / ROUND_S),
+            service.tokens(8.0, requests=requests / ROUND_S),
+        )
+        changes += index > 120 and decision.targets != before
+        before = decision.targets
+    assert side_gpus(service.bounds, before) == 8
+    assert changes == 0
 
 
 def test_a_side_with_the_budget_for_itself():
