@@ -21,7 +21,7 @@ COUNTERS = (
 GAUGES = (metrics.AWAITED, metrics.AWAITED_TILES, metrics.QUEUE_DEPTH, metrics.RUNNING_SEQUENCES)
 """The same of gauges."""
 PRESENCE = metrics.REPLICA_START
-"""Every replica records it from its first moment: who does not show it does not tell anything."""
+"""Every replica records it with each of its reports, which begin once it is loaded: who does not show it does not tell."""
 
 Series = tuple[str, str]
 """A metric's name (not the exported one) and the value of its own label; empty where it has none."""

@@ -1,4 +1,4 @@
-"""PromQL over the data plane's metrics, for the operator's rounds. Dashboards and alerts are to take theirs from here.
+"""PromQL over the data plane's metrics, for the operator's rounds. All that the operator asks is made here.
 
 Two scrape jobs of one exporter give every series twice: so the largest of a replica counts, and replicas are summed.
 The sums are by Serve application, of which a service has two (`api.names`); a query answers for all services at once.
