@@ -154,7 +154,7 @@ class LoadMeter:
             role: replace(
                 load,
                 work=self._full_told(load.work) if tells_full else _untold(load.work),
-                answered_replicas=_answered(role, main, vision),
+                answered_replicas=_answered(role, main, vision, expected),
                 expected_replicas=expected.get(role, 0) + expected.get(Role.GATEWAY, 0),
                 silent=silent,
             )
@@ -189,11 +189,17 @@ def _joined(work: Work, before: Work | None) -> Work:
     )
 
 
-def _answered(role: Role, main: Readings, vision: Readings | None) -> int:
-    """Replicas of the side and gateways: without either of them a part of its load is not known."""
+def _answered(role: Role, main: Readings, vision: Readings | None, expected: Mapping[Role, int]) -> int:
+    """Of the replicas of the side and the gateways that run: without either a part of its load is not known.
+
+    Each for itself: a replica that is drained still tells, but not for a gateway that is silent.
+    """
     side = vision if role is Role.VISION else main
-    told = 0 if side is None else side.replicas.get(DEPLOYMENTS[role], 0)
-    return told + main.replicas.get(DEPLOYMENTS[Role.GATEWAY], 0)
+    told = {
+        role: 0 if side is None else side.replicas.get(DEPLOYMENTS[role], 0),
+        Role.GATEWAY: main.replicas.get(DEPLOYMENTS[Role.GATEWAY], 0),
+    }
+    return sum(min(count, expected.get(one, 0)) for one, count in told.items())
 
 
 def _vision(main: Readings, vision: Readings | None) -> SideLoad:

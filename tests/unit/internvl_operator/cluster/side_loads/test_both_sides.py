@@ -177,6 +177,15 @@ def test_a_silent_replica_is_missing_from_those_that_answered():
     assert found[Role.LANGUAGE].answered_replicas == found[Role.LANGUAGE].expected_replicas == 2
 
 
+def test_a_draining_replica_that_still_tells_does_not_stand_in_for_a_silent_gateway():
+    draining = reading({}, None, {"VisionEncoder": 3})
+    main = reading(ADMITTED, None, {"Gateway": 1, "LanguageModel": 2})
+    found = loads(main, draining, expected={**RUNNING, Role.GATEWAY: 2})
+    for role, answered, running in ((Role.VISION, 3, 4), (Role.LANGUAGE, 2, 3)):
+        side = found[role]
+        assert (side.answered_replicas, side.expected_replicas) == (answered, running)
+
+
 def test_a_batch_that_is_longer_than_a_window_counts_with_all_of_its_seconds():
     """Calls of 8 s, 16 tiles each, in windows of 5 s."""
     ends = [8.0 * number for number in range(1, 16)]
