@@ -203,13 +203,10 @@ def _answered(role: Role, main: Readings, vision: Readings | None, expected: Map
 
 
 def _vision(main: Readings, vision: Readings | None) -> SideLoad:
-    has_replicas = vision is not None and bool(vision.replicas.get(DEPLOYMENTS[Role.VISION]))
-    waiting = main.gauge(metrics.AWAITED_TILES)
-    if vision is not None and has_replicas:
-        waiting = vision.gauge(metrics.QUEUE_DEPTH, Stage.VISION)
+    inside = 0.0 if vision is None else vision.gauge(metrics.QUEUE_DEPTH, Stage.VISION)
     tiles = Work(
         arriving=main.rate(metrics.TILES_ADMITTED),
-        waiting=waiting,
+        waiting=main.gauge(metrics.AWAITED_TILES) + inside,
         done_while_full=_full(vision, metrics.SATURATED_WORK, Stage.VISION),
         seconds_while_full=_full(vision, metrics.SATURATED_SECONDS, Stage.VISION),
     )
@@ -223,6 +220,7 @@ def _vision(main: Readings, vision: Readings | None) -> SideLoad:
 
 
 def _language(main: Readings, means: Means) -> SideLoad:
+    # Replicas refuse what is more than they let wait, so that nothing stays before them while there are any.
     has_replicas = bool(main.replicas.get(DEPLOYMENTS[Role.LANGUAGE]))
     waiting = main.gauge(metrics.QUEUE_DEPTH, Role.LANGUAGE) if has_replicas else main.gauge(metrics.AWAITED)
     requests = main.rate(metrics.REQUESTS_ADMITTED)

@@ -13,7 +13,7 @@ begins it, and when it is done. So one can tell what is asked from what is manag
   like short answers;
 * what a replica manages, per stage: `SATURATED_WORK` divided by `SATURATED_SECONDS` over the same window;
 * how full a replica is: the rate of `SATURATED_SECONDS`, summed over its stages, from 0 to 1;
-* what waits: `QUEUE_DEPTH` in the replicas, and `AWAITED` wherever it is, also in nobody's hands yet.
+* what waits: `QUEUE_DEPTH` in the replicas, `AWAITED_TILES` before those of vision, and `AWAITED` wherever it is.
 """
 
 from collections.abc import Iterator, Mapping
@@ -182,7 +182,7 @@ AWAITED_TILES = Metric(
     "internvl_awaited_tiles",
     MetricKind.GAUGE,
     Unit.TILES,
-    "Tiles of admitted requests whose first token has not come. Some of them may be encoded already.",
+    "Tiles of admitted requests that no vision replica has taken: all are full, or there is none.",
     (Role.GATEWAY,),
 )
 

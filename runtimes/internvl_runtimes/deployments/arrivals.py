@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from internvl_runtimes.contract import metrics
 from internvl_runtimes.contract.metrics import Input
 from internvl_runtimes.deployments.admission import Admitted
+from internvl_runtimes.deployments.handles import PendingFeatures
 from internvl_runtimes.deployments.metrics import Recorder
 from internvl_runtimes.protocol.handover import Chunk
 
@@ -19,6 +20,13 @@ class Answering:
         self.admitted = admitted
         self.began = self._at = arrivals.clock()
         self.first_token = False
+        self.features: PendingFeatures | None = None
+        """Its encode; None while there is none, as between two tries."""
+
+    @property
+    def queued_tiles(self) -> int:
+        """Tiles that no vision replica has taken yet."""
+        return self.admitted.tiles if self.features is None or self.features.is_queued else 0
 
     def piece(self, chunk: Chunk) -> None:
         """The next piece of the answer is here."""
@@ -36,8 +44,7 @@ class Arrivals:
     def __init__(self, recorder: Recorder, clock: Callable[[], float] = time.monotonic) -> None:
         self._recorder = recorder
         self.clock = clock
-        self._awaited = dict.fromkeys(Input, 0)
-        self._awaited_tiles = 0
+        self._awaited: set[Answering] = set()
 
     def admitted(self, admitted: Admitted) -> None:
         """Count a request that will be sent on."""
@@ -52,17 +59,16 @@ class Arrivals:
     def answering(self, admitted: Admitted) -> Iterator[Answering]:
         """Watch one request's answer; give it each piece."""
         answering = Answering(self, admitted)
-        self._await(admitted, 1)
+        self._awaited.add(answering)
         try:
             yield answering
         finally:
-            if not answering.first_token:
-                self._await(admitted, -1)
+            self._awaited.discard(answering)
 
     def first_token(self, answering: Answering, seconds: float) -> None:
         """An answer has begun."""
         answering.first_token = True
-        self._await(answering.admitted, -1)
+        self._awaited.discard(answering)
         self._recorder.record(metrics.TIME_TO_FIRST_TOKEN, seconds, input=_input(answering.admitted))
 
     def between(self, seconds: float, tokens: int) -> None:
@@ -70,14 +76,11 @@ class Arrivals:
         self._recorder.record(metrics.BETWEEN_TOKENS, seconds / tokens)
 
     def record_load(self) -> None:
-        """Set the gauges: what waits for its first token."""
-        for kind, requests in self._awaited.items():
+        """Set the gauges: what waits for its first token, and for a vision replica."""
+        for kind in Input:
+            requests = sum(_input(one.admitted) is kind for one in self._awaited)
             self._recorder.record(metrics.AWAITED, requests, input=kind)
-        self._recorder.record(metrics.AWAITED_TILES, self._awaited_tiles)
-
-    def _await(self, admitted: Admitted, sign: int) -> None:
-        self._awaited[_input(admitted)] += sign
-        self._awaited_tiles += sign * admitted.tiles
+        self._recorder.record(metrics.AWAITED_TILES, sum(one.queued_tiles for one in self._awaited))
 
 
 def _input(admitted: Admitted) -> Input:

@@ -19,7 +19,7 @@ from internvl_runtimes.contract.failures import FailureCode
 from internvl_runtimes.contract.probes import ProbeAnswer
 from internvl_runtimes.contract.serve_args import GatewayConfig
 from internvl_runtimes.deployments.admission import Admission, Admitted
-from internvl_runtimes.deployments.arrivals import Arrivals
+from internvl_runtimes.deployments.arrivals import Answering, Arrivals
 from internvl_runtimes.deployments.handles import (
     LanguageHandle,
     Lost,
@@ -158,7 +158,7 @@ class Gateway:
         return admitted
 
     def record_load(self) -> None:
-        """Set the gauges: what waits for its first token."""
+        """Set the gauges: what waits for its first token, and for a vision replica."""
         self._arrivals.record_load()
 
     async def answer(self, admitted: Admitted, request_id: str) -> AsyncGenerator[Chunk, None]:
@@ -172,12 +172,13 @@ class Gateway:
             RequestInvalid, PromptTooLong, Overloaded, DeadlinePassed: as the sides say.
         """
         with self._arrivals.answering(admitted) as answering:
-            async with aclosing(self._answer(admitted, request_id)) as chunks:
+            async with aclosing(self._answer(answering, request_id)) as chunks:
                 async for chunk in chunks:
                     answering.piece(chunk)
                     yield chunk
 
-    async def _answer(self, admitted: Admitted, request_id: str) -> AsyncGenerator[Chunk, None]:
+    async def _answer(self, answering: Answering, request_id: str) -> AsyncGenerator[Chunk, None]:
+        admitted = answering.admitted
         started = self._clock()
         deadline = started + DEADLINE_S
         lost = invalid = 0
@@ -189,7 +190,9 @@ class Gateway:
             sides = ready.own if refusal is None or ready.stand_in is None else ready.stand_in
             began, first_at = self._clock(), None
             try:
-                async with aclosing(self._attempt(sides, admitted, request_id, deadline)) as chunks:
+                async with aclosing(
+                    self._attempt(sides, admitted, answering, request_id, deadline)
+                ) as chunks:
                     async for chunk in chunks:
                         first_at = first_at or self._clock()
                         yield self._timed(chunk, started, began, first_at)
@@ -228,13 +231,13 @@ class Gateway:
             await self._pause(RETRY_PAUSE_S * 2 ** (lost + invalid - 1))
 
     async def _attempt(
-        self, sides: Sides, admitted: Admitted, request_id: str, deadline: float
+        self, sides: Sides, admitted: Admitted, answering: Answering, request_id: str, deadline: float
     ) -> AsyncGenerator[Chunk, None]:
         features: PendingFeatures | None = None
         try:
             if admitted.images:
                 encode = EncodeRequest(request_id, admitted.images, model=admitted.model)
-                features = await sides.vision.encode(encode)
+                features = answering.features = await sides.vision.encode(encode)
             request = GenerateRequest(
                 request_id=request_id,
                 prompt_ids=admitted.prompt.ids,
@@ -250,6 +253,7 @@ class Gateway:
                     except StopAsyncIteration:
                         return
         finally:
+            answering.features = None
             if features is not None:
                 features.cancel()
 

@@ -24,6 +24,11 @@ class Lost(Exception):
 class PendingFeatures(Protocol):
     """An encode that is under way: passed on as it is, so that the rows never come to the gateway."""
 
+    @property
+    def is_queued(self) -> bool:
+        """Whether it waits here, because no replica has taken it yet."""
+        ...
+
     def cancel(self) -> None:
         """Stop the encode if it is not done. Never blocks, may be called twice."""
 

@@ -27,6 +27,11 @@ class RayFeatures:
     def __init__(self, response: Any) -> None:
         self.response: Any = response  # a DeploymentResponse[Features]
 
+    @property
+    def is_queued(self) -> bool:
+        """Whether no replica has taken it yet. Serve's public methods wait for that, so its future is asked."""
+        return not self.response._replica_result_future.done()
+
     def cancel(self) -> None:
         """Stop the encode if it is not done."""
         _cancel(self.response)

@@ -217,6 +217,7 @@ class _Direct:
 @dataclass
 class _Done:
     features: Features
+    is_queued: bool = False
 
     def cancel(self) -> None:
         pass

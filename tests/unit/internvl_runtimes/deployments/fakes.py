@@ -165,6 +165,7 @@ class FakePending:
 
     def __init__(self, outcome: Features | Exception) -> None:
         self.outcome = outcome
+        self.is_queued = False
         self.cancelled = False
 
     def cancel(self) -> None:

@@ -94,10 +94,36 @@ async def test_a_request_is_awaited_until_its_first_token(admission: Admission) 
     await reached.wait()
     assert setting.gauge(metrics.AWAITED, input="pictures") == 1
     assert setting.gauge(metrics.AWAITED, input="text") == 0
-    assert setting.gauge(metrics.AWAITED_TILES) == 1
     go_on.set()
     assert await asked == "red"
-    assert setting.gauge(metrics.AWAITED) == setting.gauge(metrics.AWAITED_TILES) == 0
+    assert setting.gauge(metrics.AWAITED) == 0
+
+
+async def test_tiles_are_awaited_until_a_vision_replica_takes_them(admission: Admission) -> None:
+    setting = Setting(admission, FakeSides([], endless=True))
+    asked = asyncio.ensure_future(setting.ask(png(size=(2 * TILE, TILE))))
+    while not setting.sides.generations:
+        await asyncio.sleep(0)
+    (encode,) = setting.sides.pending
+    encode.is_queued = True
+    assert setting.gauge(metrics.AWAITED_TILES) == 3
+    encode.is_queued = False
+    assert setting.gauge(metrics.AWAITED_TILES) == 0
+    assert setting.gauge(metrics.AWAITED, input="pictures") == 1, "its first token has not come"
+    asked.cancel()
+    await asyncio.wait([asked])
+
+
+async def test_tiles_are_awaited_again_between_two_tries(admission: Admission) -> None:
+    setting = Setting(admission, FakeSides([Lost("node")], answer()))
+    found = []
+
+    async def pause(seconds: float) -> None:
+        found.append(setting.gauge(metrics.AWAITED_TILES))
+
+    setting.gateway._pause = pause
+    await setting.ask(png())
+    assert found == [1]
 
 
 @pytest.mark.parametrize("failing", [True, False])

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from internvl_operator.api.keys import ServiceKey
@@ -116,17 +118,26 @@ def test_compressed_tiles_count_with_the_tokens_that_they_became():
     assert prompt.arriving == pytest.approx(80 + 7680 / 2)
 
 
-def test_what_waits_is_counted_at_the_gateway_while_a_side_has_no_replica():
+def test_tiles_wait_in_the_gateways_and_in_the_replicas_together():
+    """Three hundred pictures of a tile, and one replica that has taken sixty-four of them."""
+    for taken in (0.0, 64.0):
+        gauges = {(metrics.AWAITED_TILES.name, ""): 300.0 - taken}
+        replica = reading({}, {(metrics.QUEUE_DEPTH.name, "vision"): taken}, {"VisionEncoder": 1})
+        found = loads(reading(ADMITTED, gauges), replica if taken else None)
+        assert found[Role.VISION].work[WorkKind.TILES].waiting == 300.0
+
+
+def test_sequences_wait_in_the_replicas_or_without_any_in_the_gateways():
     gauges = {
-        (metrics.AWAITED_TILES.name, ""): 40.0,
         (metrics.AWAITED.name, "pictures"): 5.0,
         (metrics.AWAITED.name, "text"): 1.0,
         (metrics.QUEUE_DEPTH.name, "language"): 2.0,
     }
-    found = loads(reading({**ADMITTED, **DONE}, gauges), None, expected={**RUNNING, Role.VISION: 0})
-    assert found[Role.VISION].work[WorkKind.TILES].waiting == 40.0 and found[Role.VISION].running == 5.0
+    main = reading({**ADMITTED, **DONE}, gauges)
+    found = loads(main)
+    assert found[Role.VISION].running == 5.0
     assert found[Role.LANGUAGE].work[WorkKind.OUTPUT_TOKENS].waiting == pytest.approx(2 * 25.0)
-    alone = loads(reading({**ADMITTED, **DONE}, gauges, {"Gateway": 1}))
+    alone = loads(replace(main, replicas={"Gateway": 1}))
     assert alone[Role.LANGUAGE].work[WorkKind.OUTPUT_TOKENS].waiting == pytest.approx(6 * 25.0)
 
 
