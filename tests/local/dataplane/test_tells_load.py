@@ -154,8 +154,11 @@ def test_what_waits_is_seen_while_nobody_serves_it(service: Service) -> None:
             asked = [asyncio.ensure_future(client.post(url, json=question(picture(n)))) for n in range(4)]
             await asyncio.to_thread(
                 eventually,
-                "four pictures to be awaited",
-                lambda: total(service, metrics.AWAITED, input="pictures") == 4,
+                "four pictures to be awaited, which no vision replica has taken",
+                lambda: (
+                    total(service, metrics.AWAITED, input="pictures") == 4
+                    and total(service, metrics.AWAITED_TILES) >= 4
+                ),
             )
             os.kill(pid, signal.SIGCONT)
             assert [reply.status_code for reply in await asyncio.gather(*asked)] == [200] * 4
@@ -164,7 +167,8 @@ def test_what_waits_is_seen_while_nobody_serves_it(service: Service) -> None:
         asyncio.run(ask_and_look())
     finally:
         os.kill(pid, signal.SIGCONT)
-    eventually("nothing to be awaited", lambda: total(service, metrics.AWAITED) == 0)
+    for metric in (metrics.AWAITED, metrics.AWAITED_TILES):
+        eventually("nothing to be awaited", lambda metric=metric: total(service, metric) == 0)
 
 
 def test_a_new_replica_has_series_of_its_own_that_begin_at_zero(service: Service) -> None:
