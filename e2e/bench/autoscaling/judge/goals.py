@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from e2e.bench.autoscaling.judge.record import COMPARABLE, Record, Result, percent
+from e2e.bench.autoscaling.judge.record import ATTAINED, COMPARABLE, Record, Result, percent
 from e2e.bench.autoscaling.policies.catalogue import OURS, PEERS, UNSTATED
 
 SMOOTH = ("smooth", "servegen")
@@ -116,28 +116,52 @@ def _bought(result: Result) -> str:
 
 
 def _tuned_peers(records: Sequence[Record]) -> list[Goal]:
-    """Both tuned with the same hindsight, on cases where both were swept."""
+    """First by the protocol: peers are tuned on the first half, ours is not, the second is judged. Then with hindsight."""
     goals = []
     for record in records:
+        swept = [peer.name for peer in PEERS if len(record.of(peer.name)) > 1]
+        default = record.default(OURS.name)
+        if default is None or not swept:
+            continue
+        attains = default.attained >= ATTAINED
+        tuned = {name: found for name in swept if (found := record.tuned(name))}
+        goals.append(
+            _none_is_cheaper(
+                f"3a {record.name}: no peer tuned on the first half > {percent(CHEAPER, 0)} cheaper at 99 % of the"
+                " second than our untuned defaults",
+                default if attains else None,
+                {name: found for name, found in tuned.items() if found.attained >= ATTAINED},
+                "" if attains else f"; our defaults {_bought(default)}",
+            )
+        )
         if len(record.of(OURS.name)) < 2:
             continue
-        ours = record.cheapest(OURS.name)
-        others = [(peer.name, found) for peer in PEERS if (found := record.cheapest(peer.name))]
-        what = f"3 {record.name}: no tuned peer > {percent(CHEAPER, 0)} cheaper at 99 %"
-        if not others:
-            figures = "no peer attains it, " + ("nor does ours" if ours is None else f"ours {_bought(ours)}")
-            goals.append(Goal(what, figures, ours is not None))
-            continue
-        name, best = min(others, key=lambda other: other[1].gpu_hours)
-        if ours is None:
-            goals.append(Goal(what, f"ours does not attain it, {name} {_bought(best)}", False))
-            continue
-        less = 1 - best.gpu_hours / ours.gpu_hours
-        default = record.default(OURS.name)
-        untuned = "" if default is None else f"; our defaults {_bought(default)}"
-        figures = f"{name} {less * 100:+.1f} % less: {_bought(best)} against {_bought(ours)}{untuned}"
-        goals.append(Goal(what, figures, less <= CHEAPER))
+        goals.append(
+            _none_is_cheaper(
+                f"3b {record.name}: no peer > {percent(CHEAPER, 0)} cheaper at 99 % than ours, all tuned with"
+                " hindsight, on the judged half",
+                record.cheapest(OURS.name),
+                {peer.name: found for peer in PEERS if (found := record.cheapest(peer.name))},
+                f"; our defaults {_bought(default)}",
+            )
+        )
     return goals
+
+
+def _none_is_cheaper(what: str, ours: Result | None, others: Mapping[str, Result], untuned: str) -> Goal:
+    """Of those that attain 99 %; None: ours does not. `untuned` is told as well."""
+    if not others:
+        figures = "no peer attains it, " + ("nor does ours" if ours is None else f"ours {_bought(ours)}")
+        return Goal(what, figures + untuned, ours is not None)
+    name, best = min(others.items(), key=lambda other: other[1].gpu_hours)
+    if ours is None:
+        return Goal(what, f"ours does not attain it, {name} {_bought(best)}{untuned}", False)
+    less = 1 - best.gpu_hours / ours.gpu_hours
+    figures = (
+        f"{name} {abs(less) * 100:.1f} % {'cheaper' if less > 0 else 'dearer'}:"
+        f" {_bought(best)} against {_bought(ours)}{untuned}"
+    )
+    return Goal(what, figures, less <= CHEAPER)
 
 
 def _coupled(records: Sequence[Record]) -> list[Goal]:
