@@ -6,6 +6,7 @@ It goes on where it was interrupted. Exit status 1 when a goal was missed; nothi
 import argparse
 import os
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from e2e.bench.autoscaling import running, store
@@ -22,7 +23,7 @@ SHARED_TRACES = ROOT.parent / "shared" / "traces"
 def main() -> int:
     """Run what is wanted; the exit status."""
     options = _options()
-    folder = options.traces if options.traces.is_dir() else None
+    folder = options.traces
     wanted = chosen(
         sites=options.site,
         fleets=options.fleet,
@@ -30,6 +31,8 @@ def main() -> int:
         depth=None if options.depth is None else Depth[options.depth.upper()],
     )
     if not options.report:
+        for sentence in missing(folder, [case.trace for case in wanted]):
+            print(sentence, file=sys.stderr)
         running.run_all(wanted, folder, options.out, options.processes)
     sources = store.sources_digest()
     records, outdated = read_records(options.out, folder, sources)
@@ -52,6 +55,18 @@ def main() -> int:
     return 1 if any(goal.is_ok is False for goal in judged) else 0
 
 
+def missing(folder: Path | None, traces: Iterable[str]) -> Iterator[str]:
+    """A sentence for each of these traces that is published, but not in this folder; none without a folder."""
+    for trace in (TRACES[name] for name in dict.fromkeys(traces)):
+        if folder is None or trace.published is None:
+            continue
+        try:
+            trace.published(folder, 1)
+        except FileNotFoundError as error:
+            what = str(error) if error.filename is None else f"{error.filename} is missing"
+            yield f"{trace.name} is made up: {what}"
+
+
 def read_records(out: Path, folder: Path | None, sources: str) -> tuple[list[Record], list[str]]:
     """The cases that were run with this code on these traces, and the names of those that were with others."""
     records, outdated = [], []
@@ -68,7 +83,9 @@ def read_records(out: Path, folder: Path | None, sources: str) -> tuple[list[Rec
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m e2e.bench.autoscaling", description=__doc__)
-    parser.add_argument("--traces", type=Path, default=SHARED_TRACES, help="folder of published traces")
+    parser.add_argument(
+        "--traces", type=Path, help="folder of published traces; else ../shared/traces, if it is there"
+    )
     parser.add_argument("--site", action="append", default=[], choices=sorted(SITES))
     parser.add_argument("--fleet", action="append", default=[], type=int, help="replicas of both sides")
     parser.add_argument("--trace", action="append", default=[], choices=list(TRACES))
@@ -76,7 +93,14 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--out", type=Path, default=store.FOLDER, help="folder of the results")
     parser.add_argument("--report", action="store_true", help="run nothing; tables of what is there")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.traces is None:
+        options.traces = SHARED_TRACES if SHARED_TRACES.is_dir() else None
+    elif not options.traces.is_dir():
+        parser.error(
+            f"--traces {options.traces} is no folder: name the one in which the published traces lie, or leave it out"
+        )
+    return options
 
 
 if __name__ == "__main__":
