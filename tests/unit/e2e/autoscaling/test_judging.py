@@ -287,6 +287,34 @@ def test_a_case_goes_on_where_it_was_and_forgets_runs_of_other_sources(tmp_path:
     assert not store.CaseFile(tmp_path, "heavy-20-azure", "abc", "other traffic").has("hpa")
 
 
+@pytest.mark.parametrize(
+    ("changed", "is_another"),
+    [
+        ("e2e/bench/autoscaling/judge/goals.py", False),
+        ("e2e/bench/autoscaling/judge/record.py", False),
+        ("e2e/bench/autoscaling/running.py", False),
+        ("e2e/bench/autoscaling/store.py", False),
+        ("e2e/bench/autoscaling/case.py", True),
+        ("e2e/bench/autoscaling/judge/outcome.py", True),
+        ("operator/internvl_operator/scaling/running.py", True),
+    ],
+)
+def test_only_code_that_decides_a_result_makes_it_another(
+    changed: str, is_another: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "ROOT", tmp_path)
+    path = tmp_path / changed
+    path.parent.mkdir(parents=True)
+    path.write_text("before")
+    before = store.sources_digest()
+    path.write_text("after")
+    assert (store.sources_digest() != before) is is_another
+
+
+def test_files_that_decide_no_result_are_there() -> None:
+    assert [name for name in store.NOT_MEASURED if not (store.ROOT / store.SOURCES[0] / name).is_file()] == []
+
+
 def test_a_report_leaves_out_cases_of_other_code_and_of_other_traces(tmp_path: Path) -> None:
     traces, out = tmp_path / "traces", tmp_path / "out"
     figures = traces / "azure-lmm-2025-digitised" / "cdfs.json"
