@@ -87,3 +87,11 @@ def test_a_figure_that_is_too_far_off_misses_its_goal():
     assert missed == ["first token with pictures, p95 (s), off by (%)"]
     rows = {row[0]: row[1:] for row, _ in compared(Figures(**FIGURES), simulated)}
     assert rows["first token with pictures, p95 (s)"] == ("2", "1.6", "-20%")
+
+
+def test_a_live_figure_of_nothing_is_compared_too():
+    live = Figures(**{**FIGURES, "attained": 0.0, "answered": 0.0})
+    simulated = Figures(**{**FIGURES, "attained": 0.5, "answered": 0.0})
+    found = {row[0]: (row[1:], goal.value) for row, goal in compared(live, simulated)}
+    assert found["within the objectives (share)"] == (("0", "0.5", "+100%"), 100.0)
+    assert found["requests answered (share)"] == (("0", "0", "+0%"), 0.0)
