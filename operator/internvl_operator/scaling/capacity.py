@@ -34,7 +34,7 @@ class Capacity:
     evidence_s: float = 0.0
     """Replica-seconds that it rests on, at most `KNOWN_S`. 0: it is that of another replica, and a first guess."""
     stated: float | None = None
-    """What the user or the recipe stated when learning began; None: nobody states a figure, and none bounds it."""
+    """What the user stated when learning began; None: no figure is stated, and none bounds it."""
 
 
 def guessed(known: Capacity) -> Capacity:

@@ -117,7 +117,7 @@ class SideSettings:
     gpus: int = 0
     """GPUs of one replica. A side with none is not bounded by the budget."""
     capacity: Mapping[WorkKind, float] = field(default_factory=dict)
-    """Units per second of one replica that the user or the recipe states; learning begins there."""
+    """Units per second of one replica that the user states; learning begins there. Empty: none is stated."""
 
     @property
     def least(self) -> int:
