@@ -154,6 +154,8 @@ class Limit(StrEnum):
     """None would do, but not for long enough yet."""
     UNKNOWN = "unknown"
     """The load is not known; the number is held."""
+    UNPROVEN = "unproven"
+    """What one replica manages was not measured for long; the number rises while one is full, and doubles at most."""
     SILENT = "silent"
     """Some replicas did not tell their load; the number may rise, not fall."""
 

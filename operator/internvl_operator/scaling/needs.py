@@ -55,10 +55,10 @@ def capacities(
     role: Role, load: SideLoad | None, known: Mapping[WorkKind, Capacity], settings: SideSettings
 ) -> dict[WorkKind, Capacity]:
     """What one replica of the side manages, after a window with `load`, or without a new one."""
-    work = {} if load is None else load.work
+    work, window_s = ({}, 0.0) if load is None else (load.work, load.window_s)
 
     def after(kind: WorkKind, done: Work | None) -> Capacity | None:
-        return learned(known.get(kind), done, settings.capacity.get(kind))
+        return learned(known.get(kind), done, settings.capacity.get(kind), window_s=window_s)
 
     found = {kind: after(kind, work.get(kind)) for kind in KINDS[role]}
     if prompts := work.get(WorkKind.PROMPT_TOKENS):

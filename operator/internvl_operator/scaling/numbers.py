@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from internvl_operator.scaling import sentences
+from internvl_operator.scaling.capacity import KNOWN_S
 from internvl_operator.scaling.model import Limit, SideLoad, SideSettings
 from internvl_operator.scaling.needs import Need
 from internvl_operator.scaling.quiet import Quiet
@@ -32,7 +33,7 @@ def idle(need: Need, bounds: SideSettings, *, stands_at_zero: bool, idle_s: floa
     """For a side without work that may go to zero: there after `limit_s`, until then not below one replica."""
     if stands_at_zero or idle_s >= limit_s:
         return Number(number=0, note=f"no picture for {sentences.minutes(limit_s)}")
-    if _whole(need) > 1:
+    if whole(need) > 1:
         return bounded(need, bounds)
     note = f"no picture for {sentences.minutes(idle_s)}; none is kept after {sentences.minutes(limit_s)}"
     return Number(number=1, limit=Limit.IDLE, note=note, until_s=limit_s - idle_s)
@@ -40,7 +41,7 @@ def idle(need: Need, bounds: SideSettings, *, stands_at_zero: bool, idle_s: floa
 
 def bounded(need: Need, bounds: SideSettings) -> Number:
     """For a side with work: at least one replica, within its bounds."""
-    number, least = max(1, _whole(need)), bounds.least
+    number, least = max(1, whole(need)), bounds.least
     if number > bounds.maximum:
         note = f"{number} are wanted, but maxReplicas is {bounds.maximum}"
         return Number(number=bounds.maximum, limit=Limit.MAXIMUM, note=note)
@@ -49,6 +50,17 @@ def bounded(need: Need, bounds: SideSettings) -> Number:
     if least > bounds.minimum:
         return Number(number=least, limit=Limit.SCHEDULE, note=f"{bounds.floor_why} wants {least}")
     return Number(number=least, limit=Limit.MINIMUM, note=f"minReplicas is {least}")
+
+
+def careful(asked: Number, most: int) -> Number:
+    """Not above `most`, because what one replica manages may be far from what was measured of it so far."""
+    if asked.number <= most:
+        return asked
+    note = (
+        f"{asked.number} are wanted, but until what one manages was measured for {sentences.minutes(KNOWN_S)}, "
+        "no more than twice as many as run, and only while one is full"
+    )
+    return Number(number=most, limit=Limit.UNPROVEN, note=note)
 
 
 def not_lower(asked: Number, standing: int, load: SideLoad) -> Number:
@@ -76,5 +88,6 @@ def calmed(asked: Number, quiet: Quiet, bounds: SideSettings, *, clock: float, w
     return Number(number=highest, limit=Limit.QUIET, note=note, until_s=left_s)
 
 
-def _whole(need: Need) -> int:
+def whole(need: Need) -> int:
+    """The need, rounded up."""
     return math.ceil(need.total - TOLERANCE)

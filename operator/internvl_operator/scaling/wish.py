@@ -184,6 +184,8 @@ def _known(side: SideHistory, mine: SideRound, load: SideLoad) -> Wish:
         side = replace(side, busy_at=this.clock)
     need = needs.need(load, side, base=_base(load, side), pace=pace)
     asked = _asked(side, mine, need, is_idle=is_idle)
+    if any(capacity.is_unproven for capacity in side.capacity.values()):
+        asked = numbers.careful(asked, _most_unproven(side, mine, load, pace))
     if not is_whole:
         asked = numbers.not_lower(asked, min(mine.standing, bounds.maximum), load)
     # Zero ends the quiet window: what was needed before must not bring a replica back.
@@ -229,6 +231,21 @@ def _asked(side: SideHistory, mine: SideRound, need: Need, *, is_idle: bool) -> 
         idle_s=mine.round.clock - (side.busy_at or 0.0),
         limit_s=mine.round.settings.idle_s,
     )
+
+
+def _most_unproven(side: SideHistory, mine: SideRound, load: SideLoad, pace: Pace) -> int:
+    """Replicas that may be asked for while a figure was measured for a short time only, and may be far too low.
+
+    Twice as many as run, and those only while one is full: more than enough replicas are never full, so nothing would
+    correct the figure. What stands is kept, and what the other figures ask for is not bounded.
+    """
+    is_full = any(work.seconds_while_full > 0 for work in load.work.values())
+    most = max(mine.least, mine.standing, 2 * max(mine.seen.ready if is_full else 1, 1))
+    relied = {kind: capacity for kind, capacity in side.capacity.items() if not capacity.is_unproven}
+    if not relied:
+        return most
+    base = needs.busy_replicas(load, relied)
+    return max(most, numbers.whole(needs.need(load, replace(side, capacity=relied), base=base, pace=pace)))
 
 
 def _unsmoothed(load: SideLoad, side: SideHistory) -> SideHistory:

@@ -11,14 +11,14 @@ def full(speed: float, seconds: float) -> Work:
 
 def after(known: Capacity | None, work: Work, *, windows: int = 1, stated: float | None = None) -> Capacity:
     for _ in range(windows):
-        known = learned(known, work, stated)
+        known = learned(known, work, stated, window_s=work.seconds_while_full)
     assert known is not None
     return known
 
 
 def test_nothing_is_known_until_a_replica_was_full():
-    assert learned(None, Work(arriving=99.0), None) is None
-    assert learned(None, full(20.0, 1.0), None) is None  # too short to be measured
+    assert learned(None, Work(arriving=99.0), None, window_s=5) is None
+    assert learned(None, full(20.0, 1.0), None, window_s=5) is None  # too short to be measured
 
 
 def test_it_starts_from_what_is_stated():
@@ -27,6 +27,20 @@ def test_it_starts_from_what_is_stated():
 
 def test_without_a_stated_figure_it_is_the_mean_of_the_first_windows():
     assert after(after(None, full(10.0, 10.0)), full(20.0, 10.0)).value == pytest.approx(15.0)
+
+
+def test_a_window_in_which_many_were_full_is_no_longer_than_one_in_which_one_was():
+    known = learned(None, full(4.0, 100.0), None, window_s=10)
+    assert known == Capacity(4.0, 10.0) and known.is_unproven
+    known = learned(known, full(20.0, 40.0), None, window_s=10)
+    assert known == Capacity(12.0, 20.0) and known.is_unproven
+    known = learned(known, full(20.0, 5.0), None, window_s=10)
+    assert known == Capacity(pytest.approx(13.6), 25.0)
+    assert not after(known, full(20.0, 5.0)).is_unproven
+
+
+def test_a_window_without_a_length_is_one_all_the_same():
+    assert learned(Capacity(20.0), full(4.0, 100.0), None, window_s=0) == Capacity(4.0, 2.0)
 
 
 def test_it_comes_to_what_is_measured():

@@ -44,8 +44,9 @@ def test_slower_replicas_are_known_after_one_window(learned):
         assert capacity(learned).value == pytest.approx(20.0), (
             "of windows that the old ones may have worked in"
         )
-    assert full(learned, 5.0).targets[Role.VISION] >= ARRIVING / 5 > before
+    assert full(learned, 5.0).targets[Role.VISION] == 2 * before
     assert capacity(learned).value == pytest.approx(5.0)
+    assert full(learned, 5.0).targets[Role.VISION] >= ARRIVING / 5 > 2 * before
 
 
 def test_faster_replicas_count_with_what_is_stated_of_them_at_once(learned):

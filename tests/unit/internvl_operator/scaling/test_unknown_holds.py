@@ -77,6 +77,11 @@ def test_a_capacity_that_nobody_knows_holds_until_a_replica_was_full(service):
     service.now += 5
     full = Work(arriving=6 * 20.0, done_while_full=200.0, seconds_while_full=10.0)
     load = replace(service.tiles(6.0), work={WorkKind.TILES: full})
+    assert service.round(load, service.tokens(0.5)).targets[Role.VISION] == 4, (
+        "at most twice as many at first"
+    )
+    service.now += 5
+    load = replace(load, at=service.now)
     assert service.round(load, service.tokens(0.5)).targets[Role.VISION] >= 7
 
 
@@ -87,6 +92,7 @@ def test_work_that_no_replica_was_full_of_yet_is_done_beside_the_other(service):
         WorkKind.PROMPT_TOKENS: Work(arriving=24_000.0, done_while_full=80_000.0, seconds_while_full=10.0),
         WorkKind.OUTPUT_TOKENS: Work(arriving=30.0, waiting=10.0),
     }
+    service.stands[Role.LANGUAGE] = 2
     side = service.round(service.tiles(1.0), replace(service.tokens(1.0), work=full)).sides[Role.LANGUAGE]
     assert side.target >= 3
     assert "24000 prompt tokens/s / 8000 per replica + 30 output tokens/s (not measured yet) = 3" in side.why
