@@ -29,10 +29,8 @@ from e2e.scaling.replica_watch import ReplicaWatch
 from e2e.scaling.world import LANGUAGE, VISION, World, world_of
 from internvl_operator.api.names import Role
 from internvl_operator.api.spec import parse_spec
-from internvl_operator.cluster.replica_counters import WINDOW_S
 from internvl_operator.plan.scaling_input import scaling_settings
 from internvl_operator.scaling.model import Settings
-from internvl_operator.settings import Settings as OperatorSettings
 
 QUIET_S = 20.0
 MOST = 3
@@ -47,8 +45,6 @@ FIRST_TOKEN_S = 1.0
 """Objective, beyond what a first token with pictures takes on an empty service."""
 STEP_S = 0.1
 """Of the simulator: answers of so small a model are short."""
-AGE_S = 1.0
-"""From what happened to what was decided on it: half a report, and the write."""
 
 
 def run() -> BenchResult:
@@ -128,14 +124,8 @@ def _live(world: World, watch: ReplicaWatch, known: Calibration, arrivals: list[
 
 
 def _simulated(known: Calibration, arrivals: list[Arrival], spec: dict[str, Any]) -> Figures:
-    """With the operator's own settings, of the very manifest."""
-    operator = OperatorSettings()
-    policy = Ours(
-        _rule(spec),
-        interval_s=operator.load_interval_s,
-        age_s=AGE_S,
-        window_s=WINDOW_S // operator.load_interval_s * operator.load_interval_s,
-    )
+    """With the settings of the very manifest."""
+    policy = Ours(_rule(spec))
     requests = requests_of(arrivals, known.pictures, known.text)
     run = simulate(
         requests, known.site, policy, begin_with=Targets(1, 1), end_s=LASTS_S, seed=1, step_s=STEP_S

@@ -1,5 +1,6 @@
 """One policy on one traffic."""
 
+from collections import deque
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -69,13 +70,13 @@ def simulate(
     language_pool = Pool(site.language.start, begin_with.language, seed=seed + 1)
     vision = VisionStage(requests, site, vision_pool)
     language = LanguageStage(requests, site, language_pool)
-    pending: Targets | None = None
-    acts_at = now = 0.0
+    decided: deque[tuple[float, Targets]] = deque()
+    """What is to be done when, in order."""
+    now = 0.0
     next_look = policy.interval_s
     while now < end_s or (now < end_s + PATIENCE_S and not (vision.is_empty and language.is_empty)):
-        if pending and now >= acts_at:
-            _aim(now, pending, vision_pool, language_pool, site)
-            pending = None
+        while decided and now >= decided[0][0]:
+            _aim(now, decided.popleft()[1], vision_pool, language_pool, site)
         if now >= next_look and now < end_s:
             sample = Sample(
                 at=now,
@@ -87,12 +88,12 @@ def simulate(
             wanted = policy.decide(sample)
             next_look += policy.interval_s
             if policy.age_s:
-                pending, acts_at = wanted, now + policy.age_s
+                decided.append((now + policy.age_s, wanted))
             else:
                 _aim(now, wanted, vision_pool, language_pool, site)
         until = min(now + step_s, max(next_look, now + 0.1) if now < end_s else now + step_s)
-        if pending:
-            until = min(until, max(acts_at, now + 0.1))
+        if decided:
+            until = min(until, max(decided[0][0], now + 0.1))
         if not site.is_coupled:
             language.receive(vision.advance(now, until))
         language.advance(now, until)

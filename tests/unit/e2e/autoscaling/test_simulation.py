@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from e2e.bench.autoscaling.judge.outcome import outcome
+from e2e.bench.autoscaling.policies import ours
 from e2e.bench.autoscaling.requests import Requests
 from e2e.bench.autoscaling.simulator.pool import Pool
 from e2e.bench.autoscaling.simulator.run import Run, simulate
@@ -13,6 +14,8 @@ from e2e.bench.autoscaling.simulator.sample import Sample, Targets
 from e2e.bench.autoscaling.site import HEAVY, Site, coupled
 from e2e.bench.autoscaling.traces.shapes import picture_requests, text_requests
 from e2e.bench.autoscaling.traces.stream import Stream, Traffic
+from internvl_operator.cluster.replica_counters import WINDOW_S as operator_window_s  # noqa: N811
+from internvl_operator.settings import Settings as OperatorSettings
 
 MINUTES = 20
 
@@ -67,6 +70,21 @@ def test_requests_that_wait_for_a_place_begin_after_it_is_free_and_all_end() -> 
     assert np.all(np.isfinite(run.ended)), "a sequence that ended gives its place back"
     running = [np.sum((run.first_token <= at) & (run.ended > at)) for at in run.first_token + 1e-6]
     assert max(running) <= 2
+
+
+def test_what_is_decided_late_is_still_done_all_of_it_and_in_order() -> None:
+    policy = Follows(*(Targets(1 + minute % 3, 2) for minute in range(MINUTES)))
+    policy.age_s = 12.0  # more than two rounds
+    run = served(policy, traffic(2))
+    at = np.arange(MINUTES) * 60.0 + 59.0
+    wanted = np.array([1 + minute % 3 for minute in range(MINUTES)])
+    assert run.vision.changes >= MINUTES - 7
+    assert np.all(run.vision.held(at) >= wanted), "ordered 12 s into the minute"
+
+
+def test_our_rule_is_played_at_the_pace_of_the_operator() -> None:
+    assert OperatorSettings().load_interval_s == ours.ROUND_S
+    assert operator_window_s == ours.WINDOW_S
 
 
 def test_the_same_seed_gives_the_same_run() -> None:
