@@ -109,8 +109,9 @@ class Reason(StrEnum):
     )
     SCALING_LIMITED = (
         "ScalingLimited",
-        "More replicas are wanted than `maxReplicas` or `scaling.maxGPUs` allow.",
-        "Raise what the message names, or let requests wait.",
+        "More replicas are wanted than `maxReplicas` or `scaling.maxGPUs` allow, or than may be started on a figure of a "
+        "few seconds.",
+        "Raise or state what the message names, or let requests wait.",
     )
     SCALING_HELD = (
         "ScalingHeld",

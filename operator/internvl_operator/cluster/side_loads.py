@@ -203,7 +203,9 @@ def _answered(role: Role, main: Readings, vision: Readings | None, expected: Map
 
 
 def _vision(main: Readings, vision: Readings | None) -> SideLoad:
-    inside = 0.0 if vision is None else vision.gauge(metrics.QUEUE_DEPTH, Stage.VISION)
+    # A queue whose replica is gone waits in the gateway again, and its last figure may still be told.
+    tells = vision is not None and vision.replicas.get(DEPLOYMENTS[Role.VISION])
+    inside = vision.gauge(metrics.QUEUE_DEPTH, Stage.VISION) if vision is not None and tells else 0.0
     tiles = Work(
         arriving=main.rate(metrics.TILES_ADMITTED),
         waiting=main.gauge(metrics.AWAITED_TILES) + inside,

@@ -30,7 +30,7 @@ from internvl_operator.scaling.model import Limit, SideDecision, WorkKind
 
 KINDS = (ConditionType.SCALING_ACTIVE, ConditionType.METRICS_AVAILABLE)
 OPERATOR = "operator"
-_LIMITED = (Limit.MAXIMUM, Limit.BUDGET)
+_LIMITED = (Limit.MAXIMUM, Limit.BUDGET, Limit.UNPROVEN)
 _HELD = (Limit.UNKNOWN,)
 
 

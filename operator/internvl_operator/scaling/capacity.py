@@ -25,7 +25,7 @@ SLOWEST = 0.001
 TRUST = 4.0
 """A figure stays within this factor of the stated one."""
 RESTATED = 1.2
-"""A stated figure that moves by more than this factor is another measurement: learning begins there again."""
+"""A figure that moves by more than this factor is another measurement: learning begins there again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +63,13 @@ def learned(
 def _begun(known: Capacity | None, stated: float | None) -> Capacity | None:
     if stated is None:
         return None if known is None else replace(known, stated=None)
-    if known is None or known.stated is None or not _is_near(stated, known.stated):
+    if known is None or known.stated is None or not is_near(stated, known.stated):
         return Capacity(stated, KNOWN_S, stated)
     return known
 
 
-def _is_near(one: float, other: float) -> bool:
+def is_near(one: float, other: float) -> bool:
+    """Whether two figures may be of one measurement."""
     return max(one, other) <= RESTATED * min(one, other)
 
 

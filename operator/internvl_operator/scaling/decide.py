@@ -19,10 +19,11 @@ from internvl_operator.scaling.model import (
     Observation,
     Settings,
     SideDecision,
+    SideSettings,
     side_gpus,
 )
 from internvl_operator.scaling.numbers import Number
-from internvl_operator.scaling.wish import Round, Wish, wish_of
+from internvl_operator.scaling.wish import Round, Wish, unusable, wish_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +59,11 @@ def decide(observation: Observation, history: History, settings: Settings, now: 
         for role in SIDES
         if role in observation.sides and role in settings.sides
     }
-    mix = _mixed(history, observation, wishes)
-    targets, contested_at = _within_budget(observation, wishes, settings, replace(lived, mix=mix))
+    mix = _mixed(history, observation, now)
+    contested_at = None if this.is_resumed else history.contested_at
+    targets, contested_at = _within_budget(
+        observation, wishes, settings, replace(lived, mix=mix, contested_at=contested_at)
+    )
     overspent = _overspent(observation, wishes, settings)
     remembered = {role: replace(wish.history, target=targets[role]) for role, wish in wishes.items()}
     return Decision(
@@ -88,15 +92,16 @@ def released(history: History) -> History:
     return replace(history, sides=sides, contested_at=None)
 
 
-def _mixed(history: History, observation: Observation, wishes: Mapping[Role, Wish]) -> Mix:
-    """With the requests of a window that was not seen before, where both sides are known and count them."""
-    if len(wishes) < len(SIDES) or any(wish.need is None for wish in wishes.values()):
+def _mixed(history: History, observation: Observation, now: float) -> Mix:
+    """With the requests of this window, where both sides count them."""
+    loads = [observation.sides[role].load for role in SIDES if role in observation.sides]
+    usable = [load for load in loads if load is not None and not unusable(load, now)]
+    if len(usable) < len(SIDES):
         return history.mix
-    vision, language = (observation.sides[role].load for role in SIDES)
-    after, before = wishes[Role.LANGUAGE].history.loaded_at, history.of(Role.LANGUAGE).loaded_at
-    if vision is None or language is None or vision.requests is None or language.requests is None:
+    vision, language = usable
+    if vision.requests is None or language.requests is None:
         return history.mix
-    return history.mix.after(vision.requests, language.requests, passed_s=max(after - before, 0.0))
+    return history.mix.after(vision.requests, language.requests, at=language.at, window_s=language.window_s)
 
 
 def _within_budget(
@@ -108,9 +113,13 @@ def _within_budget(
         return targets, None
     gpus = settings.max_gpus - observation.elsewhere_gpus
     bounded = {role: wish for role, wish in wishes.items() if settings.sides[role].gpus > 0}
-    held = {role: _claim(role, wish, settings, holds=True) for role, wish in bounded.items()}
-    if sum(claim.least * claim.gpus for claim in held.values()) > gpus:
-        held = {role: _claim(role, wish, settings, holds=False) for role, wish in bounded.items()}
+    for holds, wakes in ((True, True), (True, False), (False, False)):
+        held = {
+            role: _claim(wish, settings.sides[role], holds=holds, wakes=wakes)
+            for role, wish in bounded.items()
+        }
+        if sum(claim.least * claim.gpus for claim in held.values()) <= gpus:
+            break
     if len(held) < len(SIDES):
         return {**targets, **{role: budget.alone(claim, gpus) for role, claim in held.items()}}, None
     split = budget.split(held[Role.VISION], held[Role.LANGUAGE], gpus, lived.mix.pictures)
@@ -129,13 +138,14 @@ def _within_budget(
     return {**targets, **best}, None
 
 
-def _claim(role: Role, wish: Wish, settings: Settings, *, holds: bool) -> Claim:
+def _claim(wish: Wish, bounds: SideSettings, *, holds: bool, wakes: bool) -> Claim:
     """What the side asks of the budget.
 
-    `holds`: one whose load is unknown keeps what it asked for, one whose load is known in part what it has.
+    `holds`: one whose load is unknown keeps what it asked for, one whose load is known in part what it has. `wakes`: one
+    that has none and needs some gets one, for its requests wait.
     """
-    number, bounds = wish.asked.number, settings.sides[role]
-    least = min(bounds.minimum, number)
+    number = wish.asked.number
+    least = min(max(bounds.minimum, int(wakes and wish.standing == 0)), number)
     if holds and not wish.is_whole:
         least = number if wish.need is None else max(least, min(wish.standing, number))
     return Claim(

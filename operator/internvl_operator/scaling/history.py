@@ -80,7 +80,7 @@ def to_json(history: History) -> str:
         "v": VERSION,
         "at": history.at,
         "clock": round(history.clock, 1),
-        "mix": [_short(history.mix.with_pictures), _short(history.mix.all)],
+        "mix": [_short(history.mix.with_pictures), _short(history.mix.all), history.mix.at],
         "contested": None if history.contested_at is None else round(history.contested_at, 1),
         **{role.value: _side_document(side) for role, side in sorted(history.sides.items())},
     }

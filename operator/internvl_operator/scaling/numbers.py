@@ -58,7 +58,7 @@ def careful(asked: Number, most: int) -> Number:
         return asked
     note = (
         f"{asked.number} are wanted, but until what one manages was measured for {sentences.minutes(KNOWN_S)}, "
-        "no more than twice as many as run, and only while one is full"
+        "no more than two, or twice as many as run while one is full"
     )
     return Number(number=most, limit=Limit.UNPROVEN, note=note)
 

@@ -85,7 +85,7 @@ def wish_of(role: Role, seen: SideSeen, side: SideHistory, this: Round) -> Wish:
     side = _begun(side, mine)
     if seen.load is None:
         return _unknown(side, mine, seen.unknown or "nobody told it", least=mine.least)
-    if why := _unusable(seen.load, this.now):
+    if why := unusable(seen.load, this.now):
         return _unknown(side, mine, why, least=mine.least)
     side = _of_replicas(seen.replica, seen.load, side)
     side = _measured(role, seen.load, side, mine.bounds)
@@ -109,7 +109,7 @@ def _begun(side: SideHistory, mine: SideRound) -> SideHistory:
     )
 
 
-def _unusable(load: SideLoad, now: float) -> str:
+def unusable(load: SideLoad, now: float) -> str:
     """Why a load is no load; empty when it is one."""
     figures = [load.at, load.window_s, load.running, load.requests or 0.0]
     for work in load.work.values():
@@ -236,8 +236,9 @@ def _asked(side: SideHistory, mine: SideRound, need: Need, *, is_idle: bool) -> 
 def _most_unproven(side: SideHistory, mine: SideRound, load: SideLoad, pace: Pace) -> int:
     """Replicas that may be asked for while a figure was measured for a short time only, and may be far too low.
 
-    Twice as many as run, and those only while one is full: more than enough replicas are never full, so nothing would
-    correct the figure. What stands is kept, and what the other figures ask for is not bounded.
+    Two, or twice as many as run while one is full: more than enough replicas are never full, so nothing would correct
+    the figure. That one is full is told once a window; what stands is kept between. What the other figures ask for is
+    not bounded.
     """
     is_full = any(work.seconds_while_full > 0 for work in load.work.values())
     most = max(mine.least, mine.standing, 2 * max(mine.seen.ready if is_full else 1, 1))

@@ -14,8 +14,15 @@ import pytest
 from internvl_operator import cli
 from internvl_runtimes.contract import metrics
 from internvl_runtimes.contract.metrics import Metric
-from internvl_runtimes.contract.serve_args import VISION_DEPLOYMENT
-from tests.local.dataplane.service import VISION_APPLICATION, Service, eventually, picture, question
+from internvl_runtimes.contract.serve_args import LANGUAGE_DEPLOYMENT, VISION_DEPLOYMENT
+from tests.local.dataplane.service import (
+    SERVICE_APPLICATION,
+    VISION_APPLICATION,
+    Service,
+    eventually,
+    picture,
+    question,
+)
 
 NODES = {"gateway": "head", "vision": "vision", "language": "language"}
 REST_S = 3.0
@@ -169,6 +176,31 @@ def test_what_waits_is_seen_while_nobody_serves_it(service: Service) -> None:
         os.kill(pid, signal.SIGCONT)
     for metric in (metrics.AWAITED, metrics.AWAITED_TILES):
         eventually("nothing to be awaited", lambda metric=metric: total(service, metric) == 0)
+
+
+def test_pictures_that_are_encoded_wait_for_no_vision_replica(service: Service) -> None:
+    pid = service.replica_pid(SERVICE_APPLICATION, LANGUAGE_DEPLOYMENT)
+    os.kill(pid, signal.SIGSTOP)
+
+    async def ask_and_look() -> None:
+        async with httpx.AsyncClient(timeout=290) as client:
+            url = service.url + "/v1/chat/completions"
+            asked = [asyncio.ensure_future(client.post(url, json=question(picture(n)))) for n in range(2)]
+            await asyncio.to_thread(
+                eventually,
+                "two pictures to be awaited, which vision has encoded",
+                lambda: (
+                    total(service, metrics.AWAITED, input="pictures") == 2
+                    and total(service, metrics.AWAITED_TILES) == 0
+                ),
+            )
+            os.kill(pid, signal.SIGCONT)
+            assert [reply.status_code for reply in await asyncio.gather(*asked)] == [200] * 2
+
+    try:
+        asyncio.run(ask_and_look())
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def test_a_new_replica_has_series_of_its_own_that_begin_at_zero(service: Service) -> None:

@@ -5,6 +5,7 @@ site's own speeds), and one whose user states nothing, so that a number is held 
 replica takes to start cannot be stated: both begin with `FIRST_START_S`, and go on with the starts they have seen.
 """
 
+import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
@@ -56,13 +57,18 @@ class Ours:
         self._settings = settings
         self._history = History()
         self._samples: deque[Sample] = deque(maxlen=round(window_s / interval_s) + 1)
+        self._window_s = window_s
+        self._told_at = -math.inf
         self._told: dict[WorkKind, Full] = {}
-        """Of the work of full replicas, what the rule was told of."""
+        """Of the work of full replicas, what the rule was told of, and when: once a window, as the operator is."""
 
     def decide(self, sample: Sample) -> Targets:
         """One round of the operator."""
         self._samples.append(sample)
         before = self._samples[0]
+        self._tells_full = sample.at - self._told_at >= self._window_s
+        if self._tells_full:
+            self._told_at = sample.at
         if before is sample:
             return Targets(0 if sample.vision is None else sample.vision.target, sample.language.target)
         seen = {Role.LANGUAGE: self._seen(Role.LANGUAGE, before.language, sample.language, sample, before)}
@@ -105,7 +111,7 @@ class Ours:
         """What is too little to be measured is told with that of the next rounds, as the operator's readings are."""
         told = self._told.get(kind, Full())
         seconds = full.seconds - told.seconds
-        if seconds < LEAST_EVIDENCE_S:
+        if not self._tells_full or seconds < LEAST_EVIDENCE_S:
             return work
         self._told[kind] = full
         return replace(
@@ -160,7 +166,7 @@ ENTRY = Entry(
     title="this operator",
     make=make,
     default={},
-    sweep=grid(first_token_s=(1.0, 2.0, 4.0), least=(0.0, 0.8)),
+    sweep=grid(first_token_s=(0.5, 2.0, 4.0), least=(0.0, 0.8)),
 )
 
 UNSTATED = Entry(

@@ -13,7 +13,7 @@ from e2e.bench.autoscaling.running import workers
 
 def work():
     os.write(1, b"works\\n")
-    time.sleep(3600)
+    time.sleep(%g)  # it ends by itself, if it must
 
 if __name__ == "__main__":
     with workers(2) as pool:
@@ -24,7 +24,7 @@ if __name__ == "__main__":
 
 def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     script = tmp_path / "two_at_work.py"
-    script.write_text(TWO_AT_WORK)
+    script.write_text(TWO_AT_WORK % (2 * DEADLINE_S))
     with subprocess.Popen(
         [sys.executable, script], cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE
     ) as parent:

@@ -38,10 +38,10 @@ def test_a_capacity_of_nothing_is_not_read(service):
 
 
 def test_what_a_budget_goes_by_is_kept_and_may_be_missing():
-    lived = History(at=1.7e9, clock=500.0, mix=Mix(1.5, 3.0), contested_at=417.0)
+    lived = History(at=1.7e9, clock=500.0, mix=Mix(1.5, 3.0, 1.7e9), contested_at=417.0)
     text = to_json(lived)
     found = from_json(text)
-    assert (found.mix.pictures, found.contested_at) == (0.5, 417.0)
+    assert (found.mix, found.contested_at) == (lived.mix, 417.0)
     document = json.loads(text)
     del document["mix"], document["contested"]
     found = from_json(json.dumps(document))

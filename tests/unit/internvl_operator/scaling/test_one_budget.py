@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from internvl_operator.api.names import Role
 from internvl_operator.scaling.budget import Claim, alone, split
 from internvl_operator.scaling.decide import decide
+from internvl_operator.scaling.mix import Mix
 from internvl_operator.scaling.model import Limit, Observation, side_gpus
 from tests.unit.internvl_operator.scaling.conftest import ROUND_S
 
@@ -116,6 +117,34 @@ def test_chance_in_the_mix_of_requests_moves_nothing(service, seed):
         before = decision.targets
     assert side_gpus(service.bounds, before) == 8
     assert changes == 0
+
+
+def test_a_dispute_does_not_go_on_over_a_time_in_which_nothing_was_seen(service):
+    service.max_gpus = 12
+    service.play(3600, vision=4.0, language=4.0)
+    before = dict(service.stands)
+    service.play(150, vision=12.0, language=4.0)
+    service.now += 3600
+    for decision in service.play(120, vision=12.0, language=4.0):
+        assert decision.targets == before
+
+
+def test_the_first_picture_of_a_resting_side_needs_no_better_split(service):
+    service.max_gpus = 8
+    service.bounds[Role.VISION] = replace(service.bounds[Role.VISION], minimum=0)
+    service.stands = {Role.VISION: 0, Role.LANGUAGE: 1}
+    full = service.play(3600, vision=0.0, language=9.0)[-1]
+    assert full.targets == {Role.VISION: 0, Role.LANGUAGE: 4}
+    assert service.play(10, vision=0.2, language=9.0)[-1].targets == {Role.VISION: 1, Role.LANGUAGE: 3}
+
+
+def test_one_odd_window_is_not_the_mix(service):
+    for requests in ((10.0, 10.0), (1.0, 10.0)):
+        mix = Mix()
+        for index in range(60):
+            seen = (10.0, 10.0) if index in (0, 59) else requests
+            mix = mix.after(*seen, at=1.7e9 + 5 * index + 600 * (index == 59), window_s=5.0)
+        assert mix.pictures == pytest.approx(requests[0] / requests[1], abs=0.05)
 
 
 def test_a_side_with_the_budget_for_itself():

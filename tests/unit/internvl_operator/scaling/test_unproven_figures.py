@@ -38,7 +38,7 @@ def test_a_cold_cache_at_the_beginning_at_most_doubles_the_replicas(unstated):
     assert (side.target, side.limited_by) == (2 * RUN, Limit.UNPROVEN)
     assert side.why.endswith(
         " are wanted, but until what one manages was measured for 30 s, "
-        "no more than twice as many as run, and only while one is full"
+        "no more than two, or twice as many as run while one is full"
     )
     unstated.ready[Role.VISION] = 2 * RUN
     for _ in range(200):
