@@ -46,23 +46,25 @@ def wait_for_bound(world: World, target: int, why: str) -> None:
 
 def test_pictures_make_vision_more_and_nothing_else(world: World) -> None:
     world.settle()
+    before = steps(world, "language")
     load = world.load(PICTURES, rate=2.0, tokens=1)
     took_s = world.wait(lambda: world.target("vision") > 1, "vision is to have more")
     print(f"a new target after {took_s:.1f} s, the start of the load generator included")
     wait_for_more(world, "vision")
-    assert world.target("language") == 1
     assert is_lossless(load.stopped())
     more = [step for step in steps(world, "vision") if step["to"] > step["from"]]
     assert more and all("tiles/s" in step["why"] for step in more)
+    assert (world.target("language"), steps(world, "language")) == (1, before)
 
 
 def test_text_makes_language_more_and_nothing_else(world: World) -> None:
     world.begin_anew()
+    before = steps(world, "vision")
     load = world.load(TEXT, rate=6.0, tokens=8)
     world.wait(lambda: world.target("language") > 1, "language is to have more")
     wait_for_more(world, "language")
-    assert world.target("vision") == 1
     assert is_lossless(load.stopped())
+    assert (world.target("vision"), steps(world, "vision")) == (1, before)
 
 
 def test_after_the_load_both_come_down(world: World) -> None:
