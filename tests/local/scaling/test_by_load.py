@@ -9,6 +9,7 @@ from typing import Any
 
 from e2e.cluster.prometheus_server import PrometheusServer
 from e2e.scaling.world import QUIET_S, VISION, World
+from tests.local.scaling.asking import about_a_picture, is_right, without_a_picture
 
 PICTURES, TEXT = "448x448=1", "text=1"
 
@@ -22,6 +23,14 @@ def is_lossless(figures: dict[str, Any]) -> bool:
 def steps(world: World, role: str) -> list[dict[str, Any]]:
     """The changes of the side's number that the status keeps, newest first."""
     return list(world.status["roles"][role].get("lastScaling", ()))
+
+
+def is_answered_rightly(world: World, seeds: tuple[int, ...]) -> bool:
+    """Ask one by one beside the load, about pictures and without any. The model knows the answers to these seeds."""
+    known = [make(seed) for seed in seeds for make in (about_a_picture, without_a_picture)]
+    wrong = [item.question for item in known if not is_right(world, item)]
+    print(f"{len(wrong)} of {len(known)} answers are wrong: {wrong}")
+    return not wrong
 
 
 def wait_for_more(world: World, role: str) -> None:
@@ -47,10 +56,12 @@ def wait_for_bound(world: World, target: int, why: str) -> None:
 def test_pictures_make_vision_more_and_nothing_else(world: World) -> None:
     world.settle()
     before = steps(world, "language")
-    load = world.load(PICTURES, rate=2.0, tokens=1)
+    load = world.load(PICTURES, rate=1.5, tokens=1)
     took_s = world.wait(lambda: world.target("vision") > 1, "vision is to have more")
     print(f"a new target after {took_s:.1f} s, the start of the load generator included")
+    assert is_answered_rightly(world, (0, 1))
     wait_for_more(world, "vision")
+    assert is_answered_rightly(world, (2, 3))
     assert is_lossless(load.stopped())
     more = [step for step in steps(world, "vision") if step["to"] > step["from"]]
     assert more and all("tiles/s" in step["why"] for step in more)
@@ -62,7 +73,9 @@ def test_text_makes_language_more_and_nothing_else(world: World) -> None:
     before = steps(world, "vision")
     load = world.load(TEXT, rate=6.0, tokens=8)
     world.wait(lambda: world.target("language") > 1, "language is to have more")
+    assert is_answered_rightly(world, (0, 1))
     wait_for_more(world, "language")
+    assert is_answered_rightly(world, (2, 3))
     assert is_lossless(load.stopped())
     assert (world.target("vision"), steps(world, "vision")) == (1, before)
 

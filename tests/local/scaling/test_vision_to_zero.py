@@ -3,20 +3,15 @@
 In the order in which they stand: each test goes on from where the one before has left the service.
 """
 
-import random
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import httpx
 import pytest
-from PIL import Image
 
-from e2e.demo.pictures import SHAPE_TASKS
 from e2e.scaling.world import SERVICES, VISION, World
-from internvl_engines.nano import pictures, questions
-from tests.local.service.world import chat
+from tests.local.scaling.asking import about_a_picture, ask, is_right
 
 IDLE_S = 45
 """The shortest that there is."""
@@ -58,23 +53,6 @@ def version(world: World) -> str:
     return str(answer.document["metadata"]["resourceVersion"])
 
 
-def ask(world: World, question: str, picture: Image.Image | None = None) -> str:
-    url = f"{world.status['url']}/v1/chat/completions"
-    reply = httpx.post(url, json=chat(question, picture), timeout=290)
-    assert reply.status_code == 200, reply.text
-    return str(reply.json()["choices"][0]["message"]["content"]).strip()
-
-
-def is_right(world: World, seed: int) -> bool:
-    """Whether a fresh picture is understood; the model knows 95 % of them, and guessing finds a third."""
-    rng = random.Random(seed)
-    while True:
-        scene = pictures.compose(rng, grid=pictures.SINGLE_GRID, subject="shapes")
-        asked = questions.ask(scene, rng, count=1, tasks=SHAPE_TASKS)
-        if asked:
-            return ask(world, asked[0].text, pictures.draw(scene)) == asked[0].answer
-
-
 def test_text_is_answered_and_the_service_is_ready(resting: World) -> None:
     resting.wait(lambda: replicas(resting) == 0, "Serve has no vision replica")
     assert ask(resting, "What is your name?")
@@ -107,7 +85,7 @@ def test_an_edit_of_vision_waits_for_a_picture(resting: World) -> None:
 
 def test_pictures_wake_it_and_are_answered_rightly(resting: World) -> None:
     with ThreadPoolExecutor(8) as pool:
-        right = list(pool.map(lambda seed: is_right(resting, seed), range(8)))
+        right = list(pool.map(lambda seed: is_right(resting, about_a_picture(seed)), range(8)))
     assert sum(right) >= 6, right
     resting.wait(lambda: resting.ready("vision") >= 1, "the status has the replica")
     resting.wait(lambda: resting.said("Ready") == ("True", "Ready"), "what was edited passed its probe")
