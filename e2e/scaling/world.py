@@ -35,7 +35,7 @@ PROMETHEUS_URL = "INTERNVL_OPERATOR_PROMETHEUS_URL"
 NODES = (
     RayNode(HEAD, None, 2),
     RayNode("vision", "vision", 4, gpus=8),  # only counted: nothing computes on them
-    RayNode("language", "language", 4),
+    RayNode("language", "language", 4, gpus=8),
 )
 # What a replica manages is stated, and low: a load that two cores carry then asks for several of them.
 VISION = {"pool": "vision", "cpu": "500m", "gpus": 1, "maxReplicas": 4, "capacity": {"tilesPerSecond": 8}}

@@ -5,13 +5,18 @@ No request is lost on the way, and what cannot be known moves nothing.
 
 import re
 import time
+from itertools import pairwise
 from typing import Any
 
 from e2e.cluster.prometheus_server import PrometheusServer
-from e2e.scaling.world import QUIET_S, VISION, World
+from e2e.scaling.world import LANGUAGE, QUIET_S, VISION, World
 from tests.local.scaling.asking import about_a_picture, is_right, without_a_picture
 
-PICTURES, TEXT = "448x448=1", "text=1"
+PICTURES, TEXT, BOTH = "448x448=1", "text=1", "text=1,448x448=1"
+STEADY_S = 40
+MOST_MOVES = 2
+"""Of a split in so long: one because the smoothed load settles, one by chance. A split that followed the share of pictures
+in each window, some eight seconds, would move about five times."""
 
 
 def is_lossless(figures: dict[str, Any]) -> bool:
@@ -23,6 +28,12 @@ def is_lossless(figures: dict[str, Any]) -> bool:
 def steps(world: World, role: str) -> list[dict[str, Any]]:
     """The changes of the side's number that the status keeps, newest first."""
     return list(world.status["roles"][role].get("lastScaling", ()))
+
+
+def sides(world: World) -> list[dict[str, Any]]:
+    """Vision and language, from one look at the status."""
+    roles = world.status["roles"]
+    return [roles["vision"], roles["language"]]
 
 
 def is_answered_rightly(world: World, seeds: tuple[int, ...]) -> bool:
@@ -126,6 +137,36 @@ def test_a_side_that_states_nothing_learns_what_a_replica_manages_from_a_full_on
     assert 10 < learned < 1000, "tiles that one core encodes in a second"
     first = steps(world, "vision")[-1]
     assert first["from"] == 1 and re.search(r"tiles/s / [\d.]+ per replica", first["why"]), first
+    world.apply(world.name)
+
+
+def test_one_budget_bounds_both_sides_together(world: World) -> None:
+    slow = {"promptTokensPerSecond": 100000, "outputTokensPerSecond": 2}  # so that it wants as much as vision
+    language = {**LANGUAGE, "gpus": 1, "capacity": slow}
+    world.apply(world.name, language=language, scaling={"maxGPUs": 3})
+    world.begin_anew()
+
+    def split() -> list[int]:
+        """Vision and language in one look; together they never have more than the larger budget."""
+        found = [side["target"] for side in sides(world)]
+        assert sum(found) <= 4, found
+        return found
+
+    load = world.load(BOTH, rate=4.0, tokens=8)
+    world.wait(lambda: sum(split()) == 3, "the budget is spent")
+    world.wait_answers(80)  # so that the smoothed load is all of it
+    world.apply(world.name, language=language, scaling={"maxGPUs": 4})
+    world.wait(lambda: sum(split()) == 4, "the larger budget is spent")
+    whys = [side["why"] for side in sides(world)]
+    assert all(why.endswith("are wanted, but scaling.maxGPUs is 4 for both sides") for why in whys), whys
+    deadline, splits = time.monotonic() + STEADY_S, [split()]
+    while time.monotonic() < deadline:
+        splits.append(split())
+        time.sleep(0.2)
+    moves = [(one, other) for one, other in pairwise(splits) if one != other]
+    print(f"{whys}; {splits[0]} moved: {moves}")
+    assert len(moves) <= MOST_MOVES, moves
+    assert is_lossless(load.stopped())
     world.apply(world.name)
 
 
