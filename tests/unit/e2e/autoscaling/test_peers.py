@@ -18,8 +18,11 @@ from e2e.bench.autoscaling.policies.modserve import ModServeRule
 from e2e.bench.autoscaling.policies.ray_serve import RayServeRule
 from e2e.bench.autoscaling.requests import Requests
 from e2e.bench.autoscaling.simulator.run import simulate
-from e2e.bench.autoscaling.simulator.sample import Sample, SideSample, Targets
+from e2e.bench.autoscaling.simulator.sample import Full, Sample, SideSample, Targets
 from e2e.bench.autoscaling.site import HEAVY, SITES, Site
+from internvl_operator.api.names import Role
+from internvl_operator.scaling.capacity import KNOWN_S
+from internvl_operator.scaling.model import WorkKind
 
 SIDE = SideContext(is_vision=False, places=10, mean=4.0, most=100)
 IDLE = SideSample(target=4, ready=4, starting=0, arrived=0.0, arrived_requests=0)
@@ -168,6 +171,20 @@ def test_our_rule_raises_the_side_whose_load_rose() -> None:
     assert decided is not None
     assert decided.vision >= math.ceil(80 / HEAVY.vision.tiles_per_s)
     assert decided.language <= IDLE.target
+
+
+def test_our_rule_is_told_once_a_window_of_replicas_that_are_full_all_the_time() -> None:
+    policy = ours.make_unstated(context(), {})
+    vision = SideSample(target=10, ready=10, starting=0, arrived=0.0, arrived_requests=0)
+    proven_at = None
+    for at in map(float, range(1, 60)):
+        full = Full(done=at * 10 * 8.0, seconds=at * 10)
+        side = replace(vision, arrived=at * 80.0, arrived_requests=int(at * 10), full=full)
+        policy.decide(Sample(at=at, vision=side, language=IDLE, answered=0, late=0))
+        known = policy._history.of(Role.VISION).capacity.get(WorkKind.TILES)
+        if known is not None and not known.is_unproven:
+            proven_at = proven_at or at
+    assert proven_at == pytest.approx(KNOWN_S, abs=2 * ours.WINDOW_S)
 
 
 class Watched:

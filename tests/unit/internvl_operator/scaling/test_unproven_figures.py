@@ -54,6 +54,21 @@ def test_measured_for_long_enough_it_comes_down_to_what_is_needed(unstated):
     assert unstated.stands[Role.VISION] < 2 * RUN
 
 
+def test_what_was_learned_in_replicas_of_a_wrong_figure_is_told_in_right_ones_when_it_is_known(unstated):
+    for _ in range(2):
+        seen(unstated, speed=COLD)
+    for _ in range(720):
+        seen(unstated)
+    wrong = unstated.history.of(Role.VISION).rises.peak
+    assert wrong == pytest.approx(LOAD * 20 / COLD, rel=0.1), "the load in replicas that manage so little"
+    for _ in range(30):
+        seen(unstated, speed=20.0)
+    found = unstated.history.of(Role.VISION)
+    assert found.capacity[WorkKind.TILES].value > 18
+    # Moves of less than a fifth take nothing along, as those of a figure that is known.
+    assert found.rises.peak < wrong / 2.5
+
+
 def test_a_load_that_was_never_seen_is_followed_once_it_was_measured(unstated):
     numbers = [seen(unstated, load=20.0, speed=20.0).target for _ in range(6)]
     assert numbers[:5] == [2 * RUN] * 5
