@@ -124,6 +124,7 @@ def test_a_side_that_states_nothing_learns_what_a_replica_manages_from_a_full_on
     world.begin_anew()
     held = "held, because its load is unknown: how many tiles one replica manages is not stated, and none was full yet"
     few = world.load(PICTURES, rate=0.5, tokens=1)
+    world.wait_answers(2)  # the probe had a picture, too
     world.wait(
         lambda: world.status["roles"]["vision"]["why"].endswith(held), "the status says what is missing"
     )
