@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from internvl_operator.api.names import Role
 from internvl_operator.scaling import budget, sentences
 from internvl_operator.scaling.budget import Claim
-from internvl_operator.scaling.history import History
+from internvl_operator.scaling.history import History, SideHistory
 from internvl_operator.scaling.mix import Mix
 from internvl_operator.scaling.model import (
     FIRST_START_S,
@@ -62,10 +62,11 @@ def decide(observation: Observation, history: History, settings: Settings, now: 
     mix = _mixed(history, observation, now)
     contested_at = None if this.is_resumed else history.contested_at
     targets, contested_at = _within_budget(
-        observation, wishes, settings, replace(lived, mix=mix, contested_at=contested_at)
+        observation, wishes, settings, pictures=mix.pictures, clock=lived.clock, contested_at=contested_at
     )
     overspent = _overspent(observation, wishes, settings)
     remembered = {role: replace(wish.history, target=targets[role]) for role, wish in wishes.items()}
+    others = {role: _released(side) for role, side in lived.sides.items() if role not in wishes}
     return Decision(
         sides={
             role: _decided(
@@ -77,19 +78,18 @@ def decide(observation: Observation, history: History, settings: Settings, now: 
             )
             for role, wish in wishes.items()
         },
-        history=replace(
-            lived,
-            sides={**released(lived).sides, **remembered},
-            mix=mix,
-            contested_at=contested_at,
-        ),
+        history=replace(lived, sides={**others, **remembered}, mix=mix, contested_at=contested_at),
     )
 
 
 def released(history: History) -> History:
     """What stays of it while somebody else decides: all that was learned, and nothing that was decided."""
-    sides = {role: replace(side, target=None, held=None) for role, side in history.sides.items()}
+    sides = {role: _released(side) for role, side in history.sides.items()}
     return replace(history, sides=sides, contested_at=None)
+
+
+def _released(side: SideHistory) -> SideHistory:
+    return replace(side, target=None, asked=None)
 
 
 def _mixed(history: History, observation: Observation, now: float) -> Mix:
@@ -105,7 +105,13 @@ def _mixed(history: History, observation: Observation, now: float) -> Mix:
 
 
 def _within_budget(
-    observation: Observation, wishes: Mapping[Role, Wish], settings: Settings, lived: History
+    observation: Observation,
+    wishes: Mapping[Role, Wish],
+    settings: Settings,
+    *,
+    pictures: float,
+    clock: float,
+    contested_at: float | None,
 ) -> tuple[dict[Role, int], float | None]:
     """The numbers that the budget leaves, and `History.contested_at`."""
     targets = {role: wish.asked.number for role, wish in wishes.items()}
@@ -122,18 +128,18 @@ def _within_budget(
             break
     if len(held) < len(SIDES):
         return {**targets, **{role: budget.alone(claim, gpus) for role, claim in held.items()}}, None
-    split = budget.split(held[Role.VISION], held[Role.LANGUAGE], gpus, lived.mix.pictures)
+    split = budget.split(held[Role.VISION], held[Role.LANGUAGE], gpus, pictures)
     kept, best = (dict(zip(SIDES, numbers, strict=True)) for numbers in (split.kept, split.best))
     if best == kept:
         return {**targets, **kept}, None
-    since = lived.clock if lived.contested_at is None else lived.contested_at
+    since = clock if contested_at is None else contested_at
     back_s = max(
         wish.history.starts.usual_s(FIRST_START_S[role])
         for role, wish in bounded.items()
         if held[role].gives(best[role])
     )
     # What is given up is back after a start at the earliest: it is given up when as long was lost by keeping it.
-    if lived.clock - since < back_s:
+    if clock - since < back_s:
         return {**targets, **kept}, since
     return {**targets, **best}, None
 

@@ -30,7 +30,7 @@ class SideHistory:
 
     target: int | None = None
     """What was decided last; None while nothing is decided about the side, for somebody else owns it."""
-    held: int | None = None
+    asked: int | None = None
     """What it asked of the budget while its load is unknown: asking for what it got would be less each round."""
     loaded_at: float = 0.0
     """`SideLoad.at` of the newest load that was learned from."""
@@ -110,7 +110,7 @@ def _side_document(side: SideHistory) -> dict[str, Any]:
     rises, starts = side.rises, side.starts
     return {
         "target": side.target,
-        "held": side.held,
+        "held": side.asked,
         "loaded": side.loaded_at,
         "replica": side.replica,
         "busy": None if side.busy_at is None else round(side.busy_at, 1),
@@ -119,7 +119,7 @@ def _side_document(side: SideHistory) -> dict[str, Any]:
             [round(item.begun, 1), _short(item.mean), _short(item.highest), _short(item.made_for)]
             for item in rises.slots
         ],
-        "kept": [[round(when, 1), _short(number)] for when, number in rises.kept.needed],
+        "kept": [[round(when, 1), _short(number)] for when, number in rises.made_for.needed],
         "rises": {str(index): _short(work) for index, work in sorted(rises.buckets.items())},
         "work": _short(rises.work),
         "tops": [[round(when, 1), _short(rise)] for when, rise in rises.tops],
@@ -141,7 +141,7 @@ def _side(document: Mapping[str, Any]) -> SideHistory:
     lasted_s = tuple(_number(item) for item in document["starts"])
     return SideHistory(
         target=None if document["target"] is None else int(document["target"]),
-        held=None if document["held"] is None else int(document["held"]),
+        asked=None if document["held"] is None else int(document["held"]),
         loaded_at=_number(document["loaded"]),
         replica=str(document.get("replica", "")),  # documents of an earlier operator have none
         busy_at=None if document["busy"] is None else _number(document["busy"]),
@@ -164,7 +164,7 @@ def _rises(document: Mapping[str, Any]) -> Rises:
             Slot(_number(begun), _number(mean), 1, _number(highest), _number(made_for))
             for begun, mean, highest, made_for in document["slots"]
         ),
-        kept=Quiet(tuple((_number(when), _number(number)) for when, number in document["kept"])),
+        made_for=Quiet(tuple((_number(when), _number(number)) for when, number in document["kept"])),
         buckets={min(int(index), BUCKETS): _number(work) for index, work in document["rises"].items()},
         work=_number(document["work"]),
         tops=tuple((_number(when), _number(rise)) for when, rise in document["tops"]),

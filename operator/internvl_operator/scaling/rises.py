@@ -71,7 +71,7 @@ class Rises:
 
     slots: tuple[Slot, ...] = ()
     """Oldest first, those of the start time."""
-    kept: Quiet = field(default_factory=Quiet)
+    made_for: Quiet = field(default_factory=Quiet)
     """What the replicas were made for that answer by now: numbers from before the slots, within the quiet window."""
     buckets: Mapping[int, float] = field(default_factory=dict)
     """Replica-seconds of work that came while the load was so far beyond that, half forgotten after some hours."""
@@ -88,14 +88,14 @@ class Rises:
         """What is known after `load` was seen, for which load and chance alone ask for `made_for` replicas."""
         if self.slots and clock < self.slots[-1].begun + pace.horizon_s / SLOTS:
             return replace(self, slots=(*self.slots[:-1], _joined(self.slots[-1], load, made_for)))
-        slots, kept = (*self.slots, Slot(clock, load, 1, load, made_for)), self.kept
+        slots, before = (*self.slots, Slot(clock, load, 1, load, made_for)), self.made_for
         if len(slots) == 1:
             return replace(self, slots=slots)
         closed = slots[-2]
         while slots[0].begun <= closed.begun - pace.horizon_s or len(slots) > SLOTS + 2:
-            kept = kept.after(slots[0].made_for, clock=slots[0].begun, window_s=pace.quiet_s)
+            before = before.after(slots[0].made_for, clock=slots[0].begun, window_s=pace.quiet_s)
             slots = slots[1:]
-        aged = replace(self, slots=slots, kept=kept)
+        aged = replace(self, slots=slots, made_for=before)
         return aged._learned(closed, min(clock - closed.begun, LONGEST_GAP_S), pace)
 
     def in_other_replicas(self, factor: float) -> "Rises":
@@ -116,7 +116,7 @@ class Rises:
                 )
                 for slot in self.slots
             ),
-            kept=Quiet(tuple((when, number * factor) for when, number in self.kept.needed)),
+            made_for=Quiet(tuple((when, number * factor) for when, number in self.made_for.needed)),
             buckets=buckets,
             work=self.work * factor,
             tops=tuple((when, rise * factor) for when, rise in self.tops),
@@ -126,11 +126,11 @@ class Rises:
     def _learned(self, closed: Slot, lasted_s: float, pace: Pace) -> "Rises":
         wanted = _wanted(self.slots, pace)
         peak = max(self.peak * math.exp(-lasted_s / PEAK_MEMORY_S), wanted)
-        if not self.kept.needed:
+        if not self.made_for.needed:
             return replace(self, peak=peak)
         fading = math.exp(-lasted_s / MEMORY_S)
         buckets = {index: left for index, work in self.buckets.items() if (left := work * fading) > FORGOTTEN}
-        work, rise, tops = closed.mean * lasted_s, wanted - self.kept.highest, self.tops
+        work, rise, tops = closed.mean * lasted_s, wanted - self.made_for.highest, self.tops
         if rise > SMALLEST:
             index = _index(rise)
             buckets[index] = buckets.get(index, 0.0) + work

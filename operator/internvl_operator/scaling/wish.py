@@ -17,7 +17,7 @@ from internvl_operator.scaling.starts import Starts
 OLDEST_S = 60.0
 """A load that was seen longer ago is unknown."""
 LARGEST = 1e12
-"""A larger figure is no measurement; a time in seconds since 1970 is far below."""
+"""Figures that are larger than this together are no measurement; a time in seconds since 1970 is far below."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +115,7 @@ def unusable(load: SideLoad, now: float) -> str:
     for work in load.work.values():
         figures += [work.arriving, work.waiting]
         figures += [work.done_while_full, work.seconds_while_full, work.outputs_beside]
-    if not all(0 <= figure <= LARGEST for figure in figures):  # so NaN and infinity are none either
+    if not (min(figures) >= 0 and sum(figures) <= LARGEST):  # so NaN and infinity are none either
         return "a sample of it is no number"
     if now - load.at > OLDEST_S:
         return f"its newest sample is {sentences.minutes(now - load.at)} old"
@@ -124,13 +124,13 @@ def unusable(load: SideLoad, now: float) -> str:
 
 def _unknown(side: SideHistory, mine: SideRound, why: str, *, least: int) -> Wish:
     """The number is held, within the bounds of now."""
-    before = mine.standing if mine.is_resumed or side.held is None else side.held
+    before = mine.standing if mine.is_resumed or side.asked is None else side.asked
     number = min(max(before, least), mine.bounds.maximum)
     return Wish(
         asked=Number(number=number, limit=Limit.UNKNOWN, note=f"held, because its load is unknown: {why}"),
         standing=mine.standing,
         history=replace(
-            side, held=number, quiet=_quiet(side.quiet, number, mine.round), busy_at=mine.round.clock
+            side, asked=number, quiet=_quiet(side.quiet, number, mine.round), busy_at=mine.round.clock
         ),
         is_whole=False,
     )
@@ -161,11 +161,13 @@ def _measured(role: Role, load: SideLoad, side: SideHistory, bounds: SideSetting
     """With what one replica manages; a window that was seen before teaches nothing."""
     new = load if _is_new(load, side) else None
     capacity = needs.capacities(role, new, side.capacity, bounds)
-    factor = needs.restated(load, side.capacity, capacity)
-    side = replace(side, capacity=capacity)
-    if factor is None:
+    if capacity == side.capacity:
         return side
-    return replace(side, rises=side.rises.in_other_replicas(factor), smooth=Smooth())
+    factor = needs.restated(load, side.capacity, capacity)
+    if factor is None:
+        return replace(side, capacity=capacity)
+    rises = side.rises.in_other_replicas(factor)
+    return replace(side, capacity=capacity, rises=rises, smooth=Smooth())
 
 
 def _is_new(load: SideLoad, side: SideHistory) -> bool:
@@ -180,8 +182,6 @@ def _known(side: SideHistory, mine: SideRound, load: SideLoad) -> Wish:
         # One that is known in part teaches nothing of rises.
         side = _learned(load, side, this, pace) if is_whole else _unsmoothed(load, side)
     is_idle = is_whole and _is_idle(mine, load)
-    if not is_idle:
-        side = replace(side, busy_at=this.clock)
     need = needs.need(load, side, base=_base(load, side), pace=pace)
     asked = _asked(side, mine, need, is_idle=is_idle)
     if any(capacity.is_unproven for capacity in side.capacity.values()):
@@ -194,7 +194,7 @@ def _known(side: SideHistory, mine: SideRound, load: SideLoad) -> Wish:
     return Wish(
         asked=numbers.calmed(asked, quiet, bounds, clock=this.clock, window_s=this.settings.quiet_s),
         standing=mine.standing,
-        history=replace(side, held=None, quiet=quiet),
+        history=replace(side, asked=None, quiet=quiet, busy_at=side.busy_at if is_idle else this.clock),
         need=need,
         is_whole=is_whole,
         sum_text=sentences.sum_of(load, side.capacity, need),

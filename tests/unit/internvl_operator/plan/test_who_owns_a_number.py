@@ -33,7 +33,7 @@ LEARNED = from_json(
             sides={
                 Role.VISION: SideHistory(
                     target=3,
-                    held=2,
+                    asked=2,
                     busy_at=499.0,
                     rises=Rises(buckets={3: 7.0}, work=100.0, seen_s=400.0, peak=2.0),
                 )
@@ -289,8 +289,8 @@ def test_what_was_learned_is_kept_for_when_the_operator_has_the_number_again(our
     at_rest(ours.respec(THEIRS).change(scaling=None))
     kept = from_json(ours.seen.status.scaling.memory)
     side, before = kept.of(Role.VISION), LEARNED.of(Role.VISION)
-    assert replace(side, target=3, held=2) == before, "all but what was decided"
-    assert (side.target, side.held) == (None, None), "their number counts from now on"
+    assert replace(side, target=3, asked=2) == before, "all but what was decided"
+    assert (side.target, side.asked) == (None, None), "their number counts from now on"
     at_rest(ours.respec(SPEC))
     assert from_json(ours.seen.status.scaling.memory) == kept
     assert at_rest(ours.respec(FIXED)).seen.status.scaling is None

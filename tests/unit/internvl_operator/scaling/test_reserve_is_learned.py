@@ -90,7 +90,7 @@ def test_old_rises_are_forgotten_within_a_day():
 def test_what_is_kept_is_bounded():
     rises = learned(((index * 7919) % 1000) * 10.0 for index in range(5000))
     assert len(rises.slots) <= 15
-    assert len(rises.kept.needed) <= 16
+    assert len(rises.made_for.needed) <= 16
     assert len(rises.tops) <= TOPS
     assert len(rises.buckets) <= 81
 
