@@ -35,7 +35,7 @@ RUN = Environment("run", extras=("operator", "runtime"), groups=("demo",), byte_
 DEV = Environment(
     "dev",
     extras=("operator", "runtime"),
-    groups=("demo", "train", "test", "lint"),
+    groups=("demo", "train", "test", "simulate", "lint"),
     byte_compiled=False,  # torch alone would take a minute, and most of it is never imported
 )
 

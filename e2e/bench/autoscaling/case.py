@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,8 +30,7 @@ MOST = 8
 """maxReplicas of a side, of the replicas of the fleet."""
 AT_FIRST = 1.5
 """Replicas at the beginning, of those that the mean load keeps busy."""
-ORACLE = (1.05, 1.1, 1.15, 1.2, 1.25, 1.3, 1.4, 1.5, 1.65, 1.8, 2.0, 2.2, 2.6, 3.0)
-MINUTE_ORACLE = (1.05, 1.1, 1.15, 1.2, 1.25, 1.3, 1.4, 1.5, 1.6, 1.8, 2.1, 2.5, 3.0, 4.0)
+ORACLE = (1.05, 1.1, 1.15, 1.2, 1.25, 1.3, 1.4, 1.5, 1.65, 1.8, 2.0, 2.2, 2.6, 3.0, 4.0)
 STATIC = (0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.5)
 """Factors of plans, cheapest first."""
 UNSTATED_ON = ("heavy-4", "heavy-20")
@@ -46,6 +45,8 @@ class Work:
     setting: Setting
     site: Site
     make: Callable[[], Policy]
+    like: str = ""
+    """Key of a run before it that is the same one by another name; empty: none is."""
 
     @property
     def key(self) -> str:
@@ -121,24 +122,33 @@ class Case:
                 yield Work(entry.name, setting, self.site, _maker(entry.make, context, setting))
         if f"{self.site.name}-{self.fleet}" in UNSTATED_ON:
             yield Work(UNSTATED.name, UNSTATED.default, self.site, _maker(UNSTATED.make, context, {}))
-        for sharded in (False, True):
+        for name, sharded in (("coupled-measured", False), ("coupled-ideal", True)):
             other = coupled(self.site, sharded=sharded)
-            beside = self.context(other)
-            name = f"coupled-{'ideal' if sharded else 'measured'}"
-            yield Work(name, {}, other, _maker(OURS.make, beside, {}))
+            like = "coupled-measured" if sharded and self.site.language.gpus == 1 else ""
+            yield Work(name, {}, other, _maker(OURS.make, self.context(other), {}), like)
 
-    def searches(self) -> Iterator[list[Work]]:
-        """Plans by rising factor; of each list the first that attains is wanted, and the others need not be run."""
+    def oracles(self) -> list[list[Work]]:
+        """Each by rising factor; of each list the first that attains is wanted. What knows less comes later."""
+        return [
+            self._plans(name, plans.oracle, grid(window_s=(window_s,), factor=ORACLE))
+            for name, window_s in (("oracle", 5), ("oracle", 15), ("minute-oracle", 60))
+        ]
+
+    def static_peaks(self) -> list[Work]:
+        """By rising factor."""
+        return self._plans("static-peak", plans.static_peak, grid(factor=STATIC))
+
+    def _plans(
+        self,
+        name: str,
+        plan: Callable[[Context, Setting, Requests, int], Policy],
+        settings: Iterable[Setting],
+    ) -> list[Work]:
         context = self.context(self.site)
-        for name, plan, settings in (
-            *(("oracle", plans.oracle, grid(window_s=(window_s,), factor=ORACLE)) for window_s in (5, 15)),
-            ("minute-oracle", plans.oracle, grid(window_s=(60,), factor=MINUTE_ORACLE)),
-            ("static-peak", plans.static_peak, grid(factor=STATIC)),
-        ):
-            yield [
-                Work(name, setting, self.site, _planner(plan, context, setting, self.requests))
-                for setting in settings
-            ]
+        return [
+            Work(name, setting, self.site, _planner(plan, context, setting, self.requests))
+            for setting in settings
+        ]
 
     def run(self, work: Work) -> dict[str, Any]:
         """Serve all of it; both halves' outcomes."""

@@ -47,14 +47,20 @@ def run_case(planned: Planned, folder: Path | None, out: Path, digest: str) -> t
     before = len(file.body["runs"])
     ours = 1.0
     for work in case.works(planned.depth):
-        judged = _judged(case, work, file)
+        share = attained(case, work, file)
         if work.policy == OURS.name and work.setting == OURS.default:
-            ours = judged["attained"]
-    for works in case.searches():
-        first_that_attains(works, lambda work: _judged(case, work, file)["attained"] >= ATTAINED)
-        if case.trace.name == "step" and works[0].policy == "static-peak":
-            # Nobody attains much there; so also the plan that attains what ours does.
-            first_that_attains(works, lambda work: _judged(case, work, file)["attained"] >= ours)
+            ours = share
+
+    def attains(work: Work, least: float = ATTAINED) -> bool:
+        return attained(case, work, file) >= least
+
+    least = 0
+    for works in case.oracles():
+        least = first_that_attains(works, attains, least=least)
+    first_that_attains(case.static_peaks(), attains)
+    if case.trace.name == "step":
+        # Nobody attains much there; so also the plan that attains what ours does.
+        first_that_attains(case.static_peaks(), lambda work: attains(work, ours))
     return len(file.body["runs"]) - before, time.monotonic() - began
 
 
@@ -74,9 +80,16 @@ def _end_with_parent() -> None:
     threading.Thread(target=wait_and_end, daemon=True).start()
 
 
-def first_that_attains(works: Sequence[Work], attains: Callable[[Work], bool]) -> Work:
-    """The cheapest one, by halving; what costs more attains too. The last one where none does."""
-    least, most = 0, len(works) - 1
+def first_that_attains(works: Sequence[Work], attains: Callable[[Work], bool], *, least: int = 0) -> int:
+    """Where the cheapest one is, from `least` on; what costs more attains too. The last one where none does.
+
+    By ever longer steps, then by halving: it is seldom far from where the search begins.
+    """
+    most, step = len(works) - 1, 1
+    tried = least
+    while tried < most and not attains(works[tried]):
+        least, tried, step = tried + 1, tried + step, 2 * step
+    most = min(tried, most)
     while least < most:
         middle = (least + most) // 2
         if attains(works[middle]):
@@ -84,12 +97,12 @@ def first_that_attains(works: Sequence[Work], attains: Callable[[Work], bool]) -
         else:
             least = middle + 1
     attains(works[least])
-    return works[least]
+    return least
 
 
-def _judged(case: Case, work: Work, file: store.CaseFile) -> dict[str, Any]:
-    """Of a run that is made unless it was before."""
+def attained(case: Case, work: Work, file: store.CaseFile) -> float:
+    """Share of the second half, of a run that is made unless it was before."""
+    runs: dict[str, dict[str, Any]] = file.body["runs"]
     if not file.has(work.key):
-        file.add(work.key, case.run(work))
-    judged: dict[str, Any] = file.body["runs"][work.key]["judged"]
-    return judged
+        file.add(work.key, {**runs[work.like], "policy": work.policy} if work.like else case.run(work))
+    return float(runs[work.key]["judged"]["attained"])

@@ -70,5 +70,5 @@ class CaseFile:
         """Write aside, then rename: an interrupted write leaves the earlier file."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         aside = self.path.with_suffix(".part")
-        aside.write_text(json.dumps(self.body, indent=1) + "\n")
+        aside.write_text(json.dumps(self.body) + "\n")
         aside.replace(self.path)

@@ -5,13 +5,10 @@ sequence is the same for all at one time, so how far they are is one number, `_t
 run since the beginning. One that begins at 700 and wants 100 ends at 800, whatever the rate does between.
 """
 
-from array import array
-from bisect import bisect_left
-from heapq import heapreplace
-
 import numpy as np
 
-from e2e.bench.autoscaling.requests import Floats, Requests
+from e2e.bench.autoscaling.requests import Floats, Ints, Requests
+from e2e.bench.autoscaling.simulator import compiled
 from e2e.bench.autoscaling.simulator.pool import Pool
 from e2e.bench.autoscaling.simulator.sample import Full, SideSample
 from e2e.bench.autoscaling.site import Site
@@ -27,31 +24,33 @@ class LanguageStage:
         replica = site.language
         self.pool = pool
         self._replica = replica
-        self._encode: list[float] = (requests.tiles * site.encode_s_per_tile).tolist()
-        self._prompt: list[float] = (requests.prompt_tokens / replica.prompt_tokens_per_s).tolist()
-        self._output: list[int] = requests.output_tokens.tolist()
-        self._at: list[float] = requests.at.tolist()
-        self._allowed: list[float] = (requests.at + allowed_s(requests, site)).tolist()
-        self._prompt_before: list[float] = np.concatenate(([0.0], np.cumsum(requests.prompt_tokens))).tolist()
-        self._encode_before: list[float] = np.concatenate(
-            ([0.0], np.cumsum(requests.tiles * site.encode_s_per_tile))
-        ).tolist()
-        self._waits: list[tuple[float, int]] = []
-        """Came to this side in order; those before `_next` are begun."""
-        self._next = 0
-        self._encoded: list[tuple[float, int]] = []
-        """Will come to this side, in any order."""
-        direct = np.arange(len(requests)) if site.is_coupled else np.flatnonzero(requests.tiles == 0)
-        self._direct: list[int] = direct.tolist()
-        self._direct_at: list[float] = requests.at[direct].tolist()
+        self._encode = (requests.tiles * site.encode_s_per_tile).astype(np.float64)
+        self._prompt = requests.prompt_tokens / replica.prompt_tokens_per_s
+        self._seconds = self._prompt + self._encode
+        self._output = requests.output_tokens
+        self._at = requests.at
+        self._allowed = requests.at + allowed_s(requests, site)
+        self._prompt_before = np.concatenate(([0.0], np.cumsum(requests.prompt_tokens)))
+        self._encode_before = np.concatenate(([0.0], np.cumsum(self._encode)))
+        self._waits_at = np.empty(len(requests))
+        self._waits = np.empty(len(requests), np.int64)
+        """Numbers of requests, in the order in which they came to this side; those before `_next` are begun."""
+        self._next = self._came = 0
+        self._encoded_at = np.empty(len(requests))
+        self._encoded = np.empty(len(requests), np.int64)
+        self._encoding = 0
+        """So many of these will come to this side, in any order."""
+        self._direct = np.arange(len(requests)) if site.is_coupled else np.flatnonzero(requests.tiles == 0)
+        self._direct_at = requests.at[self._direct]
         self._next_direct = 0
-        self.first_token: list[float] = [np.inf] * len(requests)
+        self.first_token = np.full(len(requests), np.inf)
         self.running = 0
         self.answered = 0
         self.late = 0
         self._tokens = 0.0
         self._rate = 1 / replica.step_s
-        self._ends = array("l", bytes(8 * 65_536))
+        self._ends = np.zeros(65_536, np.int64)
+        """By the number of a token, as `_tokens` counts them: sequences whose last one it is."""
         self._curve: list[tuple[float, float]] = [(0.0, 0.0)]
         self._mean_output = float(np.mean(requests.output_tokens[:200])) if len(requests) else 0.0
         self._waiting_s = 0.0
@@ -69,12 +68,14 @@ class LanguageStage:
     @property
     def is_empty(self) -> bool:
         """Whether every request that came to this side was begun and has ended."""
-        waits = self._next < len(self._waits) or self._next_direct < len(self._direct)
-        return not (self.running or self._encoded or waits)
+        waits = self._next < self._came or self._next_direct < len(self._direct)
+        return not (self.running or self._encoding or waits)
 
-    def receive(self, encoded: list[tuple[float, int]]) -> None:
-        """Take requests with pictures: (time at which the features are here, number)."""
-        self._encoded += encoded
+    def receive(self, at: Floats, number: Ints) -> None:
+        """Take requests with pictures: when their features are here, and which they are."""
+        size = self._encoding + len(number)
+        self._encoded_at[self._encoding : size], self._encoded[self._encoding : size] = at, number
+        self._encoding = size
 
     def advance(self, now: float, until: float) -> None:
         """Begin what can begin before `until`, and let running sequences make tokens until then."""
@@ -115,86 +116,83 @@ class LanguageStage:
                 self._full_output_s += seconds * answering
 
     def _let_in(self, until: float) -> None:
-        self._encoded.sort()
-        n = bisect_left(self._encoded, (until, -1))
-        m = bisect_left(self._direct_at, until, self._next_direct)
-        new = self._encoded[:n]
-        new += zip(self._direct_at[self._next_direct : m], self._direct[self._next_direct : m], strict=True)
-        if n and m > self._next_direct:
-            new.sort()
-        del self._encoded[:n]
-        self._next_direct = m
-        self._waiting_s += sum(self._prompt[number] + self._encode[number] for _, number in new)
-        self._waits += new
+        before, size, direct = self._came, self._encoding, self._next_direct
+        if not size and (direct == len(self._direct) or self._direct_at[direct] >= until):
+            return
+        directly, self._encoding = compiled.queue(
+            until,
+            self._encoded_at,
+            self._encoded,
+            size,
+            self._direct_at[direct:],
+            self._direct[direct:],
+            self._waits_at[before:],
+            self._waits[before:],
+        )
+        self._next_direct += directly
+        self._came += directly + size - self._encoding
+        self._waiting_s += float(self._seconds[self._waits[before : self._came]].sum())
 
     def _begin(self, now: float, until: float, slowness: float) -> tuple[float, float, float]:
         """Returns seconds of replicas begun, those of them in an encoder, and of prefill alone."""
-        free, waits, ends, first_token = self.pool.free, self._waits, self._ends, self.first_token
-        prompt, encode, output, allowed = self._prompt, self._encode, self._output, self._allowed
-        room = int(self._replica.sequences * len(free)) - self.running
-        begun_s = stalled_s = prompt_s = 0.0
-        outputs = begun = 0
-        i, n = self._next, len(waits)
-        while i < n and room > begun and free:
-            begin, number = waits[i]
-            if begin < free[0]:
-                begin = free[0]
-            if begin < now:
-                begin = now  # it waited for a place, not for a replica
-            if begin >= until:
-                break
-            service = prompt[number] * slowness + encode[number]
-            end = begin + service
-            heapreplace(free, end)
-            first_token[number] = end
-            if end > allowed[number]:
-                self.late += 1
-            place = int(self._tokens + self._rate * (end - now)) + output[number]
-            if place >= len(ends):
-                ends.extend(array("l", bytes(8 * (place + 65_536 - len(ends)))))
-            ends[place] += 1
-            outputs += output[number]
-            begun_s += service
-            stalled_s += encode[number]
-            prompt_s += prompt[number]
-            begun += 1
-            i += 1
-        self._next = i
-        self.running += begun
-        self.answered += begun
-        self._waiting_s = self._waiting_s - prompt_s - stalled_s if i < n else 0.0
+        room = int(self._replica.sequences * len(self.pool.free)) - self.running
+        if self._next == self._came:
+            self._waiting_s, self._is_full, self._has_slot = 0.0, False, room > 0
+            return 0.0, 0.0, 0.0
+        free = np.array(self.pool.free)
+        waits = slice(self._next, min(self._came, self._next + max(room, 0)))
+        begun, prompt_s, stalled_s = compiled.prefill(
+            free,
+            self._waits_at[waits],
+            self._waits[waits],
+            self._prompt,
+            self._encode,
+            slowness,
+            now,
+            until,
+            self.first_token,
+        )
         if begun:
-            weight = min((until - now) / RECENT_ANSWERS_S, 1.0)
-            self._mean_output += weight * (outputs / begun - self._mean_output)
-        if i > 100_000:
-            del waits[:i]
-            self._next = 0
-        self._is_full, self._has_slot = i < n, room > begun
-        return begun_s, stalled_s, prompt_s
+            self.pool.free = free.tolist()
+            self._answer(self._waits[self._next : self._next + begun], now, until)
+        self._next += begun
+        is_full = self._next < self._came
+        self._waiting_s = self._waiting_s - prompt_s - stalled_s if is_full else 0.0
+        self._is_full, self._has_slot = is_full, room > begun
+        return prompt_s * slowness + stalled_s, stalled_s, prompt_s
+
+    def _answer(self, begun: Ints, now: float, until: float) -> None:
+        """Let these run from their first token on."""
+        self._ends, outputs, late = compiled.answer(
+            begun, self._output, self.first_token, self._allowed, now, self._tokens, self._rate, self._ends
+        )
+        self.running += len(begun)
+        self.answered += len(begun)
+        self.late += late
+        weight = min((until - now) / RECENT_ANSWERS_S, 1.0)
+        self._mean_output += weight * (outputs / len(begun) - self._mean_output)
 
     def _make_tokens(self, until: float) -> None:
         before = int(self._tokens)
         self._tokens += self._rate * (until - self._curve[-1][0])
         after = int(self._tokens)
-        if after + 1 >= len(self._ends):
-            self._ends.extend(array("l", bytes(8 * (after + 65_536 - len(self._ends)))))
         # One that ends in the token being made ends with it.
-        self.running -= sum(self._ends[before + 1 : after + 1])
+        self.running -= int(self._ends[before + 1 : after + 1].sum())
         self._curve.append((until, self._tokens))
 
     def ended(self, requests: Requests) -> Floats:
         """When each request had its last token, in seconds; infinite where it has none yet."""
         at = np.array([time for time, _ in self._curve])
         made = np.array([tokens for _, tokens in self._curve])
-        first = np.array(self.first_token)
+        first = self.first_token
         begun = np.interp(first, at, made)
         ended: Floats = np.interp(begun + requests.output_tokens, made, at, right=np.inf)
         return np.where(np.isfinite(first), np.maximum(ended, first), np.inf)
 
     def sample(self, now: float) -> SideSample:
         """What can be seen now. Work counts when it comes to the gateway, waiting when it is at this side."""
-        arrived = bisect_left(self._at, now)
-        queued = len(self._waits) - self._next
+        arrived = int(np.searchsorted(self._at, now))
+        queued = self._came - self._next
         tokens_per_s = self._replica.prompt_tokens_per_s
         outputs_per_s = self._replica.output_tokens_per_s
         ready = len(self.pool.free)
@@ -203,7 +201,7 @@ class LanguageStage:
         self._arrived_output += (arrived - self._sampled_arrived) * self._mean_output
         self._sampled_at, self._sampled_done_s, self._sampled_arrived = now, self._done_s, arrived
         # An encoder's seconds on a coupled replica count as the prompt tokens that it could have prefilled meanwhile.
-        arrived_prompt = self._prompt_before[arrived] + self._encode_before[arrived] * tokens_per_s
+        arrived_prompt = float(self._prompt_before[arrived] + self._encode_before[arrived] * tokens_per_s)
         return SideSample(
             target=self.pool.target,
             ready=ready,

@@ -4,8 +4,6 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
 from e2e.bench.autoscaling.requests import Floats, Requests
 from e2e.bench.autoscaling.simulator.language_stage import LanguageStage
 from e2e.bench.autoscaling.simulator.pool import Pool
@@ -95,12 +93,10 @@ def simulate(
         if decided:
             until = min(until, max(decided[0][0], now + 0.1))
         if not site.is_coupled:
-            language.receive(vision.advance(now, until))
+            language.receive(*vision.advance(now, until))
         language.advance(now, until)
         now = until
-    return Run(
-        requests, site, np.array(language.first_token), language.ended(requests), vision_pool, language_pool
-    )
+    return Run(requests, site, language.first_token, language.ended(requests), vision_pool, language_pool)
 
 
 def _aim(now: float, wanted: Targets, vision: Pool, language: Pool, site: Site) -> None:

@@ -1,11 +1,9 @@
 """Encoding: requests with pictures in the order of arrival, each on the replica that is free first."""
 
-from bisect import bisect_left
-from heapq import heapreplace
-
 import numpy as np
 
-from e2e.bench.autoscaling.requests import Requests
+from e2e.bench.autoscaling.requests import Floats, Ints, Requests
+from e2e.bench.autoscaling.simulator import compiled
 from e2e.bench.autoscaling.simulator.pool import Pool
 from e2e.bench.autoscaling.simulator.sample import Full, SideSample
 from e2e.bench.autoscaling.site import Site
@@ -18,10 +16,11 @@ class VisionStage:
         chosen = np.flatnonzero(requests.tiles > 0)
         self.pool = pool
         self._speed = site.vision.tiles_per_s
-        self._at: list[float] = requests.at[chosen].tolist()
-        self._service: list[float] = requests.vision_s(site)[chosen].tolist()
-        self._number: list[int] = chosen.tolist()
-        self._tiles_before: list[float] = np.concatenate(([0.0], np.cumsum(requests.tiles[chosen]))).tolist()
+        self._at = requests.at[chosen]
+        self._service = requests.vision_s(site)[chosen]
+        self._number = chosen
+        self._tiles_before = np.concatenate(([0.0], np.cumsum(requests.tiles[chosen])))
+        self._ended = np.empty(len(chosen))
         self._next = 0
         self._sampled_at = 0.0
         self._sampled_work = 0.0
@@ -33,36 +32,29 @@ class VisionStage:
         """Whether every request was begun."""
         return self._next == len(self._at)
 
-    def advance(self, now: float, until: float) -> list[tuple[float, int]]:
-        """Begin what can begin before `until`; returns (time of its features, number of the request) of each."""
+    def advance(self, now: float, until: float) -> tuple[Floats, Ints]:
+        """Begin what can begin before `until`; of each the time of its features, and the number of the request."""
         self.pool.admit(until)
-        free, at, service, number = self.pool.free, self._at, self._service, self._number
-        encoded: list[tuple[float, int]] = []
-        i, n = self._next, len(at)
-        was_full = i < n and at[i] < now
-        while i < n and free:
-            begin = at[i]
-            if begin < free[0]:
-                begin = free[0]
-            if begin >= until:
-                break
-            end = begin + service[i]
-            heapreplace(free, end)
-            encoded.append((end, number[i]))
-            i += 1
-        self._next = i
-        if was_full and i < n and at[i] < until and free:
+        first, at = self._next, self._at
+        if first == len(at) or at[first] >= until:
+            return self._ended[:0], self._number[:0]
+        was_full = at[first] < now
+        free, ended = np.array(self.pool.free), self._ended[first:]
+        last = first + compiled.encode(free, at[first:], self._service[first:], until, ended)
+        self.pool.free = free.tolist()
+        self._next = last
+        if was_full and last < len(at) and at[last] < until and len(free):
             full_s = len(free) * (until - now)
             self._full_tiles += full_s * self._speed
             self._full_s += full_s
-        return encoded
+        return self._ended[first:last], self._number[first:last]
 
     def sample(self, now: float) -> SideSample:
         """What can be seen now."""
-        arrived = bisect_left(self._at, now)
+        arrived = int(np.searchsorted(self._at, now))
         begun = self._next
         ready, running = len(self.pool.free), self.pool.busy(now)
-        work = self._tiles_before[begun] / self._speed - self.pool.unfinished_s(now)
+        work = float(self._tiles_before[begun]) / self._speed - self.pool.unfinished_s(now)
         seconds = (now - self._sampled_at) * max(ready, 1)
         busy = (work - self._sampled_work) / seconds if seconds > 0 else 0.0
         self._sampled_at, self._sampled_work = now, work
@@ -71,10 +63,10 @@ class VisionStage:
             target=self.pool.target,
             ready=ready,
             starting=self.pool.starting,
-            arrived=self._tiles_before[arrived],
+            arrived=float(self._tiles_before[arrived]),
             arrived_requests=arrived,
             queued=queued,
-            waiting=max(self._tiles_before[arrived] - self._tiles_before[begun], 0.0),
+            waiting=max(float(self._tiles_before[arrived] - self._tiles_before[begun]), 0.0),
             running=running,
             busy=min(max(busy, 0.0), 1.0),
             occupied=(running + queued) / max(ready, 1),

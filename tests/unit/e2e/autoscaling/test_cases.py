@@ -1,12 +1,15 @@
 """A case as a whole: which runs it has, and what one of them leaves behind."""
 
+from pathlib import Path
+
 import pytest
 
 from e2e.bench.autoscaling.case import SECONDS, Case, Work
 from e2e.bench.autoscaling.plan import Depth
 from e2e.bench.autoscaling.policies.base import Entry
 from e2e.bench.autoscaling.policies.catalogue import ENTRIES, OURS, PEERS, UNSTATED
-from e2e.bench.autoscaling.running import first_that_attains
+from e2e.bench.autoscaling.running import attained, first_that_attains
+from e2e.bench.autoscaling.store import CaseFile
 
 
 @pytest.fixture(scope="module")
@@ -36,17 +39,43 @@ def test_peers_are_swept_about_as_finely_as_our_rule() -> None:
     assert all(0.7 * len(OURS.sweep) <= len(peer.sweep) for peer in PEERS)
 
 
-@pytest.mark.parametrize("first", range(9))
-def test_of_plans_the_cheapest_that_attains_is_found(case: Case, first: int) -> None:
-    works = next(works for works in case.searches() if works[0].policy == "static-peak")
+@pytest.mark.parametrize("least", [0, 3])
+@pytest.mark.parametrize("first", range(16))
+def test_of_plans_the_cheapest_that_attains_is_found(case: Case, first: int, least: int) -> None:
+    works = case.oracles()[0]
     asked: list[int] = []
 
     def attains(work: Work) -> bool:
         asked.append(works.index(work))
         return asked[-1] >= first
 
-    assert first_that_attains(works, attains) is works[first]
-    assert first in asked and len(set(asked)) <= 5
+    wanted = min(max(first, least), len(works) - 1)
+    assert first_that_attains(works, attains, least=least) == wanted
+    assert wanted in asked and len(set(asked)) <= 8
+    assert wanted > least + 1 or len(set(asked)) <= 2, "near is found at once"
+
+
+def test_an_oracle_that_knows_less_comes_later_and_has_the_same_factors(case: Case) -> None:
+    oracles = case.oracles()
+    windows = [{work.setting["window_s"] for work in works} for works in oracles]
+    assert windows == [{5}, {15}, {60}]
+    factors = [[work.setting["factor"] for work in works] for works in oracles]
+    assert factors[0] == factors[1] == factors[2] == sorted(factors[0])
+
+
+def test_where_a_replica_has_one_gpu_both_coupled_deployments_are_one_run(tmp_path: Path) -> None:
+    def coupled(site: str) -> dict[str, str]:
+        works = Case(site, 2, "swings", None).works(Depth.DEFAULTS)
+        return {work.policy: work.like for work in works if work.policy.startswith("coupled")}
+
+    assert coupled("heavy") == {"coupled-measured": "", "coupled-ideal": ""}
+    assert coupled("light") == {"coupled-measured": "", "coupled-ideal": "coupled-measured"}
+    file = CaseFile(tmp_path, "light-2-swings", "", "")
+    file.add("coupled-measured", {"policy": "coupled-measured", "judged": {"attained": 0.5}})
+    case = Case("light", 2, "swings", None)
+    (ideal,) = (work for work in case.works(Depth.DEFAULTS) if work.policy == "coupled-ideal")
+    assert attained(case, ideal, file) == 0.5
+    assert file.body["runs"]["coupled-ideal"]["policy"] == "coupled-ideal"
 
 
 @pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)

@@ -29,11 +29,10 @@ def waits_of(at: np.ndarray, tiles: np.ndarray, *, replicas: int, site: Site) ->
     requests = Requests(at, tiles, ones, ones)
     stage = VisionStage(requests, site, Pool(START, replicas, seed=0))
     end = float(at[-1]) + 1e6
-    encoded = stage.advance(0.0, end)
+    ended, number = stage.advance(0.0, end)
     assert stage.is_empty
     done = np.empty(n)
-    for time, number in encoded:
-        done[number] = time
+    done[number] = ended
     return done - at - tiles / site.vision.tiles_per_s
 
 
@@ -86,7 +85,7 @@ def test_running_sequences_share_a_replica_as_its_step_grows() -> None:
     while not stage.is_empty:
         stage.advance(now, now + 1)
         now += 1
-    each_s = (stage.ended(requests) - np.array(stage.first_token)) / 1_000
+    each_s = (stage.ended(requests) - stage.first_token) / 1_000
     step_s = LIGHT.language.step_s + LIGHT.language.sequence_s * n
     assert np.mean(each_s) == pytest.approx(step_s, rel=0.05)
 
