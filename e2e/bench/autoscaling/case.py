@@ -128,7 +128,11 @@ class Case:
             yield Work(name, {}, other, _maker(OURS.make, self.context(other), {}), like)
 
     def oracles(self) -> list[list[Work]]:
-        """Each by rising factor; of each list the first that attains is wanted. What knows less comes later."""
+        """Each by rising factor; of each list the first that attains is wanted. What knows less comes later.
+
+        One that knows less is taken to need no smaller factor, so its search begins there. Where it did, it would look
+        dearer than it is; in no run with all factors did it.
+        """
         return [
             self._plans(name, plans.oracle, grid(window_s=(window_s,), factor=ORACLE))
             for name, window_s in (("oracle", 5), ("oracle", 15), ("minute-oracle", 60))

@@ -15,13 +15,17 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def _compiled(function: Callable[P, R]) -> Callable[P, R]:
-    """Machine code of it, made at the first call and kept beside the source."""
-    found: Callable[P, R] = numba.njit(cache=True)(function)
+def machine_code(function: Callable[P, R]) -> Callable[P, R]:
+    """Machine code of it, made at the first call and kept beside the source, or else in the user's cache."""
+    found: Callable[P, R]
+    try:
+        found = numba.njit(cache=True)(function)
+    except RuntimeError:  # neither can be written: each process makes its own, in some seconds
+        found = numba.njit(cache=False)(function)
     return found
 
 
-@_compiled
+@machine_code
 def _replace_least(heap: Floats, value: float) -> None:
     """`heapq.heapreplace` of an array."""
     place, size = 0, len(heap)
@@ -36,7 +40,7 @@ def _replace_least(heap: Floats, value: float) -> None:
     heap[place] = value
 
 
-@_compiled
+@machine_code
 def encode(free: Floats, at: Floats, service: Floats, until: float, ended: Floats) -> int:
     """Begin what can begin before `until`, in order.
 
@@ -61,7 +65,7 @@ def encode(free: Floats, at: Floats, service: Floats, until: float, ended: Float
     return len(at)
 
 
-@_compiled
+@machine_code
 def queue(
     until: float,
     came_at: Floats,
@@ -72,7 +76,7 @@ def queue(
     queue_at: Floats,
     queued: Ints,
 ) -> tuple[int, int]:
-    """Put what is there before `until` into a queue, in the order of its time.
+    """Put what is there before `until` into a queue, in the order of its time; of one time, those of `others` first.
 
     Args:
         until: what comes then or later stays where it is.
@@ -104,7 +108,7 @@ def queue(
     return m, stay
 
 
-@_compiled
+@machine_code
 def prefill(
     free: Floats,
     at: Floats,
@@ -146,7 +150,7 @@ def prefill(
     return len(at), prompt_s, encode_s
 
 
-@_compiled
+@machine_code
 def answer(
     number: Ints,
     output: Ints,

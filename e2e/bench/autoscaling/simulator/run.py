@@ -71,7 +71,7 @@ def simulate(
     decided: deque[tuple[float, Targets]] = deque()
     """What is to be done when, in order."""
     now = 0.0
-    next_look = policy.interval_s
+    next_look = float(policy.interval_s)
     while now < end_s or (now < end_s + PATIENCE_S and not (vision.is_empty and language.is_empty)):
         while decided and now >= decided[0][0]:
             _aim(now, decided.popleft()[1], vision_pool, language_pool, site)
