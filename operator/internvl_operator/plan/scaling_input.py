@@ -62,7 +62,7 @@ def scaling_observation(
             target=target,
             ready=0 if deployment is None else len(deployment.running),
             healthy=deployment is None or not _is_failing(deployment),
-            is_woken=target == 0 and deployment is not None and deployment.target_replicas > 0,
+            is_woken=target == 0 and _is_started(deployment),
             replica=_replica(application, DEPLOYMENTS[role]),
         )
     others = () if spec is None else tuple(role for role in SIDES if role not in sides)
@@ -109,6 +109,19 @@ def _replica(application: ApplicationSeen, name: str) -> str:
 def _mapping(value: object) -> Mapping[str, Any]:
     """A part of what Serve gave, which anybody may have written."""
     return value if isinstance(value, Mapping) else {}
+
+
+def _is_started(deployment: DeploymentSeen | None) -> bool:
+    """Whether Serve is starting a replica by itself, for a request that came.
+
+    For a moment after none was written Serve still shows the number before, and HEALTHY. One that it has started tells
+    its load.
+    """
+    return (
+        deployment is not None
+        and deployment.target_replicas > 0
+        and deployment.status in (DeploymentState.UPSCALING, *_FAILING)
+    )
 
 
 def _is_failing(deployment: DeploymentSeen) -> bool:

@@ -181,7 +181,8 @@ def _known(side: SideHistory, mine: SideRound, load: SideLoad) -> Wish:
     if _is_new(load, side):
         # One that is known in part teaches nothing of rises.
         side = _learned(load, side, this, pace) if is_whole else _unsmoothed(load, side)
-    is_idle = is_whole and _is_idle(mine, load)
+    # One that does not tell its load may have some; but to know nothing of it wakes nobody.
+    is_idle = (is_whole or mine.standing == 0) and _is_idle(mine, load)
     need = needs.need(load, side, base=_base(load, side), pace=pace)
     asked = _asked(side, mine, need, is_idle=is_idle)
     if any(capacity.is_unproven for capacity in side.capacity.values()):

@@ -59,6 +59,8 @@ def test_text_is_answered_and_the_service_is_ready(resting: World) -> None:
     assert resting.said("Ready") == ("True", "Ready")
     resting.wait(lambda: of_vision(resting)["replicas"] == "0/0", "the status has no replica")
     assert "no picture for 45 s" in of_vision(resting)["why"]
+    steps = [(step["from"], step["to"]) for step in of_vision(resting)["lastScaling"]]
+    assert steps[0] == (1, 0) and steps.count((1, 0)) == 1, "it went once, and nothing brought it back"
     assert replicas(resting) == 0, "neither a text nor a probe starts one"
 
 

@@ -146,8 +146,18 @@ def test_while_one_replaces_the_other_it_is_neither(world):
     assert seen_replica(world) == after
 
 
-@pytest.mark.parametrize(("shown", "is_woken"), [(0, False), (1, True)])
-def test_a_replica_that_serve_started_by_itself_is_seen(world, shown, is_woken):
+@pytest.mark.parametrize(
+    ("status", "shown", "is_woken"),
+    [
+        ("HEALTHY", 0, False),
+        ("HEALTHY", 1, False),
+        ("DOWNSCALING", 0, False),
+        ("UPSCALING", 1, True),
+        ("UNHEALTHY", 1, True),
+    ],
+    ids=["none", "the number before, for a moment", "the last one goes", "it starts", "it does not start"],
+)
+def test_a_replica_that_serve_starts_by_itself_is_seen(world, status, shown, is_woken):
     world.see(spec=spec(vision={"minReplicas": 0, "maxReplicas": 4})).made_ready()
     bounds = {"min_replicas": 0, "initial_replicas": 0, "max_replicas": 1}
     name = names.application(world.seen.key, Role.VISION)
@@ -157,7 +167,7 @@ def test_a_replica_that_serve_started_by_itself_is_seen(world, shown, is_woken):
     changed = replace(
         known,
         config={**known.config, "deployments": [{**entry, "autoscaling_config": bounds}]},
-        deployments={encoder.name: replace(encoder, target_replicas=shown, replicas=())},
+        deployments={encoder.name: replace(encoder, status=status, target_replicas=shown, replicas=())},
     )
     world.change_ray(applications={**world.ray.applications, name: changed})
     seen = scaling_observation(world.seen, world.ray, UNKNOWN, NO_GPUS)

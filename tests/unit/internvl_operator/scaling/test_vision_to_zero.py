@@ -76,6 +76,18 @@ def test_an_unknown_load_keeps_it(service):
     assert service.play(300, vision=0.0)[-1].targets[Role.VISION] >= 1
 
 
+def test_a_gateway_that_is_silent_for_a_round_does_not_wake_it(service):
+    """As while its last replica goes, or a node is slow."""
+    service.stands[Role.VISION] = 0
+    service.play(60, vision=0.0)
+    service.now += 5
+    silent = service.tiles(0.0, answered_replicas=1, expected_replicas=2)
+    assert service.round(silent, service.tokens(0.1)).targets[Role.VISION] == 0
+    service.now += 5
+    silent = service.tiles(0.01, answered_replicas=1, expected_replicas=2)
+    assert service.round(silent, service.tokens(0.1)).targets[Role.VISION] == 1, "what it does tell counts"
+
+
 def test_where_the_minimum_is_one_the_last_replica_stays(made):
     service = made()
     assert service.play(3600, vision=0.0)[-1].targets[Role.VISION] == 1
