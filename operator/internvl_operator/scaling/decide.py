@@ -6,6 +6,7 @@ Per side `ceil(load + what waits + reserve)` in replicas (`wish.py`), then the b
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 
 from internvl_operator.api.names import Role
 from internvl_operator.scaling import budget, sentences
@@ -24,6 +25,26 @@ from internvl_operator.scaling.model import (
 )
 from internvl_operator.scaling.numbers import Number
 from internvl_operator.scaling.wish import Round, Wish, unusable, wish_of
+
+
+class Kept(Enum):
+    """What the budget leaves as it is while there is room for it."""
+
+    UNKNOWN = auto()
+    """What a side asked for whose load is unknown."""
+    IN_PART = auto()
+    """What stands of a side whose load is known in part."""
+    FIRST = auto()
+    """The first replica of a side that has none and needs some, for its requests wait."""
+
+
+KEPT = (
+    frozenset(Kept),
+    frozenset((Kept.UNKNOWN, Kept.IN_PART)),
+    frozenset((Kept.UNKNOWN,)),
+    frozenset[Kept](),
+)
+"""The first of these that there is room for counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,19 +140,16 @@ def _within_budget(
         return targets, None
     gpus = settings.max_gpus - observation.elsewhere_gpus
     bounded = {role: wish for role, wish in wishes.items() if settings.sides[role].gpus > 0}
-    for holds, wakes in ((True, True), (True, False), (False, False)):
-        held = {
-            role: _claim(wish, settings.sides[role], holds=holds, wakes=wakes)
-            for role, wish in bounded.items()
-        }
+    for kept in KEPT:
+        held = {role: _claim(wish, settings.sides[role], kept) for role, wish in bounded.items()}
         if sum(claim.least * claim.gpus for claim in held.values()) <= gpus:
             break
     if len(held) < len(SIDES):
         return {**targets, **{role: budget.alone(claim, gpus) for role, claim in held.items()}}, None
     split = budget.split(held[Role.VISION], held[Role.LANGUAGE], gpus, pictures)
-    kept, best = (dict(zip(SIDES, numbers, strict=True)) for numbers in (split.kept, split.best))
-    if best == kept:
-        return {**targets, **kept}, None
+    mild, best = (dict(zip(SIDES, numbers, strict=True)) for numbers in (split.kept, split.best))
+    if best == mild:
+        return {**targets, **mild}, None
     since = clock if contested_at is None else contested_at
     back_s = max(
         wish.history.starts.usual_s(FIRST_START_S[role])
@@ -140,20 +158,19 @@ def _within_budget(
     )
     # What is given up is back after a start at the earliest: it is given up when as long was lost by keeping it.
     if clock - since < back_s:
-        return {**targets, **kept}, since
+        return {**targets, **mild}, since
     return {**targets, **best}, None
 
 
-def _claim(wish: Wish, bounds: SideSettings, *, holds: bool, wakes: bool) -> Claim:
-    """What the side asks of the budget.
-
-    `holds`: one whose load is unknown keeps what it asked for, one whose load is known in part what it has. `wakes`: one
-    that has none and needs some gets one, for its requests wait.
-    """
+def _claim(wish: Wish, bounds: SideSettings, kept: frozenset[Kept]) -> Claim:
+    """What the side asks of the budget."""
     number = wish.asked.number
-    least = min(max(bounds.minimum, int(wakes and wish.standing == 0)), number)
-    if holds and not wish.is_whole:
-        least = number if wish.need is None else max(least, min(wish.standing, number))
+    wakes = Kept.FIRST in kept and wish.standing == 0
+    least = min(max(bounds.minimum, int(wakes)), number)
+    if wish.need is None:
+        least = number if Kept.UNKNOWN in kept else least
+    elif not wish.is_whole and Kept.IN_PART in kept:
+        least = max(least, min(wish.standing, number))
     return Claim(
         least=least,
         wanted=number,

@@ -250,3 +250,15 @@ def test_a_side_that_tells_its_load_in_part_keeps_its_part(service):
     assert side_gpus(service.bounds, service.round(seen, service.tokens(9.0)).targets) <= 4, (
         "a lower budget counts"
     )
+
+
+def test_what_is_known_in_part_gives_before_what_is_unknown_and_nothing_comes_back_a_round_later(made):
+    """The budget was lowered while the nodes are silent: replicas that are taken away now would be started again next."""
+    service = made()
+    service.stands = {Role.VISION: 8, Role.LANGUAGE: 5}
+    service.max_gpus = 12
+    in_part = {"answered_replicas": 1, "expected_replicas": 2}
+    for _ in range(3):
+        service.now += 5
+        decision = service.round(None, service.tokens(40.0, **in_part))
+        assert decision.targets == {Role.VISION: 8, Role.LANGUAGE: 2}

@@ -55,7 +55,7 @@ class Wild:
         )
 
     def _bounds(self, role: Role) -> SideSettings:
-        least = self.chance.randint(0 if role is Role.VISION else 1, 4)
+        least = self.chance.randint(0, 4)
         stated = {kind: self.chance.uniform(0.01, 1e4) for kind in KINDS[role]}
         return SideSettings(
             minimum=least,
@@ -98,7 +98,7 @@ class Wild:
                 target=self.stands[role],
                 ready=self.chance.randint(0, 12),
                 healthy=self.chance.random() < 0.9,
-                is_woken=self.stands[role] == 0 and self.chance.random() < 0.3,
+                is_woken=self.chance.random() < 0.2,
                 replica=self.chance.choice(["", "small", "small", "large"]),
             )
             for role in SIDES
