@@ -48,7 +48,11 @@ def sized(observation: Observation) -> Observation:
 
 
 def number(observation: Observation, role: Role) -> int:
-    """Replicas of a role that is scaled, within the spec's bounds; one that was never probed has at least one."""
+    """Replicas of a role that is scaled, within the spec's bounds.
+
+    One that was never probed has at least one, and so has one whose number is only recommended: nobody would write it
+    when a picture comes.
+    """
     spec, decided = observation.service.spec, observation.scaling
     assert spec is not None  # `scaled_roles` found the role there
     side = spec.role(role)
@@ -58,9 +62,15 @@ def number(observation: Observation, role: Role) -> int:
         found = scale_of(observation, role)
         wanted = found.replicas if found is not None and found.owner == ScaledBy.EXTERNAL else None
     wanted = standing(observation, role) if wanted is None else wanted
+    return min(
+        max(wanted, side.min_replicas, 0 if acts and is_probed(observation) else 1), side.most_replicas
+    )
+
+
+def is_probed(observation: Observation) -> bool:
+    """Whether the service has passed a probe, whichever."""
     status = observation.service.status
-    is_proven = status is not None and status.probe is not None
-    return min(max(wanted, side.min_replicas, 0 if is_proven else 1), side.most_replicas)
+    return status is not None and status.probe is not None
 
 
 def scale_of(observation: Observation, role: Role) -> ScaleSeen | None:

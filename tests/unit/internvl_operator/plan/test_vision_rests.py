@@ -133,6 +133,15 @@ def test_a_serve_that_lost_everything_gets_none_again(resting):
     assert plan.write and bounds(plan)["initial_replicas"] == 0
 
 
+def test_where_numbers_are_only_recommended_it_gets_one_again(resting):
+    """Nobody would order its pod when a picture comes."""
+    plan = resting.respec({**SPEC, "scaling": {"mode": "Recommend"}}).plan()
+    assert plan.write and bounds(plan)["initial_replicas"] == 1
+    (step, *_) = plan.status.roles.vision.last_scaling
+    assert (step.before, step.to) == (0, 1)
+    assert step.why == "vision 0 -> 1: with scaling.mode Recommend nobody starts one when a picture comes"
+
+
 # --- waking --------------------------------------------------------------------------------------------------
 
 
