@@ -17,6 +17,15 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield world
 
 
+@pytest.fixture(autouse=True)
+def _no_load_is_left(world: World) -> Iterator[None]:
+    """What a test that failed has left running would fail the next ones too."""
+    yield
+    for load in world.loads:
+        if load.process.poll() is None:
+            load.stopped()
+
+
 @pytest.fixture
 def prometheus(world: World) -> Iterator[PrometheusServer]:
     """A Prometheus that scrapes the same nodes; the operator is started anew with it, and without it at the end."""

@@ -159,9 +159,12 @@ def test_one_budget_bounds_both_sides_together(world: World) -> None:
     world.wait(lambda: sum(split()) == 3, "the budget is spent")
     world.wait_answers(80)  # so that the smoothed load is all of it
     world.apply(world.name, language=language, scaling={"maxGPUs": 4})
-    world.wait(lambda: sum(split()) == 4, "the larger budget is spent")
+    bound = "are wanted, but scaling.maxGPUs is 4 for both sides"
+    world.wait(
+        lambda: sum(split()) == 4 and all(side["why"].endswith(bound) for side in sides(world)),
+        "the larger budget is spent, and bounds both sides",
+    )
     whys = [side["why"] for side in sides(world)]
-    assert all(why.endswith("are wanted, but scaling.maxGPUs is 4 for both sides") for why in whys), whys
     deadline, splits = time.monotonic() + STEADY_S, [split()]
     while time.monotonic() < deadline:
         splits.append(split())
