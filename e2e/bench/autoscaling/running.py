@@ -51,16 +51,17 @@ def run_case(planned: Planned, folder: Path | None, out: Path, digest: str) -> t
         if work.policy == OURS.name and work.setting == OURS.default:
             ours = share
 
-    def attains(work: Work, least: float = ATTAINED) -> bool:
-        return attained(case, work, file) >= least
+    def attains(work: Work, wanted: float = ATTAINED) -> bool:
+        return attained(case, work, file) >= wanted
 
     least = 0
     for works in case.oracles():
         least = first_that_attains(works, attains, least=least)
-    first_that_attains(case.static_peaks(), attains)
+    static_peaks = case.static_peaks()
+    first_that_attains(static_peaks, attains)
     if case.trace.name == "step":
         # Nobody attains much there; so also the plan that attains what ours does.
-        first_that_attains(case.static_peaks(), lambda work: attains(work, ours))
+        first_that_attains(static_peaks, lambda work: attains(work, ours))
     return len(file.body["runs"]) - before, time.monotonic() - began
 
 

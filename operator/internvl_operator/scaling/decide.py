@@ -27,7 +27,7 @@ from internvl_operator.scaling.numbers import Number
 from internvl_operator.scaling.wish import Round, Wish, unusable, wish_of
 
 
-class Kept(Enum):
+class Held(Enum):
     """What the budget leaves as it is while there is room for it."""
 
     UNKNOWN = auto()
@@ -38,11 +38,11 @@ class Kept(Enum):
     """The first replica of a side that has none and needs some, for its requests wait."""
 
 
-KEPT = (
-    frozenset(Kept),
-    frozenset((Kept.UNKNOWN, Kept.IN_PART)),
-    frozenset((Kept.UNKNOWN,)),
-    frozenset[Kept](),
+HELD = (
+    frozenset(Held),
+    frozenset((Held.UNKNOWN, Held.IN_PART)),
+    frozenset((Held.UNKNOWN,)),
+    frozenset[Held](),
 )
 """The first of these that there is room for counts."""
 
@@ -140,36 +140,36 @@ def _within_budget(
         return targets, None
     gpus = settings.max_gpus - observation.elsewhere_gpus
     bounded = {role: wish for role, wish in wishes.items() if settings.sides[role].gpus > 0}
-    for kept in KEPT:
-        held = {role: _claim(wish, settings.sides[role], kept) for role, wish in bounded.items()}
-        if sum(claim.least * claim.gpus for claim in held.values()) <= gpus:
+    for held in HELD:
+        claims = {role: _claim(wish, settings.sides[role], held) for role, wish in bounded.items()}
+        if sum(claim.least * claim.gpus for claim in claims.values()) <= gpus:
             break
-    if len(held) < len(SIDES):
-        return {**targets, **{role: budget.alone(claim, gpus) for role, claim in held.items()}}, None
-    split = budget.split(held[Role.VISION], held[Role.LANGUAGE], gpus, pictures)
-    mild, best = (dict(zip(SIDES, numbers, strict=True)) for numbers in (split.kept, split.best))
-    if best == mild:
-        return {**targets, **mild}, None
+    if len(claims) < len(SIDES):
+        return {**targets, **{role: budget.alone(claim, gpus) for role, claim in claims.items()}}, None
+    split = budget.split(claims[Role.VISION], claims[Role.LANGUAGE], gpus, pictures)
+    kept, best = (dict(zip(SIDES, numbers, strict=True)) for numbers in (split.kept, split.best))
+    if best == kept:
+        return {**targets, **kept}, None
     since = clock if contested_at is None else contested_at
     back_s = max(
         wish.history.starts.usual_s(FIRST_START_S[role])
         for role, wish in bounded.items()
-        if held[role].gives(best[role])
+        if claims[role].gives(best[role])
     )
     # What is given up is back after a start at the earliest: it is given up when as long was lost by keeping it.
     if clock - since < back_s:
-        return {**targets, **mild}, since
+        return {**targets, **kept}, since
     return {**targets, **best}, None
 
 
-def _claim(wish: Wish, bounds: SideSettings, kept: frozenset[Kept]) -> Claim:
+def _claim(wish: Wish, bounds: SideSettings, held: frozenset[Held]) -> Claim:
     """What the side asks of the budget."""
     number = wish.asked.number
-    wakes = Kept.FIRST in kept and wish.standing == 0
+    wakes = Held.FIRST in held and wish.standing == 0
     least = min(max(bounds.minimum, int(wakes)), number)
     if wish.need is None:
-        least = number if Kept.UNKNOWN in kept else least
-    elif not wish.is_whole and Kept.IN_PART in kept:
+        least = number if Held.UNKNOWN in held else least
+    elif not wish.is_whole and Held.IN_PART in held:
         least = max(least, min(wish.standing, number))
     return Claim(
         least=least,
