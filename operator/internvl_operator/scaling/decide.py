@@ -35,7 +35,7 @@ class Held(Enum):
     IN_PART = auto()
     """What stands of a side whose load is known in part."""
     FIRST = auto()
-    """The first replica of a side that has none and needs some, for its requests wait."""
+    """One replica of a side that asks for any: its requests wait without it, and taken again it would be asked for again."""
 
 
 HELD = (
@@ -165,8 +165,7 @@ def _within_budget(
 def _claim(wish: Wish, bounds: SideSettings, held: frozenset[Held]) -> Claim:
     """What the side asks of the budget."""
     number = wish.asked.number
-    wakes = Held.FIRST in held and wish.standing == 0
-    least = min(max(bounds.minimum, int(wakes)), number)
+    least = min(max(bounds.minimum, int(Held.FIRST in held)), number)
     if wish.need is None:
         least = number if Held.UNKNOWN in held else least
     elif not wish.is_whole and Held.IN_PART in held:

@@ -1,3 +1,4 @@
+import itertools
 import random
 from dataclasses import replace
 
@@ -136,6 +137,48 @@ def test_the_first_picture_of_a_resting_side_needs_no_better_split(service):
     full = service.play(3600, vision=0.0, language=9.0)[-1]
     assert full.targets == {Role.VISION: 0, Role.LANGUAGE: 4}
     assert service.play(10, vision=0.2, language=9.0)[-1].targets == {Role.VISION: 1, Role.LANGUAGE: 3}
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_budget_that_is_spent_moves_nothing_where_the_load_is_the_same(service, seed):
+    """Any load, noisy or not, for both sides; each may rest, or always has one or two replicas."""
+    chance = random.Random(seed)
+    least, gpus = chance.choice((0, 0, 1, 2)), chance.choice((1, 2, 4))
+    service.bounds[Role.VISION] = replace(
+        service.bounds[Role.VISION], minimum=least, gpus=chance.choice((1, 2))
+    )
+    service.bounds[Role.LANGUAGE] = replace(service.bounds[Role.LANGUAGE], gpus=gpus)
+    service.max_gpus = least * 2 + gpus * chance.randint(1, 6) + 2
+    pictures, tokens, noise = (
+        chance.choice((0.02, 0.3, 2.0, 8.0)),
+        chance.uniform(0.2, 14),
+        chance.choice((0.0, 0.1)),
+    )
+
+    def played(load, requests):
+        return {"load": max(0.0, chance.gauss(load, noise * load)), "requests": requests}
+
+    seen = []
+    for index in range(600):
+        service.now += ROUND_S
+        vision = played(pictures, 0.2) if index > 60 else played(0.0, 0.0)
+        decision = service.round(service.tiles(**vision), service.tokens(**played(tokens, 20.0)))
+        seen.append(decision.targets)
+    assert side_gpus(service.bounds, seen[-1]) <= service.max_gpus
+    assert seen[-1][Role.VISION] >= 1, "pictures come, and there is room for one replica of each side"
+    changes = sum(before != after for before, after in itertools.pairwise(seen[120:]))
+    assert changes <= (4 if noise else 2)
+
+
+def test_a_replica_that_a_schedule_wants_of_a_resting_side_stays_within_the_budget(service):
+    service.max_gpus = 6
+    service.bounds[Role.VISION] = replace(
+        service.bounds[Role.VISION], minimum=0, floor=1, floor_why="the schedule"
+    )
+    service.bounds[Role.LANGUAGE] = replace(service.bounds[Role.LANGUAGE], gpus=1)
+    service.stands = {Role.VISION: 0, Role.LANGUAGE: 6}
+    decisions = service.play(1800, vision=0.0, language=9.0)
+    assert {tuple(decision.targets.values()) for decision in decisions} == {(1, 5)}
 
 
 def test_one_odd_window_is_not_the_mix(service):
