@@ -19,6 +19,8 @@ from internvl_operator.api.wire import Wire
 
 Rate = Annotated[float, Field(ge=0.001, le=10_000_000)]
 MOST_REPLICAS = 256
+_BEYOND_BOTH = timedelta(hours=3)
+"""Later than both hours that a clock shows twice when it is set back."""
 
 
 def seconds_of(duration: str) -> float:
@@ -137,11 +139,16 @@ class ScheduleSpec(Wire):
     ] = None
 
     def is_open(self, now: datetime) -> bool:
-        """Whether it lasts at `now`, which has a time zone."""
-        begins = CronSim(
-            self.cron, now.astimezone(ZoneInfo(self.time_zone)) + timedelta(seconds=1), reverse=True
-        )
-        begun = next(begins, None)
+        """Whether it lasts at `now`, which has a time zone.
+
+        CronSim tells the two hours that a clock shows twice apart only when it comes from outside of them.
+        """
+        zone = ZoneInfo(self.time_zone)
+        local = now.astimezone(zone)
+        is_twice = local.replace(fold=0).utcoffset() != local.replace(fold=1).utcoffset()
+        after = now + (_BEYOND_BOTH if is_twice else timedelta(seconds=1))
+        begins = CronSim(self.cron, after.astimezone(zone), reverse=True)
+        begun = next((one for one in begins if one <= now), None)
         return begun is not None and (now - begun).total_seconds() < seconds_of(self.duration)
 
 

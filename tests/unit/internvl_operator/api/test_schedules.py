@@ -47,6 +47,22 @@ def test_a_night_in_which_the_clock_is_put_forward_has_its_schedule():
 
 
 @pytest.mark.parametrize(
+    ("cron", "duration", "open_at", "shut_at"),
+    [
+        ("30 2 * * *", "3h", ("00:30", "01:00", "01:29", "01:30", "03:29"), ("00:29", "03:30")),
+        ("0 * * * *", "30m", ("00:10", "01:10", "02:10"), ("00:40", "01:40", "02:40")),
+        ("*/30 * * * *", "10m", ("00:35", "01:05", "01:35"), ("00:15", "01:15", "01:45")),
+        ("0 1 * * *", "2h", ("00:00", "00:59"), ("01:00", "01:30")),
+    ],
+)
+def test_a_night_in_which_an_hour_comes_twice_has_it_once(cron, duration, open_at, shut_at):
+    """From 3:00 it is 2:00 again in Berlin, at 1:00 UTC. What comes every hour comes in both."""
+    berlin = schedule(cron, duration, "Europe/Berlin")
+    assert all(berlin.is_open(at(f"2026-10-25T{time}:00")) for time in open_at)
+    assert not any(berlin.is_open(at(f"2026-10-25T{time}:00")) for time in shut_at)
+
+
+@pytest.mark.parametrize(
     ("text", "seconds"), [("500ms", 0.5), ("90s", 90.0), ("30m", 1800.0), ("2h", 7200.0)]
 )
 def test_durations(text, seconds):
