@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from internvl_operator.api import names
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.names import DEPLOYMENTS, Role
-from internvl_operator.cluster.load_readings import Readings
+from internvl_operator.cluster.load_readings import Readings, Series
 from internvl_operator.scaling.capacity import LEAST_EVIDENCE_S, SLOWEST
 from internvl_operator.scaling.model import SideLoad, Work, WorkKind
 from internvl_runtimes.contract import metrics
@@ -39,6 +39,15 @@ _ARRIVING = tuple(
     for labels in metric.series(metrics.Role.GATEWAY)
 )
 """Every gateway tells these from its first moment: one that is absent is no number, and not zero."""
+_WAITING: Mapping[Role, tuple[Series, ...]] = {
+    Role.GATEWAY: (
+        *((metrics.AWAITED.name, kind) for kind in Input),
+        (metrics.AWAITED_TILES.name, ""),
+    ),
+    Role.VISION: ((metrics.QUEUE_DEPTH.name, Stage.VISION),),
+    Role.LANGUAGE: ((metrics.QUEUE_DEPTH.name, Role.LANGUAGE), (metrics.RUNNING_SEQUENCES.name, "")),
+}
+"""Gauges that every replica of a role tells; a replica without them has not told what waits there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +154,8 @@ class LoadMeter:
             return None
         if not all(series in main.rates for series in _ARRIVING):
             return None
+        if not all(series in main.gauges for series in _WAITING[Role.GATEWAY]):
+            return None
         vision = readings.get(names.vision_application(self.key))
         self.means = self.means.after(main, vision)
         tells_full = self.full_at is None or not 0 <= main.at - self.full_at < main.window_s
@@ -196,10 +207,17 @@ def _answered(role: Role, main: Readings, vision: Readings | None, expected: Map
     """
     side = vision if role is Role.VISION else main
     told = {
-        role: 0 if side is None else side.replicas.get(DEPLOYMENTS[role], 0),
+        role: _told(role, side),
         Role.GATEWAY: main.replicas.get(DEPLOYMENTS[Role.GATEWAY], 0),
     }
     return sum(min(count, expected.get(one, 0)) for one, count in told.items())
+
+
+def _told(role: Role, side: Readings | None) -> int:
+    """Replicas that have told what waits in them: a sum in which one of them is no number is none of any."""
+    if side is None or not all(series in side.gauges for series in _WAITING[role]):
+        return 0
+    return side.replicas.get(DEPLOYMENTS[role], 0)
 
 
 def _vision(main: Readings, vision: Readings | None) -> SideLoad:

@@ -90,8 +90,11 @@ ADMITTED = (
 )
 
 
-def series_of(metric):
-    return tuple(metric.series(metrics.Role.GATEWAY))
+WAITING = (metrics.AWAITED, metrics.AWAITED_TILES, metrics.QUEUE_DEPTH, metrics.RUNNING_SEQUENCES)
+
+
+def series_of(metric, role=Role.GATEWAY):
+    return tuple(metric.series(metrics.Role(role.value)))
 
 
 def prometheus_rows(*keys):
@@ -107,6 +110,15 @@ def prometheus_rows(*keys):
         **{
             metric.exported: [({**labels, **own}, 12.5) for labels in main for own in series_of(metric)]
             for metric in ADMITTED
+        },
+        **{
+            metric.exported: [
+                ({"application": names.application(key, role), **own}, 0)
+                for key in keys
+                for role in Role
+                for own in series_of(metric, role)
+            ]
+            for metric in WAITING
         },
     }
 
@@ -180,11 +192,11 @@ def page(tiles, *keys):
         for role in Role:
             named = f'application="{names.application(key, role)}",deployment="{DEPLOYMENTS[role]}",replica="r{role}"'
             lines.append(f"{metrics.REPLICA_START.exported}{{{named}}} 1")
-            if role is Role.GATEWAY:
-                for metric in ADMITTED:
-                    for own in series_of(metric):
-                        more = "".join(f',{name}="{value}"' for name, value in own.items())
-                        lines.append(f"{metric.exported}{{{named}{more}}} {tiles}")
+            for metric in (*ADMITTED, *WAITING):
+                for own in series_of(metric, role):
+                    more = "".join(f',{name}="{value}"' for name, value in own.items())
+                    value = tiles if metric in ADMITTED else 0
+                    lines.append(f"{metric.exported}{{{named}{more}}} {value}")
     return "\n".join(lines)
 
 

@@ -14,12 +14,22 @@ MAIN, VISION = "team.nano", "team.nano.vision"
 RUNNING = {Role.VISION: 2, Role.LANGUAGE: 1, Role.GATEWAY: 1}
 
 
+AT_GATEWAY = {
+    (metrics.AWAITED.name, "text"): 0.0,
+    (metrics.AWAITED.name, "pictures"): 0.0,
+    (metrics.AWAITED_TILES.name, ""): 0.0,
+}
+IN_LANGUAGE = {(metrics.QUEUE_DEPTH.name, "language"): 0.0, (metrics.RUNNING_SEQUENCES.name, ""): 0.0}
+IN_VISION = {(metrics.QUEUE_DEPTH.name, "vision"): 0.0}
+NOTHING_WAITS = AT_GATEWAY | IN_LANGUAGE | IN_VISION
+
+
 def reading(rates, gauges=None, replicas=None, *, at=100.0):
     return Readings(
         at=at,
         window_s=5.0,
         rates=rates,
-        gauges=gauges or {},
+        gauges=NOTHING_WAITS | (gauges or {}),
         replicas=replicas or {"Gateway": 1, "LanguageModel": 1},
     )
 
@@ -150,6 +160,24 @@ def test_without_a_gateway_nothing_is_known():
 def test_an_arrival_that_is_no_number_is_not_zero(series):
     """Prometheus leaves out a sum with NaN in it."""
     assert loads(reading({key: rate for key, rate in ADMITTED.items() if key != series})) is None
+
+
+def without(readings, series):
+    return replace(readings, gauges={key: value for key, value in readings.gauges.items() if key != series})
+
+
+@pytest.mark.parametrize("series", AT_GATEWAY)
+def test_what_waits_in_a_gateway_and_is_no_number_is_not_zero(series):
+    assert loads(without(reading(ADMITTED), series)) is None
+
+
+@pytest.mark.parametrize("series", IN_LANGUAGE | IN_VISION)
+def test_a_side_of_which_what_waits_is_no_number_is_known_in_part(series):
+    """Else a backlog would ask for nothing, and nobody would say so."""
+    found = loads(without(reading(ADMITTED), series), without(ENCODED, series))
+    silent, other = (Role.VISION, Role.LANGUAGE) if series in IN_VISION else (Role.LANGUAGE, Role.VISION)
+    assert found[silent].answered_replicas == 1 < found[silent].expected_replicas, "the gateway alone"
+    assert found[other].answered_replicas == found[other].expected_replicas
 
 
 def test_a_gateway_that_was_seen_once_has_not_told_yet():

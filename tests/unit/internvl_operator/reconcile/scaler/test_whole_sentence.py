@@ -62,13 +62,14 @@ class Cluster:
                 f'application="{names.application(KEY, role)}",deployment="{DEPLOYMENTS[role]}",replica="r"'
             )
             yield f"{metrics.REPLICA_START.exported}{{{replica}}} 1"
-            if role is Role.GATEWAY:
-                for metric in metrics.ALL:
-                    if metric.kind is metrics.MetricKind.COUNTER and metrics.Role.GATEWAY in metric.roles:
-                        for labels in metric.series(metrics.Role.GATEWAY):
-                            named = "".join(f',{name}="{label}"' for name, label in labels.items())
-                            value = self.texts if labels.get("input") == "text" else 0
-                            yield f"{metric.exported}{{{replica}{named}}} {value}"
+            for metric in metrics.ALL:
+                if metric.kind is metrics.MetricKind.HISTOGRAM:
+                    continue
+                is_counter = metric.kind is metrics.MetricKind.COUNTER
+                for labels in metric.series(metrics.Role(role.value)):
+                    named = "".join(f',{name}="{label}"' for name, label in labels.items())
+                    value = self.texts if is_counter and labels.get("input") == "text" else 0
+                    yield f"{metric.exported}{{{replica}{named}}} {value}"
 
     def known(self, key, home):
         applications = {}
