@@ -95,8 +95,11 @@ def _owner(found: ScaleSeen | None) -> str:
 def _why(role: Role, spec: InternVLServiceSpec, observation: Observation, target: int) -> str:
     """One sentence about where the number comes from."""
     name, found = names.scale_object(observation.service.key, role), scale_of(observation, role)
+    if observation.scales is None:
+        text = f"spec.{role}.scaledBy External needs an API server, where others write the number"
+        return f"{text}; {role} stays at {target}"
     if found is None or found.owner != ScaledBy.EXTERNAL:
-        trouble = "" if observation.scales is None else observation.scales.trouble
+        trouble = observation.scales.trouble
         return failures.shorten(
             f"{trouble or f'the InternVLScale {name} is being made'}; {role} stays at {target}"
         )

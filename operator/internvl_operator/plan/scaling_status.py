@@ -30,6 +30,7 @@ from internvl_operator.scaling.model import Limit, SideDecision, WorkKind
 
 KINDS = (ConditionType.SCALING_ACTIVE, ConditionType.METRICS_AVAILABLE)
 OPERATOR = "operator"
+WRITTEN_BEFORE = "Serve has that number already; who wrote it ended before the reason was written down"
 NOBODY_STARTS_ONE = "with scaling.mode Recommend nobody starts one when a picture comes"
 _LIMITED = (Limit.MAXIMUM, Limit.BUDGET, Limit.UNPROVEN)
 _HELD = (Limit.UNKNOWN,)
@@ -115,6 +116,9 @@ def _role(role: Role, observation: Observation, old: RoleStatus) -> dict[str, ob
         step = f"{sentences.head(role, old.desired, count)}: {bound}"
     else:
         step = "" if acted is None else acted.why
+        change = sentences.head(role, old.desired, count)
+        if standing(observation, role) == count and not step.startswith(change):
+            step = f"{change}: {WRITTEN_BEFORE}"
     target = old.target if decided is None else decided.target
     if target is None or acted is not None:
         target = count

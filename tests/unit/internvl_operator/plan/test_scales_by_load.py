@@ -9,6 +9,7 @@ from internvl_operator.api.names import DEPLOYMENTS, Role
 from internvl_operator.api.spec import parse_spec
 from internvl_operator.api.status import parse_stored_status
 from internvl_operator.plan.observation import ScalingSeen
+from internvl_operator.plan.scaling_status import WRITTEN_BEFORE
 from internvl_operator.scaling.model import Limit, SideDecision, WorkKind
 
 SPEC = {
@@ -210,9 +211,31 @@ def test_each_change_is_a_line_in_the_status_and_an_event(scaled):
 def test_the_last_ten_changes_are_kept_newest_first(scaled):
     for number in range(14):
         scaled.pass_time(60)
-        decided(scaled, 1 + number % 2, f"step {number}").settle()
+        scaled.serve_takes(decided(scaled, 2 - number % 2, f"step {number}").settle())
     steps = roles(scaled).vision.last_scaling
     assert [step.why for step in steps] == [f"step {number}" for number in range(13, 3, -1)]
+
+
+@pytest.mark.parametrize("has_decided", [False, True])
+def test_a_number_that_was_written_before_its_reason_is_told_all_the_same(scaled, has_decided):
+    """The process before this one wrote to Serve and was killed before it wrote the status."""
+    before = roles(scaled).vision
+    scaled.serve_takes(decided(scaled, 3, "vision 1 -> 3: 61 tiles/s").plan())
+    if has_decided:
+        decided(scaled, 3, "vision stays at 3: 61 tiles/s")
+    else:
+        scaled.change(scaling=None)
+    plan = scaled.settle()
+    step = plan.status.roles.vision.last_scaling[0]
+    assert (step.before, step.to) == (before.desired, 3)
+    assert step.why == f"vision {before.desired} -> 3: {WRITTEN_BEFORE}"
+    assert [note.message for note in plan.events if note.reason is Reason.SCALED_UP] == [step.why]
+    assert not scaled.settle().events, "once"
+
+
+def test_a_status_that_could_not_be_written_is_written_with_its_reason(scaled):
+    scaled.serve_takes(decided(scaled, 3, "vision 1 -> 3: 61 tiles/s").plan())
+    assert scaled.settle().status.roles.vision.last_scaling[0].why == "vision 1 -> 3: 61 tiles/s"
 
 
 def test_a_change_down_has_its_own_event(scaled):

@@ -254,7 +254,9 @@ def test_without_an_api_server_the_number_stays(worlds):
     world.see(spec=parse_spec(THEIRS))
     plan = world.made_ready().plan()
     assert wanted(plan) == 1 and plan.scales == ScaleErrand()
-    assert plan.status.roles.vision.why == "the InternVLScale nano-vision is being made; vision stays at 1"
+    assert plan.status.roles.vision.why == (
+        "spec.vision.scaledBy External needs an API server, where others write the number; vision stays at 1"
+    )
 
 
 def test_while_ray_is_away_the_object_keeps_what_it_said(theirs):
