@@ -38,6 +38,8 @@ class SideHistory:
     """`SideSeen.replica` of the replicas that it was learned from; empty: not known yet."""
     busy_at: float | None = None
     """When there was work last, on the history's own clock."""
+    request_s: float | None = None
+    """Replica-seconds of one request, when any came last; None while none was counted."""
     smooth: Smooth = field(default_factory=Smooth)
     rises: Rises = field(default_factory=Rises)
     quiet: Quiet = field(default_factory=Quiet)
@@ -114,6 +116,7 @@ def _side_document(side: SideHistory) -> dict[str, Any]:
         "loaded": side.loaded_at,
         "replica": side.replica,
         "busy": None if side.busy_at is None else round(side.busy_at, 1),
+        "request": _short(side.request_s),
         "smooth": [_short(side.smooth.mean), _short(side.smooth.load)],
         "slots": [
             [round(item.begun, 1), _short(item.mean), _short(item.highest), _short(item.made_for)]
@@ -145,6 +148,7 @@ def _side(document: Mapping[str, Any]) -> SideHistory:
         loaded_at=_number(document["loaded"]),
         replica=str(document.get("replica", "")),  # documents of an earlier operator have none
         busy_at=None if document["busy"] is None else _number(document["busy"]),
+        request_s=None if document.get("request") is None else _not_negative(document["request"]),
         smooth=Smooth(None if mean is None else _number(mean), _number(load)),
         rises=_rises(document),
         quiet=Quiet(tuple((_number(when), int(number)) for when, number in document["quiet"])),
@@ -176,6 +180,12 @@ def _rises(document: Mapping[str, Any]) -> Rises:
 def _number(value: Any) -> float:
     number = float(value)
     if not math.isfinite(number):
+        raise ValueError(value)
+    return number
+
+
+def _not_negative(value: Any) -> float:
+    if (number := _number(value)) < 0:
         raise ValueError(value)
     return number
 

@@ -132,16 +132,22 @@ def need(load: SideLoad, history: SideHistory, *, base: float, pace: Pace) -> Ne
         drain=waiting / drain_s,
         drain_s=drain_s,
         learned=learned,
-        chance=chance(base + learned, busy, load.requests, pace.first_token_s),
+        chance=chance(base + learned, request_s(busy, load, history), pace.first_token_s),
     )
 
 
-def chance(level: float, busy: float, requests: float | None, span_s: float) -> float:
-    """Standard deviation of a load of `level` within `span_s`, where the load now is `busy`.
+def request_s(busy: float, load: SideLoad, history: SideHistory) -> float | None:
+    """Replica-seconds of one request; of the last ones where none comes, None where they are not counted."""
+    if load.requests is None:
+        return None
+    return busy / load.requests if load.requests else history.request_s
 
-    Requests come in independently, and each keeps `busy / requests` replicas busy for a second. So within the span that
-    a request may wait their number is off by its square root. Where requests are not counted, or none comes, each is
-    taken to need a replica for as long as it may wait. Source: Halfin and Whitt 1981, doi:10.1287/opre.29.3.567.
+
+def chance(level: float, request_s: float | None, span_s: float) -> float:
+    """Standard deviation of a load of `level` within `span_s`, where one request takes `request_s` replica-seconds.
+
+    Requests come in independently, so within the span that a request may wait their number is off by its square root.
+    Where `request_s` is not known, each is taken to need a replica for as long as it may wait.
+    Source: Halfin and Whitt 1981, doi:10.1287/opre.29.3.567.
     """
-    work_s = busy / requests if requests else span_s
-    return CHANCE * math.sqrt(level * work_s / span_s)
+    return CHANCE * math.sqrt(level * (span_s if request_s is None else request_s) / span_s)

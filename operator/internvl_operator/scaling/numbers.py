@@ -84,7 +84,7 @@ def calmed(asked: Number, quiet: Quiet, bounds: SideSettings, *, clock: float, w
         return asked
     is_over = quiet.needed[0][0] < clock  # else it is nearly needed now, and nobody knows until when
     left_s = quiet.left_s(clock=clock, window_s=window_s) if is_over else None
-    note = f"{highest} were needed, or nearly, within the last {sentences.minutes(window_s)}"
+    note = f"{highest} stood or were needed within the last {sentences.minutes(window_s)}"
     return Number(number=highest, limit=Limit.QUIET, note=note, until_s=left_s)
 
 

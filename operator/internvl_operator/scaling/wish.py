@@ -111,11 +111,14 @@ def _begun(side: SideHistory, mine: SideRound) -> SideHistory:
 
 def unusable(load: SideLoad, now: float) -> str:
     """Why a load is no load; empty when it is one."""
-    figures = [load.at, load.window_s, load.running, load.requests or 0.0]
+    figures = [load.at, load.running, load.requests or 0.0]
     for work in load.work.values():
         figures += [work.arriving, work.waiting]
         figures += [work.done_while_full, work.seconds_while_full, work.outputs_beside]
-    if not (min(figures) >= 0 and sum(figures) <= LARGEST):  # so NaN and infinity are none either
+    is_window = 0 < load.window_s <= LARGEST
+    if not (
+        is_window and min(figures) >= 0 and sum(figures) <= LARGEST
+    ):  # so NaN and infinity are none either
         return "a sample of it is no number"
     if now - load.at > OLDEST_S:
         return f"its newest sample is {sentences.minutes(now - load.at)} old"
@@ -258,13 +261,14 @@ def _unsmoothed(load: SideLoad, side: SideHistory) -> SideHistory:
 def _learned(load: SideLoad, side: SideHistory, this: Round, pace: Pace) -> SideHistory:
     """With a load that is new and whole."""
     busy = needs.busy_replicas(load, side.capacity)
-    by_chance = needs.chance(busy, busy, load.requests, load.window_s)
+    request_s = needs.request_s(busy, load, side)
+    by_chance = needs.chance(busy, request_s, load.window_s)
     passed_s = load.at - side.loaded_at
     before = side.smooth if passed_s > 0 else Smooth()  # the clock was set back
     smooth = before.after(busy, chance=by_chance, passed_s=passed_s)
-    made_for = smooth.load + needs.chance(smooth.load, busy, load.requests, pace.first_token_s)
+    made_for = smooth.load + needs.chance(smooth.load, request_s, pace.first_token_s)
     rises = side.rises.after(busy, made_for=made_for, clock=this.clock, pace=pace)
-    return replace(side, loaded_at=load.at, smooth=smooth, rises=rises)
+    return replace(side, loaded_at=load.at, request_s=request_s, smooth=smooth, rises=rises)
 
 
 def _base(load: SideLoad, side: SideHistory) -> float:

@@ -58,6 +58,16 @@ def test_a_shorter_objective_keeps_more_for_chance(service, made):
     assert needed(0.25) == pytest.approx(2 * needed(1.0))
 
 
+def test_no_request_asks_for_no_more_than_a_few(service):
+    """After bursts the learned reserve stays; chance in it is that of the requests that came last."""
+    service.play(4 * 3600, vision=lambda second: 12.0 if second % 1800 < 60 else 1.0)
+    few = service.round(service.tiles(0.01, requests=0.1), service.tokens(0.1)).sides[Role.VISION]
+    service.play(600, vision=0.0)
+    none = service.round(service.tiles(0.0, requests=0.0), service.tokens(0.1)).sides[Role.VISION]
+    assert service.history.of(Role.VISION).rises.reserve > 2
+    assert none.needed <= few.needed
+
+
 def test_the_bounds_hold_and_are_said(service):
     service.bounds[Role.VISION] = replace(service.bounds[Role.VISION], minimum=2, maximum=3)
     low = service.round(service.tiles(0.1), service.tokens(0.1)).sides[Role.VISION]

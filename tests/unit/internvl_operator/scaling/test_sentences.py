@@ -71,7 +71,7 @@ def test_the_quiet_window(service):
     service.history = History()
     service.play(60, vision=6.0)
     assert why(service, vision=1.0).endswith(
-        "; 9 were needed, or nearly, within the last 5 min; fewer not before 08:05:00 UTC"
+        "; 9 stood or were needed within the last 5 min; fewer not before 08:05:00 UTC"
     )
     assert service.play(290, vision=1.0)[-1].targets[Role.VISION] == 9
     assert service.play(10, vision=1.0)[-1].targets[Role.VISION] < 9

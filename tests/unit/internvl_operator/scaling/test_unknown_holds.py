@@ -33,6 +33,7 @@ def test_the_other_side_goes_on(service):
         ({"work": {WorkKind.TILES: Work(arriving=float("inf"))}}, "no number"),
         ({"work": {WorkKind.TILES: Work(arriving=-1.0)}}, "no number"),
         ({"work": {WorkKind.TILES: Work(arriving=1.0, outputs_beside=float("nan"))}}, "no number"),
+        ({"window_s": 0.0}, "no number"),
         ({"at": 1_000_000.0 - 75}, "its newest sample is 75 s old"),
         ({"at": 1_000_000.0 - 700}, "its newest sample is 12 min old"),
     ],
