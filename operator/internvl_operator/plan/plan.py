@@ -175,7 +175,7 @@ def _probe(
     verdict, subject, seen = assessment.verdict, assessment.current.subject, observation.probe
     if verdict is None or subject is None or verdict.outcome is Outcome.PASSED:
         return None, None
-    if verdict.outcome is Outcome.FAILED and seen is not None:
+    if seen is not None and seen.subject == subject:
         again_s = left_of_pause_s(seen.at, settings.probe_retry_s, now=observation.now)
         if again_s > 0:
             return None, again_s

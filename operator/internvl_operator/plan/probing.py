@@ -3,22 +3,27 @@
 A probe speaks about a subject: the generations and the replicas that ran when it was asked. Ready needs a
 probe that passed on the subject of now. One exception keeps Ready from flapping: when only replicas were
 replaced (same generations, never a moment without a running one), Ready stays while the new probe is under
-way; each replica loaded and warmed up the very configuration that passed, and ProbePassed says Unknown.
+way; each replica loaded and warmed up the very configuration that passed, and ProbePassed says Unknown. A side that
+was too busy for the probe has said nothing yet: numbers change when much waits, and then the probe waits as well.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
-from internvl_operator.api.conditions import Reason
+from internvl_operator.api.conditions import ConditionStatus, ConditionType, Reason
 from internvl_operator.api.names import Role
 from internvl_operator.api.spec import InternVLServiceSpec
 from internvl_operator.api.status import Status
-from internvl_operator.plan import failures
+from internvl_operator.plan import failures, serving
 from internvl_operator.plan.findings import Finding, progress
 from internvl_operator.plan.observation import ProbeSeen
 from internvl_operator.plan.serving import RoleView
 from internvl_runtimes.contract.probes import ProbeAnswer, RoleAnswer
+
+BUSY_S = 60.0
+"""So long replicas that were added may be too busy for a probe without being called broken."""
 
 
 class Outcome(StrEnum):
@@ -44,17 +49,37 @@ def judge(
     views: Sequence[RoleView],
     spec: InternVLServiceSpec,
     status: Status | None,
+    now: datetime,
 ) -> Verdict:
     """What the last probe, or the memory of one that passed, says about `subject`."""
     if probe is not None and probe.subject == subject:
         found = _defect(probe, views, spec)
         if found is None:
             return Verdict(outcome=Outcome.PASSED)
+        if _was_busy(probe) and serving.has_proven_wanted(views, status) and _is_new(status, now):
+            waiting = progress(Reason.PROBE_PENDING, f"{found.message} It may be busy, and is asked again.")
+            return Verdict(outcome=Outcome.PENDING, finding=waiting)
         return Verdict(outcome=Outcome.FAILED, finding=found)
     if status is not None and status.probe is not None and status.probe.subject == subject:
         return Verdict(outcome=Outcome.PASSED)
     waiting = progress(Reason.PROBE_PENDING, "all replicas run; the probe has not answered yet")
     return Verdict(outcome=Outcome.PENDING, finding=waiting)
+
+
+def _was_busy(probe: ProbeSeen) -> bool:
+    """Whether those that failed only had no time or room for it."""
+    sides = () if probe.answer is None else (probe.answer.vision, probe.answer.language)
+    failed = [side for side in sides if side is not None and not side.ok]
+    return bool(failed) and all(side.busy for side in failed)
+
+
+def _is_new(status: Status | None, now: datetime) -> bool:
+    """Whether nothing was said about the subject of now, or not for long."""
+    said = None if status is None else status.condition(ConditionType.PROBE_PASSED)
+    if said is None or said.status is ConditionStatus.TRUE:
+        return True
+    is_open = said.status is ConditionStatus.UNKNOWN
+    return is_open and (now - said.last_transition_time).total_seconds() < BUSY_S
 
 
 def _defect(probe: ProbeSeen, views: Sequence[RoleView], spec: InternVLServiceSpec) -> Finding | None:

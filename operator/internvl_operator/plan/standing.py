@@ -149,7 +149,9 @@ def stand(
     verdict = (
         None
         if subject is None
-        else probing.judge(observation.probe, subject=subject, views=views, spec=spec, status=status)
+        else probing.judge(
+            observation.probe, subject=subject, views=views, spec=spec, status=status, now=observation.now
+        )
     )
     seen = (ray.applications.get(item.name) for item in wanted)
     return Standing(

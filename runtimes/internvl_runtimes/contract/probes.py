@@ -17,6 +17,8 @@ class RoleAnswer(BaseModel):
     """Digest of the checkpoint that this replica has loaded."""
     error: str = ""
     """One sentence, empty when `ok`."""
+    busy: bool = False
+    """Nothing but time or room was missing: no answer came in time, or it was refused because too much waits."""
     seconds: Annotated[float, Field(ge=0)] = 0.0
 
 

@@ -18,7 +18,14 @@ from internvl_runtimes.contract.probes import ProbeAnswer, RoleAnswer
 from internvl_runtimes.deployments.admission import Admission
 from internvl_runtimes.deployments.handles import LanguageHandle, PendingFeatures, VisionHandle
 from internvl_runtimes.preprocess.prompt import PICTURE, Message, Picture
-from internvl_runtimes.protocol.handover import EncodeRequest, Features, Finished, GenerateRequest, Sampling
+from internvl_runtimes.protocol.handover import (
+    EncodeRequest,
+    Features,
+    Finished,
+    GenerateRequest,
+    Overloaded,
+    Sampling,
+)
 
 SIDES_TIMEOUT_S = 6.0
 """Both sides are asked at once, each alone."""
@@ -147,7 +154,12 @@ class Probe:
 
     def _broken(self, error: Exception, started: float, timeout_s: float) -> RoleAnswer:
         said = f"No answer within {timeout_s:.0f} s." if isinstance(error, TimeoutError) else str(error)
-        return RoleAnswer(ok=False, error=said or type(error).__name__, seconds=self._clock() - started)
+        return RoleAnswer(
+            ok=False,
+            error=said or type(error).__name__,
+            busy=isinstance(error, TimeoutError | Overloaded),
+            seconds=self._clock() - started,
+        )
 
 
 def _spoke(finished: Finished | None, seconds: float) -> RoleAnswer:

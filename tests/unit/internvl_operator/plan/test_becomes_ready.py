@@ -1,6 +1,8 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from internvl_operator.api.names import Role
 from internvl_operator.plan.decision import EventKind, FinalizerChange
 from internvl_operator.plan.observation import ReplicaSeen
@@ -89,6 +91,33 @@ def test_ready_ends_when_the_probe_of_a_replaced_replica_fails(ready):
     broken = RoleAnswer(ok=False, error="cuda gone")
     ready.probed(ready.answer(ok=False, vision=broken))
     assert ready.said() == ("False", "ProbeFailed")
+
+
+def test_replicas_that_are_added_under_load_may_be_too_busy_for_their_probe(ready):
+    """What waits is why they were added; the probe's picture waits behind it."""
+    vision = ready.answer().vision.model_copy(update={"ok": False, "error": "No answer", "busy": True})
+    ready.deployment(Role.VISION, "HEALTHY", "", ReplicaSeen(id="r2", state="RUNNING", node_id="n"))
+    ready.settle()
+    for _ in range(3):
+        plan = ready.probed(ready.answer(ok=False, vision=vision)).settle()
+        assert (ready.said(), ready.said("VisionReady")) == (("True", "Ready"), ("True", "Ready"))
+        assert ready.said("ProbePassed") == ("Unknown", "ProbePending")
+        assert "It may be busy, and is asked again." in ready.condition("ProbePassed").message
+        assert not plan.events and plan.probe is None and plan.requeue_after_s == pytest.approx(5)
+        ready.pass_time(5)
+    ready.pass_time(60).probed(ready.answer(ok=False, vision=vision)).settle()
+    assert ready.said() == ("False", "ProbeFailed"), "what hangs is not busy for ever"
+    ready.pass_time(5).probed(ready.answer(ok=False, vision=vision)).settle()
+    assert ready.said() == ("False", "ProbeFailed"), "and stays so"
+    ready.pass_time(5).probed(ready.answer()).settle()
+    assert ready.said() == ("True", "Ready")
+
+
+def test_what_was_changed_is_not_taken_for_busy(world):
+    world.serve_takes(world.settle()).settle()
+    vision = world.answer().vision.model_copy(update={"ok": False, "error": "No answer", "busy": True})
+    world.probed(world.answer(ok=False, vision=vision)).settle()
+    assert world.said() == ("False", "ProbeFailed")
 
 
 def test_a_changed_configuration_is_not_ready_before_its_own_probe(ready):

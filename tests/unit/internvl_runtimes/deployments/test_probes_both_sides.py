@@ -4,10 +4,12 @@ import asyncio
 from typing import Any
 
 import numpy as np
+import pytest
 
 from internvl_runtimes.deployments.admission import Admission
 from internvl_runtimes.deployments.handles import Lost
 from internvl_runtimes.deployments.probe import Probe
+from internvl_runtimes.protocol.handover import Overloaded
 from internvl_runtimes.protocol.problems import RoleUnavailable
 from tests.unit.internvl_runtimes.deployments.fakes import (
     REVISION,
@@ -60,6 +62,19 @@ async def test_a_broken_language_side_is_told(admission: Admission) -> None:
     said = await probe(admission, FakeSides([RoleUnavailable("no replica")])).ask()
     assert not said.ok and said.vision.ok and not said.language.ok
     assert said.language.error == "no replica"
+
+
+@pytest.mark.parametrize(
+    ("error", "is_busy"),
+    [(TimeoutError(), True), (Overloaded("64 wait"), True), (Lost("vision: ActorDiedError"), False)],
+)
+async def test_a_side_that_has_no_time_for_it_is_told_from_a_broken_one(
+    admission: Admission, error: Exception, is_busy: bool
+) -> None:
+    sides = FakeSides(answer())
+    sides.encode_outcome = lambda request: error
+    said = (await probe(admission, sides).ask()).vision
+    assert said is not None and not said.ok and said.busy is is_busy
 
 
 async def test_two_checkpoints_are_told_apart(admission: Admission) -> None:
