@@ -285,7 +285,10 @@ def deploying(given: RoleInput) -> Finding | None:
 
 
 def _count(view: RoleView) -> str:
-    return f"{view.updated} of {view.wanted.num_replicas} replicas run"
+    wanted = view.wanted.num_replicas
+    if view.updated > wanted:
+        return f"{view.updated} replicas run, {wanted} wanted; the others end their requests first"
+    return f"{view.updated} of {wanted} replicas run"
 
 
 CONDITIONS = {Role.VISION: ConditionType.VISION_READY, Role.LANGUAGE: ConditionType.LANGUAGE_READY}

@@ -8,6 +8,7 @@ from datetime import datetime
 from internvl_operator.api.conditions import ConditionStatus, ConditionType
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.status import Status
+from internvl_operator.scaling.model import SIDES
 from internvl_runtimes.contract import routes
 
 
@@ -24,7 +25,7 @@ class Console:
         self._write(f"{self._now():%H:%M:%S}  {text}")
 
     def show(self, key: ServiceKey, before: Status | None, after: Status) -> None:
-        """Print the conditions that differ from before."""
+        """Print the conditions that differ from before, and why a number of replicas changed."""
         for condition in after.conditions:
             old = before.condition(condition.type) if before else None
             said = (condition.status, condition.reason, condition.message)
@@ -33,6 +34,11 @@ class Console:
                     f"{key}  {condition.type.value:<13} {condition.status.value:<7} "
                     f"{condition.reason.value:<24} {condition.message}"
                 )
+        for role in SIDES:
+            told = () if before is None else before.roles.of(role).last_scaling or ()
+            news = [step for step in after.roles.of(role).last_scaling or () if step not in told]
+            for step in reversed(news):
+                self.say(f"{key}  {step.why}")
         ready = after.condition(ConditionType.READY)
         if ready is None or ready.status is not ConditionStatus.TRUE:
             self._ready.discard(key)

@@ -6,7 +6,14 @@ import pytest
 
 from internvl_operator.api.conditions import ConditionStatus, ConditionType, Reason
 from internvl_operator.api.keys import ServiceKey
-from internvl_operator.api.status import Condition, ModelStatus, Status
+from internvl_operator.api.status import (
+    Condition,
+    ModelStatus,
+    RolesStatus,
+    RoleStatus,
+    ScalingStep,
+    Status,
+)
 from internvl_operator.standalone.console import Console, curl_line
 
 KEY = ServiceKey("default", "a")
@@ -43,6 +50,20 @@ def test_what_did_not_change_is_not_said_again(console, lines):
     console.show(KEY, same, same)
 
     assert lines == []
+
+
+def test_each_change_of_a_number_is_said_once_oldest_first(console, lines):
+    def scaled(*steps):
+        told = [
+            ScalingStep(time=NOW, before=before, to=to, why=f"vision {before} -> {to}: {to}0 tiles/s")
+            for before, to in steps
+        ]
+        return Status(roles=RolesStatus(vision=RoleStatus(last_scaling=tuple(told))))
+
+    console.show(KEY, scaled((1, 2)), scaled((2, 4), (1, 2)))
+    assert lines == ["12:00:05  default/a  vision 2 -> 4: 40 tiles/s"]
+    console.show(KEY, None, scaled((2, 4), (1, 2)))
+    assert [line.split()[3:5] for line in lines[1:]] == [["1", "->"], ["2", "->"]]
 
 
 def test_ready_prints_the_address_once_and_a_line_that_a_shell_takes(console, lines):
