@@ -20,6 +20,7 @@ from internvl_operator.scaling.model import (
     Observation,
     Settings,
     SideDecision,
+    SideSeen,
     SideSettings,
     side_gpus,
 )
@@ -40,8 +41,8 @@ class Held(Enum):
 
 HELD = (
     frozenset(Held),
-    frozenset((Held.UNKNOWN, Held.IN_PART)),
-    frozenset((Held.UNKNOWN,)),
+    frozenset((Held.FIRST, Held.UNKNOWN)),
+    frozenset((Held.FIRST,)),
     frozenset[Held](),
 )
 """The first of these that there is room for counts."""
@@ -75,11 +76,11 @@ def decide(observation: Observation, history: History, settings: Settings, now: 
         is_resumed=history.is_resumed(now),
         is_read=history.is_read,
     )
-    wishes = {
-        role: wish_of(role, observation.sides[role], lived.of(role), this)
-        for role in SIDES
-        if role in observation.sides and role in settings.sides
-    }
+    wishes: dict[Role, Wish] = {}
+    for role in SIDES:
+        if role in observation.sides and role in settings.sides:
+            seen = _with_the_other(role, observation, wishes)
+            wishes[role] = wish_of(role, seen, lived.of(role), this)
     mix = _mixed(history, observation, now)
     contested_at = None if this.is_resumed else history.contested_at
     targets, contested_at = _within_budget(
@@ -101,6 +102,16 @@ def decide(observation: Observation, history: History, settings: Settings, now: 
         },
         history=replace(lived, sides={**others, **remembered}, mix=mix, contested_at=contested_at),
     )
+
+
+def _with_the_other(role: Role, observation: Observation, wishes: Mapping[Role, Wish]) -> SideSeen:
+    """The side. Language stays while there is vision, or is to be some: a picture needs both."""
+    seen, vision = observation.sides[role], wishes.get(Role.VISION)
+    if role is Role.VISION or (
+        vision is not None and not vision.asked.number and not observation.sides[Role.VISION].target
+    ):
+        return seen
+    return replace(seen, kept=seen.kept or "one is kept while vision has any")
 
 
 def released(history: History) -> History:

@@ -88,6 +88,8 @@ class SideSeen:
     """False while the newest replicas cannot start: their start is no measurement."""
     is_woken: bool = False
     """None stands in the configuration, and Serve has started one by itself, because a request waits."""
+    kept: str = ""
+    """Why it has at least one replica although nothing comes, as the end of a sentence: "the first probe needs one"."""
     replica: str = ""
     """What all replicas are, as a short hash of what makes one faster or slower: the model, the engine, where it runs.
     Empty: not known, as while one kind replaces another."""
@@ -108,7 +110,7 @@ class SideSettings:
     """The bounds of one side, and where learning begins."""
 
     minimum: int
-    """Replicas that always run. 0 (vision only): none while no picture comes."""
+    """Replicas that always run. 0: none while nothing comes; of language only where it is vision's too."""
     maximum: int
     floor: int = 0
     """Replicas that a schedule wants now; 0: no schedule is open."""
@@ -133,7 +135,7 @@ class Settings:
     max_gpus: int | None = None
     """Most GPUs of both sides together. None: no bound."""
     idle_s: float = 600.0
-    """After so long without a picture, vision goes to zero, where its minimum is 0."""
+    """After so long without work a side goes to zero, where its minimum is 0."""
     first_token_s: float = 1.0
     """Objective: how long a request may take to its first token. The shorter, the more reserve for chance."""
     quiet_s: float = 300.0

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from internvl_operator.api.names import Role
 from internvl_operator.scaling import sentences
 from internvl_operator.scaling.capacity import KNOWN_S
 from internvl_operator.scaling.model import Limit, SideLoad, SideSettings
@@ -29,14 +30,30 @@ class Number:
     """Seconds until the limit ends by itself."""
 
 
-def idle(need: Need, bounds: SideSettings, *, stands_at_zero: bool, idle_s: float, limit_s: float) -> Number:
-    """For a side without work that may go to zero: there after `limit_s`, until then not below one replica."""
-    if stands_at_zero or idle_s >= limit_s:
-        return Number(number=0, note=f"no picture for {sentences.minutes(limit_s)}")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Idleness:
+    """Of a side without work that may go to zero."""
+
+    role: Role
+    stands_at_zero: bool
+    idle_s: float
+    limit_s: float
+    kept: str
+    """`SideSeen.kept`."""
+
+
+def idle(need: Need, bounds: SideSettings, rest: Idleness) -> Number:
+    """There after `limit_s`; until then, and as long as something keeps one, not below one replica."""
+    is_over = rest.stands_at_zero or rest.idle_s >= rest.limit_s
+    limit_s, what = sentences.minutes(rest.limit_s), f"no {sentences.INPUT[rest.role]} for"
+    if is_over and not rest.kept:
+        return Number(number=0, note=f"{what} {limit_s}")
     if whole(need) > 1:
         return bounded(need, bounds)
-    note = f"no picture for {sentences.minutes(idle_s)}; none is kept after {sentences.minutes(limit_s)}"
-    return Number(number=1, limit=Limit.IDLE, note=note, until_s=limit_s - idle_s)
+    if is_over:
+        return Number(number=1, limit=Limit.IDLE, note=rest.kept)
+    note = f"{what} {sentences.minutes(rest.idle_s)}; none is kept after {limit_s}"
+    return Number(number=1, limit=Limit.IDLE, note=note, until_s=rest.limit_s - rest.idle_s)
 
 
 def bounded(need: Need, bounds: SideSettings) -> Number:

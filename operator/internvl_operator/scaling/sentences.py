@@ -9,6 +9,9 @@ from internvl_operator.scaling.capacity import Capacity
 from internvl_operator.scaling.model import SideLoad, WorkKind
 from internvl_operator.scaling.needs import Need
 
+INPUT = {Role.VISION: "picture", Role.LANGUAGE: "request"}
+"""What gives a side work."""
+
 
 def head(role: Role, before: int, after: int) -> str:
     """`vision 2 -> 4`, or `vision stays at 2`."""

@@ -8,7 +8,7 @@ from internvl_operator.scaling.capacity import guessed
 from internvl_operator.scaling.history import SideHistory
 from internvl_operator.scaling.model import FIRST_START_S, Limit, Settings, SideLoad, SideSeen, SideSettings
 from internvl_operator.scaling.needs import Need
-from internvl_operator.scaling.numbers import Number
+from internvl_operator.scaling.numbers import Idleness, Number
 from internvl_operator.scaling.quiet import Quiet
 from internvl_operator.scaling.rises import Pace
 from internvl_operator.scaling.smooth import Smooth
@@ -50,8 +50,8 @@ class SideRound:
 
     @property
     def least(self) -> int:
-        """Replicas that run now whatever the load is; one where a request has woken the side."""
-        return max(self.bounds.least, 1) if self.seen.is_woken else self.bounds.least
+        """Replicas that run now whatever the load is; one where a request has woken the side, or something keeps one."""
+        return max(self.bounds.least, 1) if self.seen.is_woken or self.seen.kept else self.bounds.least
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,13 +228,14 @@ def _asked(side: SideHistory, mine: SideRound, need: Need, *, is_idle: bool) -> 
     may_go = mine.standing == 0 or mine.seen.ready > 0
     if not (is_idle and mine.bounds.least == 0 and may_go):
         return numbers.bounded(need, mine.bounds)
-    return numbers.idle(
-        need,
-        mine.bounds,
+    rest = Idleness(
+        role=mine.role,
         stands_at_zero=mine.standing == 0,
         idle_s=mine.round.clock - (side.busy_at or 0.0),
         limit_s=mine.round.settings.idle_s,
+        kept=mine.seen.kept,
     )
+    return numbers.idle(need, mine.bounds, rest)
 
 
 def _most_unproven(side: SideHistory, mine: SideRound, load: SideLoad, pace: Pace) -> int:

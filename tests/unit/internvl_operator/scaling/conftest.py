@@ -36,6 +36,8 @@ class Played:
     """Where it differs from what stands."""
     woken: set[Role] = field(default_factory=set)
     """Of these Serve has started a replica by itself."""
+    kept: dict[Role, str] = field(default_factory=dict)
+    """Why a side has at least one."""
     replica: dict[Role, str] = field(default_factory=dict)
     """What replicas are, where that is known."""
     bounds: dict[Role, SideSettings] = field(default_factory=dict)
@@ -78,6 +80,7 @@ class Played:
             target=stands,
             ready=ready,
             is_woken=role in self.woken,
+            kept=self.kept.get(role, ""),
             replica=self.replica.get(role, ""),
         )
 

@@ -167,5 +167,7 @@ def test_an_unknown_load_holds_whatever_was_before(seed, rounds):
     decision = decide(Observation(sides=seen), wild.history, wild.settings, wild.now)
     for role, side in decision.sides.items():
         bounds = wild.settings.sides[role]
-        assert side.target == min(max(wild.stands[role], bounds.least), bounds.maximum)
+        # A picture needs both.
+        least = int(role is Role.LANGUAGE and decision.targets[Role.VISION] > 0)
+        assert side.target == min(max(wild.stands[role], bounds.least, least), bounds.maximum)
         assert side.limited_by is Limit.UNKNOWN

@@ -46,8 +46,12 @@ class Wild:
         self.settings, self.obeys = self._drawn(), self.chance.random() < 0.8
 
     def _drawn(self) -> Settings:
+        sides = {role: self._bounds(role) for role in SIDES}
+        if sides[Role.VISION].minimum:  # else a service would have no language while there is vision
+            language = sides[Role.LANGUAGE]
+            sides[Role.LANGUAGE] = replace(language, minimum=max(1, language.minimum))
         return Settings(
-            sides={role: self._bounds(role) for role in SIDES},
+            sides=sides,
             max_gpus=self.chance.choice([None, None, 4, 16]),
             quiet_s=self.chance.choice([0.0, 3.0, 300.0]),
             idle_s=self.chance.choice([1.0, 600.0]),
@@ -99,6 +103,7 @@ class Wild:
                 ready=self.chance.randint(0, 12),
                 healthy=self.chance.random() < 0.9,
                 is_woken=self.chance.random() < 0.2,
+                kept=self.chance.choice(["", "", "the first probe needs one"]),
                 replica=self.chance.choice(["", "small", "small", "large"]),
             )
             for role in SIDES
@@ -135,10 +140,14 @@ class Wild:
             bounds = self.settings.sides[role]
             assert bounds.minimum <= side.target <= bounds.maximum, (self.seed, role, side)
             if unbound:
-                woken = self.seen.sides[role].is_woken
-                assert side.target >= max(bounds.least, int(woken)), (self.seed, role, side)
+                has_one = self.seen.sides[role].is_woken or self.seen.sides[role].kept
+                assert side.target >= max(bounds.least, int(bool(has_one))), (self.seed, role, side)
             assert side.why.startswith(str(role)), self.seed
             least += bounds.minimum * bounds.gpus
+        first = sum(self.settings.sides[role].gpus for role in SIDES) + self.seen.elsewhere_gpus
+        if self.settings.max_gpus is None or first <= self.settings.max_gpus:
+            targets = decision.targets
+            assert targets.get(Role.LANGUAGE, 1) or not targets.get(Role.VISION, 0), (self.seed, targets)
         if self.settings.max_gpus is not None:
             used = side_gpus(self.settings.sides, decision.targets)
             left = self.settings.max_gpus - self.seen.elsewhere_gpus
