@@ -184,6 +184,14 @@ def test_a_side_with_replicas_leaves_room_for_the_first_one_of_the_other(service
     assert service.round(service.tiles(0.1), None).targets == {Role.VISION: 1, Role.LANGUAGE: 2}
 
 
+def test_the_last_replica_of_a_side_that_needs_it_is_not_taken_for_the_other(service):
+    """Few requests have pictures, so that the split alone would leave them none, and then start one for them again."""
+    service.max_gpus = 8
+    service.stands = {Role.VISION: 1, Role.LANGUAGE: 3}
+    seen = service.play(1800, vision=0.02, language=9.0)
+    assert {decision.targets[Role.VISION] for decision in seen} == {1}
+
+
 def test_where_the_minimum_is_one_the_last_replica_stays(made):
     service = made()
     service.bounds[Role.VISION] = replace(service.bounds[Role.VISION], minimum=0)
