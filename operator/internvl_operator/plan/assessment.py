@@ -36,8 +36,10 @@ class Assessment:
     """Ready may stay although the probe of the new replicas is still under way."""
     is_proven_whole: bool
     """The last probe of all roles that passed was about the generations that are wanted."""
-    may_wake: bool
-    """It was Ready while vision had no replica, by choice, and nothing was changed since vision was probed."""
+    is_proven: bool
+    """The same of the last probe that passed, whether or not vision was there to be asked."""
+    may_wake: frozenset[Role]
+    """Sides that had no replica, by choice, while it was Ready; what starts now was not changed since it was probed."""
     is_covered: bool
     """Replicas that passed their probe answer, although those of the wanted configuration do not yet."""
 
@@ -120,15 +122,16 @@ class Assessment:
 
     @property
     def is_waking(self) -> bool:
-        """Nothing but vision is waited for, which gets its first replica again: pictures wait, and text is answered."""
+        """Nothing but sides that had none is waited for, which get their first replica again: what needs them waits."""
         obstacle = self.obstacle
         is_under_way = obstacle is not None and not obstacle.is_failure and self.held is None
-        return self.may_wake and is_under_way and [view.role for view in self.waiting] == [Role.VISION]
+        waiting = {view.role for view in self.waiting}
+        return is_under_way and bool(waiting) and waiting <= self.may_wake
 
     @property
-    def rests(self) -> bool:
-        """Vision has no replica, by choice."""
-        return not self.is_waiting and self.current.rests
+    def resting(self) -> tuple[Role, ...]:
+        """Sides that have no replica, by choice."""
+        return () if self.is_waiting else self.current.resting
 
     @property
     def held(self) -> Finding | None:
@@ -219,14 +222,20 @@ def assess(
         and _was_ready(observation)
         and (has_moved or serving.has_proven_wanted(own.views, status)),
         is_proven_whole=serving.has_proven_all(own.views, status),
-        may_wake=_was_ready(observation)
-        and serving.rested(status)
-        and serving.has_proven_all(own.views, status),
+        is_proven=serving.has_proven_wanted(own.views, status),
+        may_wake=_may_wake(observation, own),
         is_covered=_is_covered(observation, own, beside, rollout),
     )
     if not found.differs and not found.remove:
         return found
     return replace(found, write=checks.write_finding(observation.write))
+
+
+def _may_wake(observation: Observation, own: Standing) -> frozenset[Role]:
+    status = observation.service.status
+    if not (_was_ready(observation) and serving.has_proven_wanted(own.views, status)):
+        return frozenset()
+    return frozenset(role for role in Role if serving.rested(status, role))
 
 
 def _surges(observation: Observation, rollout: Rollout | None) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from internvl_operator.api import labels, names
-from internvl_operator.api.conditions import ConditionType, Reason
+from internvl_operator.api.conditions import ConditionStatus, ConditionType, Reason
 from internvl_operator.api.names import Role
 from internvl_operator.plan import cluster_checks, failures
 from internvl_operator.plan.backend import ray_home
@@ -21,7 +21,8 @@ from internvl_operator.plan.observation import (
     ReplicaState,
     WriteSeen,
 )
-from internvl_operator.plan.serving import RoleView
+from internvl_operator.plan.serving import RoleView, rested
+from internvl_operator.scaling.model import FIRST_START_S
 from internvl_operator.settings import Settings
 
 WorldCheck = Callable[[Observation, Settings], Finding | None]
@@ -175,7 +176,8 @@ def pods_in_trouble(given: RoleInput) -> Finding | None:
     found = cluster_checks.role_pods_in_trouble(cluster, group, view.role)
     if found is None and not any(pod.group == group for pod in cluster.pods):
         found = cluster_checks.pods_refused(cluster, name, view.role)
-    return found
+    has_no_room = found is not None and found.reason is Reason.INSUFFICIENT_RESOURCES
+    return None if has_no_room and _was_just_woken(given) else found
 
 
 def pool_not_found(given: RoleInput) -> Finding | None:
@@ -204,7 +206,7 @@ def no_room(given: RoleInput) -> Finding | None:
         for replica in view.deployment.replicas
     )
     wanted = failures.unscheduled(view.deployment.message)
-    if not waiting or wanted is None or given.observation.cluster is not None:
+    if not waiting or wanted is None or given.observation.cluster is not None or _was_just_woken(given):
         return None
     return Finding(
         reason=Reason.INSUFFICIENT_RESOURCES,
@@ -250,7 +252,7 @@ def held_unhealthy(views: Sequence[RoleView]) -> Finding | None:
         shown = view.deployment
         if shown is None or view.stands_at_zero:
             continue
-        if view.running and shown.status != DeploymentState.UNHEALTHY:
+        if view.wakes or (view.running and shown.status != DeploymentState.UNHEALTHY):
             continue
         return Finding(
             reason=Reason.REPLICA_UNHEALTHY,
@@ -282,6 +284,19 @@ def deploying(given: RoleInput) -> Finding | None:
     if view.deployment is None:
         return progress(Reason.DEPLOYING, f"{view.role}: Ray Serve is building the application", view.role)
     return progress(Reason.DEPLOYING, f"{view.role}: {_count(view)}", view.role)
+
+
+def _was_just_woken(given: RoleInput) -> bool:
+    """Whether the side had no replica, and its first one has had no time to start: its node may be on its way."""
+    view, status = given.view, given.observation.service.status
+    kind = CONDITIONS.get(view.role)
+    known = None if status is None or kind is None else status.condition(kind)
+    if known is None or not view.wakes or not rested(status, view.role):
+        return False
+    if known.status is ConditionStatus.TRUE:
+        return True
+    past_s = (given.observation.now - known.last_transition_time).total_seconds()
+    return 0 <= past_s < FIRST_START_S[view.role]
 
 
 def _count(view: RoleView) -> str:

@@ -38,9 +38,14 @@ def raised_by(finding: Finding) -> Said:
     return is_true(finding.reason, finding.message)
 
 
+def is_unknown(reason: Reason, message: str) -> Said:
+    """Nobody can tell."""
+    return Said(status=ConditionStatus.UNKNOWN, reason=reason, message=message)
+
+
 def unknown_for(finding: Finding) -> Said:
     """Nobody can tell, because of a finding."""
-    return Said(status=ConditionStatus.UNKNOWN, reason=finding.reason, message=finding.message)
+    return is_unknown(finding.reason, finding.message)
 
 
 def merge(

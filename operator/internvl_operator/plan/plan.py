@@ -6,7 +6,7 @@ plan and a reason; the order of the checks is in `checks.py` and `assessment.py`
 
 from collections.abc import Sequence
 
-from internvl_operator.api.names import House
+from internvl_operator.api.names import House, Role
 from internvl_operator.api.status import RolloutStage
 from internvl_operator.plan import (
     checks,
@@ -175,11 +175,13 @@ def _probe(
     verdict, subject, seen = assessment.verdict, assessment.current.subject, observation.probe
     if verdict is None or subject is None or verdict.outcome is Outcome.PASSED:
         return None, None
+    if Role.LANGUAGE in assessment.current.resting:
+        return None, None  # it would start one
     if seen is not None and seen.subject == subject:
         again_s = left_of_pause_s(seen.at, settings.probe_retry_s, now=observation.now)
         if again_s > 0:
             return None, again_s
-    route = routes.PROBE_WITHOUT_VISION if assessment.current.rests else routes.PROBE
+    route = routes.PROBE_WITHOUT_VISION if assessment.current.resting else routes.PROBE
     request = ProbeRequest(
         url=f"{assessment.current.url}{route}", subject=subject, timeout_s=settings.probe_timeout_s
     )

@@ -32,11 +32,13 @@ class Outcome(StrEnum):
     PASSED = "passed"
     FAILED = "failed"
     PENDING = "pending"
+    ASLEEP = "asleep"
+    """Nothing, and nobody can be asked: it was changed while language had no replica."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The outcome, and the finding that explains it unless it passed."""
+    """The outcome, and the finding that explains it where the service is not what it should be."""
 
     outcome: Outcome
     finding: Finding | None = None
@@ -52,6 +54,9 @@ def judge(
     now: datetime,
 ) -> Verdict:
     """What the last probe, or the memory of one that passed, says about `subject`."""
+    if serving.is_asleep(views) and status is not None and status.probe is not None:
+        is_proven = serving.has_proven_wanted(views, status)
+        return Verdict(outcome=Outcome.PASSED if is_proven else Outcome.ASLEEP)
     if probe is not None and probe.subject == subject:
         found = _defect(probe, views, spec)
         if found is None:

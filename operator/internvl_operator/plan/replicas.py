@@ -5,15 +5,28 @@ decided yet, or decisions are only recommended, the number stays that stands. Ca
 """
 
 from dataclasses import replace
+from datetime import datetime
 
 from internvl_operator.api import names
+from internvl_operator.api.conditions import ConditionStatus, ConditionType
 from internvl_operator.api.names import DEPLOYMENTS, Role
 from internvl_operator.api.scaling_spec import ScaledBy, ScalingMode
 from internvl_operator.api.spec import InternVLServiceSpec
-from internvl_operator.plan.observation import Observation, RaySeen, ScaleSeen
-from internvl_operator.plan.serving import deployed_entry
+from internvl_operator.api.status import RolloutStage
+from internvl_operator.plan.observation import Observation, RaySeen, ScaleSeen, ServiceSeen
+from internvl_operator.plan.serving import deployed_entry, rested
 from internvl_operator.render.serve_schema import replicas_of
 from internvl_operator.scaling.model import SIDES
+
+REMEMBERED_S = 45.0
+"""A probe is no load, but Serve remembers it for 30 s, and would start a replica once more for it."""
+_PROVES_OWN = (
+    RolloutStage.HANDOVER,
+    RolloutStage.IN_PLACE,
+    RolloutStage.CLUSTER,
+    RolloutStage.DRAINING,
+)
+"""Stages in which replicas that clients are sent to, or will be, are to be proven, which needs some."""
 
 
 def scaled_roles(spec: InternVLServiceSpec | None) -> tuple[Role, ...]:
@@ -50,8 +63,7 @@ def sized(observation: Observation) -> Observation:
 def number(observation: Observation, role: Role) -> int:
     """Replicas of a role that is scaled, within the spec's bounds.
 
-    One that was never probed has at least one, and so has one whose number is only recommended: nobody would write it
-    when a picture comes.
+    One whose number is only recommended has at least one: nobody would write it when a request comes.
     """
     spec, decided = observation.service.spec, observation.scaling
     assert spec is not None  # `scaled_roles` found the role there
@@ -61,16 +73,34 @@ def number(observation: Observation, role: Role) -> int:
     if is_external(spec, role):
         found = scale_of(observation, role)
         wanted = found.replicas if found is not None and found.owner == ScaledBy.EXTERNAL else None
-    wanted = standing(observation, role) if wanted is None else wanted
-    return min(
-        max(wanted, side.min_replicas, 0 if acts and is_probed(observation) else 1), side.most_replicas
-    )
+    stands = standing(observation, role)
+    wanted = stands if wanted is None else wanted
+    rests = acts and not kept(observation.service, role, standing=stands, now=observation.now)
+    return min(max(wanted, side.min_replicas, 0 if rests else 1), side.most_replicas)
 
 
-def is_probed(observation: Observation) -> bool:
-    """Whether the service has passed a probe, whichever."""
-    status = observation.service.status
-    return status is not None and status.probe is not None
+def kept(service: ServiceSeen, role: Role, *, standing: int, now: datetime) -> str:
+    """Why a side that may rest has at least one replica whatever its load is, as the end of a sentence; else empty.
+
+    Without language nothing can be probed. So it goes only when what stands has passed its probe without vision, and
+    comes back for another model or Ray cluster that is to be proven. An edit waits until a request has woken it.
+    """
+    status = service.status
+    if status is None or status.probe is None:
+        return "the first probe needs one"
+    if role is not Role.LANGUAGE:
+        return ""
+    if status.rollout is not None and (standing or status.rollout.stage in _PROVES_OWN):
+        return "one is kept for the rollout that is under way"
+    if not standing:
+        return ""
+    passed = status.condition(ConditionType.PROBE_PASSED)
+    is_proven = passed is not None and passed.status is ConditionStatus.TRUE and rested(status)
+    if not is_proven or status.observed_generation != service.generation:
+        return "one is kept until language has passed its probe without vision"
+    if 0 <= (now - status.probe.time).total_seconds() < REMEMBERED_S:
+        return f"one is kept for {REMEMBERED_S:.0f} s after a probe"
+    return ""
 
 
 def scale_of(observation: Observation, role: Role) -> ScaleSeen | None:

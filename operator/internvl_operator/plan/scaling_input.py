@@ -22,7 +22,7 @@ from internvl_operator.plan.observation import (
     ReplicaState,
     ServiceSeen,
 )
-from internvl_operator.plan.replicas import decided_roles, is_external
+from internvl_operator.plan.replicas import decided_roles, is_external, kept
 from internvl_operator.plan.serving import deployed_entry, is_adopted
 from internvl_operator.render.groups import pool_of
 from internvl_operator.render.serve_schema import encode_json, replicas_of
@@ -45,7 +45,7 @@ _PLACE = ("num_cpus", "num_gpus", "resources", "label_selector")
 
 
 def scaling_observation(
-    service: ServiceSeen, ray: RaySeen, load: LoadSeen, gpus: Mapping[Role, int]
+    service: ServiceSeen, ray: RaySeen, load: LoadSeen, gpus: Mapping[Role, int], now: datetime
 ) -> Observation | None:
     """How both sides stand. None while Serve holds no configuration of a side: there is nothing to change yet."""
     spec = service.spec
@@ -63,6 +63,7 @@ def scaling_observation(
             ready=0 if deployment is None else len(deployment.running),
             healthy=deployment is None or not _is_failing(deployment),
             is_woken=target == 0 and _is_started(deployment),
+            kept=kept(service, role, standing=target, now=now),
             replica=_replica(application, DEPLOYMENTS[role]),
         )
     others = () if spec is None else tuple(role for role in SIDES if role not in sides)

@@ -22,7 +22,7 @@ from internvl_operator.plan import conditions, failures
 from internvl_operator.plan.conditions import Said
 from internvl_operator.plan.decision import EventKind, EventNote, Plan
 from internvl_operator.plan.observation import Observation, ScalingSeen
-from internvl_operator.plan.replicas import decided_roles, is_probed, number, scaled_roles, standing
+from internvl_operator.plan.replicas import decided_roles, kept, number, scaled_roles, standing
 from internvl_operator.scaling import sentences
 from internvl_operator.scaling.decide import released
 from internvl_operator.scaling.history import from_json, to_json
@@ -31,7 +31,7 @@ from internvl_operator.scaling.model import Limit, SideDecision, WorkKind
 KINDS = (ConditionType.SCALING_ACTIVE, ConditionType.METRICS_AVAILABLE)
 OPERATOR = "operator"
 WRITTEN_BEFORE = "Serve has that number already; who wrote it ended before the reason was written down"
-NOBODY_STARTS_ONE = "with scaling.mode Recommend nobody starts one when a picture comes"
+NOBODY_STARTS_ONE = "with scaling.mode Recommend nobody starts one when a {} comes"
 _LIMITED = (Limit.MAXIMUM, Limit.BUDGET, Limit.UNPROVEN)
 _HELD = (Limit.UNKNOWN,)
 
@@ -111,8 +111,11 @@ def _role(role: Role, observation: Observation, old: RoleStatus) -> dict[str, ob
     assert spec is not None  # `decided_roles` found the role there
     acted = decided if spec.scaling.mode is ScalingMode.AUTO else None
     count = number(observation, role)
-    wanted = standing(observation, role) if acted is None else acted.target
-    if bound := _bound(spec.role(role), wanted, count, was_probed=is_probed(observation)):
+    stands = standing(observation, role)
+    wanted = stands if acted is None else acted.target
+    reason = kept(observation.service, role, standing=stands, now=observation.now)
+    reason = reason or NOBODY_STARTS_ONE.format(sentences.INPUT[role])
+    if bound := _bound(spec.role(role), wanted, count, reason):
         step = f"{sentences.head(role, old.desired, count)}: {bound}"
     else:
         step = "" if acted is None else acted.why
@@ -135,15 +138,15 @@ def _role(role: Role, observation: Observation, old: RoleStatus) -> dict[str, ob
     }
 
 
-def _bound(side: RoleSpec, wanted: int, count: int, *, was_probed: bool) -> str:
-    """What made a number another one than was wanted, if anything did: an edit since then, or a probe to come."""
+def _bound(side: RoleSpec, wanted: int, count: int, kept: str) -> str:
+    """What made a number another one than was wanted, if anything did: an edit since then, or what keeps one."""
     if count < wanted:
         return f"{wanted} are wanted, but maxReplicas is {side.most_replicas}"
     if count == wanted:
         return ""
     if count == side.min_replicas:
         return f"minReplicas is {count}"
-    return NOBODY_STARTS_ONE if was_probed else "the first probe needs one"
+    return kept
 
 
 def _steps(old: RoleStatus, count: int, why: str, now: datetime) -> tuple[ScalingStep, ...] | None:

@@ -8,6 +8,7 @@ from typing import Any
 from internvl_operator.api import names
 from internvl_operator.api.names import Role
 from internvl_operator.api.status import RolesStatus, RoleStatus, Status
+from internvl_operator.plan import failures
 from internvl_operator.plan.observation import (
     ApplicationSeen,
     ApplicationState,
@@ -19,6 +20,7 @@ from internvl_operator.render.serve_schema import ServeApplication, ServeDeploym
 
 _MIXED = (DeploymentState.UPDATING, DeploymentState.DEPLOY_FAILED)
 """Running replicas may still be of the configuration before."""
+_STARTING = (DeploymentState.UPSCALING, DeploymentState.UPDATING)
 _IDENTITY = ("generation", "attempt")
 """Keys of `user_config` by which one configuration of ours is told from another."""
 
@@ -70,6 +72,14 @@ class RoleView:
     def rests(self) -> bool:
         """No replica is wanted, and Serve knows it; old ones may still end their work."""
         return self.wanted.num_replicas == 0 and self.stands_at_zero
+
+    @property
+    def wakes(self) -> bool:
+        """The first replica of a side that had none starts, and nothing is wrong with it: what comes waits for it."""
+        shown = self.deployment
+        may_rest = "autoscaling_config" in self.deployed_entry and not self.stands_at_zero
+        is_starting = shown is not None and shown.status in _STARTING and not shown.running
+        return may_rest and is_starting and failures.start_failure(self.texts) is None
 
     @property
     def updated(self) -> int:
@@ -179,13 +189,23 @@ def _attempt(value: object) -> int:
 def has_proven_wanted(views: Sequence[RoleView], status: Status | None) -> bool:
     """Whether the last probe that passed was about the generations that are wanted now."""
     wanted = {view.role: view.generation for view in views}
-    return _has_proven(wanted, [view.role for view in views if view.rests], status)
+    return _has_proven(wanted, status, without_vision=any(view.rests for view in _of(Role.VISION, views)))
 
 
 def has_proven_deployed(views: Sequence[RoleView], status: Status | None) -> bool:
     """The same of the generations that Serve holds now."""
     held = {view.role: view.deployed_generation or "" for view in views}
-    return _has_proven(held, [view.role for view in views if view.stands_at_zero], status)
+    without_vision = any(view.stands_at_zero for view in _of(Role.VISION, views))
+    return _has_proven(held, status, without_vision=without_vision)
+
+
+def is_asleep(views: Sequence[RoleView]) -> bool:
+    """Whether language rests, without which nothing can be probed."""
+    return any(view.rests for view in _of(Role.LANGUAGE, views))
+
+
+def _of(role: Role, views: Sequence[RoleView]) -> list[RoleView]:
+    return [view for view in views if view.role is role]
 
 
 def has_proven_all(views: Sequence[RoleView], status: Status | None) -> bool:
@@ -193,30 +213,35 @@ def has_proven_all(views: Sequence[RoleView], status: Status | None) -> bool:
     return _generations({view.role: view.generation for view in views}) == _last_whole(status)
 
 
-def rested(status: Status | None) -> bool:
-    """Whether a role had no replica, by choice, when a probe passed last."""
-    return len(_passed(status)) == _PARTS_AT_REST
+def rested(status: Status | None, role: Role = Role.VISION) -> bool:
+    """Whether vision had no replica, by choice, when a probe passed last; or language has had none since then."""
+    parts = _PARTS_ASLEEP if role is Role.LANGUAGE else _PARTS_AT_REST
+    return role is not Role.GATEWAY and len(_passed(status)) >= parts
 
 
 def probe_subject(views: Sequence[RoleView], status: Status | None) -> str:
     """What a probe speaks about: the generations and the replicas that run.
 
-    A role that rests cannot be asked: then the generations that the last probe of all roles was about follow, so that
-    it is known, when the role has replicas again, whether they are the ones that were proven.
+    Vision that rests cannot be asked: then the generations that the last probe of all roles was about follow, so that
+    it is known, when it has replicas again, whether they are the ones that were proven. While language rests nothing
+    can be asked: what was proven last stays, with a mark.
     """
+    if is_asleep(views):
+        return "-".join([*(*_passed(status), "", "")[:2], _last_whole(status), _ASLEEP])
     asked = [view for view in views if not view.rests]
     subject = f"{_generations({view.role: view.generation for view in asked})}-{_running(asked)}"
     return subject if len(asked) == len(views) else f"{subject}-{_last_whole(status)}"
 
 
-_PARTS_AT_REST = 3
+_PARTS_AT_REST, _PARTS_ASLEEP = 3, 4
+_ASLEEP = "asleep"
 
 
-def _has_proven(generations: Mapping[Role, str], resting: Sequence[Role], status: Status | None) -> bool:
+def _has_proven(generations: Mapping[Role, str], status: Status | None, *, without_vision: bool) -> bool:
     if _generations(generations) == _last_whole(status):
         return True
-    asked = {role: generation for role, generation in generations.items() if role not in resting}
-    return bool(resting) and _passed(status)[:1] == [_generations(asked)]
+    asked = [generation for role, generation in generations.items() if role is not Role.VISION]
+    return without_vision and _passed(status)[:1] == [_hash(asked)]
 
 
 def _passed(status: Status | None) -> list[str]:
@@ -227,7 +252,7 @@ def _passed(status: Status | None) -> list[str]:
 def _last_whole(status: Status | None) -> str:
     """Generations that the last probe of all roles was about; empty where there was none."""
     parts = _passed(status)
-    return "" if not parts else parts[2] if len(parts) == _PARTS_AT_REST else parts[0]
+    return "" if not parts else parts[2] if rested(status) else parts[0]
 
 
 def _generations(of: Mapping[Role, str]) -> str:

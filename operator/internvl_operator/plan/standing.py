@@ -19,6 +19,7 @@ from internvl_operator.plan.serving import RoleView, probe_subject, view_roles
 from internvl_operator.render.groups import pod_site
 from internvl_operator.render.serve_config import render_applications, shared_site
 from internvl_operator.render.serve_schema import ServeApplication, parse_application
+from internvl_operator.scaling.model import SIDES
 from internvl_operator.settings import Settings
 from internvl_runtimes.contract.serve_args import ModelSource
 
@@ -70,8 +71,8 @@ class Standing:
 
     @property
     def has_replicas(self) -> bool:
-        """Every role has a running replica, whatever it is about to become, or is to have none."""
-        return all(view.running or view.stands_at_zero for view in self.views)
+        """Every role has a running replica, whatever it is about to become, or is to have none, or wakes."""
+        return all(view.running or view.stands_at_zero or view.wakes for view in self.views)
 
     def scaled(self) -> tuple[ServeApplication, ...]:
         """The applications as Serve holds them, where their numbers of replicas are not those that are wanted.
@@ -92,9 +93,9 @@ class Standing:
         return frozenset(_model(_deployed(view)) for view in self.views if view.role is not Role.GATEWAY)
 
     @property
-    def rests(self) -> bool:
-        """A role has no replica, by choice, so that it cannot be probed."""
-        return any(view.rests for view in self.views)
+    def resting(self) -> tuple[Role, ...]:
+        """Roles that have no replica, by choice, so that they cannot be probed."""
+        return tuple(view.role for view in self.views if view.rests)
 
     @property
     def wanted_models(self) -> frozenset[str]:
@@ -119,7 +120,7 @@ def stand(
     service = observation.service
     spec, key = service.spec, service.key
     assert spec is not None  # `spec_invalid` speaks before
-    spec = _with_vision(spec) if stands_in else spec
+    spec = _awake(spec) if stands_in else spec
     site = shared_site(key, spec) if ground is None else pod_site(ground.shapes, surges=surges)
 
     def render(attempts: Mapping[Role, int] | None = None) -> tuple[ServeApplication, ServeApplication]:
@@ -167,10 +168,15 @@ def stand(
     )
 
 
-def _with_vision(spec: InternVLServiceSpec) -> InternVLServiceSpec:
-    """A stand-in proves both sides, also where the service has no vision replica just now."""
-    vision = spec.vision.model_copy(update={"min_replicas": max(1, spec.vision.min_replicas)})
-    return spec.model_copy(update={"vision": vision})
+def _awake(spec: InternVLServiceSpec) -> InternVLServiceSpec:
+    """A stand-in proves both sides, also where the service has no replica of one just now."""
+    sides = {role.value: spec.role(role) for role in SIDES}
+    return spec.model_copy(
+        update={
+            name: side.model_copy(update={"min_replicas": max(1, side.min_replicas)})
+            for name, side in sides.items()
+        }
+    )
 
 
 def _url(observation: Observation, ray: RaySeen, *, has_front: bool, stands_in: bool) -> str | None:

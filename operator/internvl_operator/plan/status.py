@@ -23,10 +23,12 @@ from internvl_operator.plan.observation import Observation, ProbeSeen
 from internvl_operator.plan.probing import Outcome, answer_of
 from internvl_operator.plan.rollout import Rollout
 from internvl_operator.plan.serving import RoleView
+from internvl_operator.scaling.model import SIDES
+from internvl_operator.scaling.sentences import INPUT
 
 ALL_RUN = "all replicas of the wanted generation run"
-AT_ZERO = "no replica runs, because no picture comes; the next one starts one"
-CHANGED_AT_ZERO = "; what was changed since vision was probed last is probed then"
+AT_ZERO = "no replica runs, because no {} comes; the next one starts one"
+CHANGED_AT_ZERO = "; what was changed since {} was probed last is probed then"
 NOTHING_MOVES = "nothing is under way"
 NOTHING_WRONG = "nothing is wrong"
 
@@ -115,8 +117,14 @@ def _ready(assessment: Assessment) -> Said:
     if assessment.is_covered:
         how = ", with the configuration before"
     elif assessment.is_waking:
-        how = "; vision starts again, and pictures wait for it"
-    elif assessment.rests:
+        starting = [view.role for view in assessment.waiting]
+        starts, them = ("starts", "it") if len(starting) == 1 else ("start", "them")
+        how = f"; {' and '.join(starting)} {starts} again, and {INPUT[starting[-1]]}s wait for {them}"
+    elif assessment.resting == SIDES:
+        how = "; vision and language have no replica, and the next request starts those that it needs"
+    elif Role.LANGUAGE in assessment.resting:
+        how = "; language has no replica, and the next request starts one"
+    elif assessment.resting:
         how = "; vision has no replica until a picture comes"
     return conditions.is_true(Reason.READY, f"the service answers at {assessment.url}{how}")
 
@@ -141,8 +149,9 @@ def _role_ready(assessment: Assessment, role: Role) -> Said:
     if not view.is_serving:
         return conditions.blocked_by(assessment.role_findings[role])
     if view.rests:
-        how = "" if assessment.is_proven_whole else CHANGED_AT_ZERO
-        return conditions.is_true(Reason.AT_ZERO, f"{AT_ZERO}{how}")
+        is_proven = assessment.is_proven_whole if role is Role.VISION else assessment.is_proven
+        how = "" if is_proven else CHANGED_AT_ZERO.format(role)
+        return conditions.is_true(Reason.AT_ZERO, f"{AT_ZERO.format(INPUT[role])}{how}")
     blamed = None if assessment.verdict is None else assessment.verdict.finding
     if blamed is not None and blamed.is_failure and blamed.role is role:
         return conditions.blocked_by(blamed)
@@ -154,7 +163,15 @@ def _probe_passed(assessment: Assessment) -> Said:
     if verdict is None:
         assert obstacle is not None  # without a verdict something stands before Ready
         return conditions.unknown_for(obstacle)
-    if verdict.finding is None and assessment.rests:
+    if verdict.outcome is Outcome.ASLEEP:
+        text = "language has no replica; what was changed meanwhile is probed when a request has started one"
+        return conditions.is_unknown(Reason.AT_ZERO, text)
+    if verdict.finding is None and Role.LANGUAGE in assessment.resting:
+        text = (
+            "what is deployed passed its last probe; it is probed again when a request has started a replica"
+        )
+        return conditions.is_true(Reason.READY, text)
+    if verdict.finding is None and assessment.resting:
         text = "a text came through; vision has no replica, and is probed when a picture has started one"
         return conditions.is_true(Reason.READY, text)
     if verdict.finding is None:
@@ -232,6 +249,8 @@ def _probe(old: Status, assessment: Assessment, now: datetime) -> ProbeStatus | 
         return old.probe
     if old.probe is not None and old.probe.subject == subject:
         return old.probe
+    if old.probe is not None and Role.LANGUAGE in assessment.own.resting:
+        return old.probe.model_copy(update={"subject": subject})  # nothing was asked since
     return ProbeStatus(subject=subject, time=now.replace(microsecond=0))
 
 

@@ -194,7 +194,7 @@ class Scaler:
         service, now = followed.service, self._now()
         assert service.spec is not None  # a service without a spec does not scale
         gpus = gpus_of(service.spec, self._offer)
-        observation = scaling_observation(service, ray, load, gpus)
+        observation = scaling_observation(service, ray, load, gpus, now)
         if observation is None:
             followed.obstacle = _Obstacle("Ray Serve has no configuration of a side", load)
             return

@@ -62,7 +62,7 @@ def test_of_schedules_that_are_open_the_highest_counts(hour, floor):
 def test_a_fixed_sides_gpus_count_in_the_budget(ready):
     found = spec(vision={"maxReplicas": 4}, language={"minReplicas": 3})
     seen = scaling_observation(
-        ready.see(spec=found).seen, ready.ray, UNKNOWN, {Role.VISION: 1, Role.LANGUAGE: 2}
+        ready.see(spec=found).seen, ready.ray, UNKNOWN, {Role.VISION: 1, Role.LANGUAGE: 2}, MONDAY_9
     )
     assert seen is not None and seen.elsewhere_gpus == 6 and set(seen.sides) == {Role.VISION}
     vision = seen.sides[Role.VISION]
@@ -71,7 +71,7 @@ def test_a_fixed_sides_gpus_count_in_the_budget(ready):
 
 def test_before_serve_holds_a_configuration_there_is_nothing_to_decide(world):
     world.see(spec=spec(vision={"maxReplicas": 4}))
-    assert scaling_observation(world.seen, world.ray, UNKNOWN, NO_GPUS) is None
+    assert scaling_observation(world.seen, world.ray, UNKNOWN, NO_GPUS, MONDAY_9) is None
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_before_serve_holds_a_configuration_there_is_nothing_to_decide(world):
 )
 def test_a_replica_that_cannot_start_is_no_measurement_of_starting(ready, status, message, healthy):
     ready.see(spec=spec(vision={"maxReplicas": 4})).deployment(Role.VISION, status, message)
-    seen = scaling_observation(ready.seen, ready.ray, UNKNOWN, NO_GPUS)
+    seen = scaling_observation(ready.seen, ready.ray, UNKNOWN, NO_GPUS, MONDAY_9)
     assert seen is not None and seen.sides[Role.VISION].healthy is healthy
 
 
@@ -95,7 +95,7 @@ def replica(world, **edit):
 
 
 def seen_replica(world):
-    seen = scaling_observation(world.seen, world.ray, UNKNOWN, NO_GPUS)
+    seen = scaling_observation(world.seen, world.ray, UNKNOWN, NO_GPUS, MONDAY_9)
     assert seen is not None
     return seen.sides[Role.VISION].replica
 
@@ -170,6 +170,6 @@ def test_a_replica_that_serve_starts_by_itself_is_seen(world, status, shown, is_
         deployments={encoder.name: replace(encoder, status=status, target_replicas=shown, replicas=())},
     )
     world.change_ray(applications={**world.ray.applications, name: changed})
-    seen = scaling_observation(world.seen, world.ray, UNKNOWN, NO_GPUS)
+    seen = scaling_observation(world.seen, world.ray, UNKNOWN, NO_GPUS, MONDAY_9)
     assert seen is not None
     assert (seen.sides[Role.VISION].target, seen.sides[Role.VISION].is_woken) == (0, is_woken)

@@ -228,6 +228,7 @@ def test_its_gpus_count_in_the_budget_of_the_other_side(theirs):
         theirs.ray,
         LoadSeen(reason=Reason.METRICS_MISSING, unknown="nobody tells"),
         {Role.VISION: 2, Role.LANGUAGE: 1},
+        theirs.observation.now,
     )
     assert set(seen.sides) == {Role.LANGUAGE} and seen.elsewhere_gpus == 6
 
