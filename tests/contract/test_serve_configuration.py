@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from internvl_operator.api.keys import ServiceKey
+from internvl_operator.api.names import DEPLOYMENTS
 from internvl_operator.api.spec import parse_spec
 from internvl_operator.render.serve_config import render_applications, shared_site
 from internvl_operator.render.serve_schema import HttpOptions, ServeConfig, parse_application
+from internvl_operator.scaling.model import SIDES
 from internvl_runtimes.contract.serve_args import (
     ApplicationArgs,
     GatewayConfig,
@@ -31,6 +33,7 @@ with warnings.catch_warnings():
 KEY = ServiceKey("team", "nano")
 SAMPLES = sorted((Path(__file__).parents[2] / "manifests" / "samples").glob("*.yaml"))
 CONFIGS = {"VisionEncoder": VisionConfig, "LanguageModel": LanguageConfig, "Gateway": GatewayConfig}
+RESTS = {"minReplicas": 0, "maxReplicas": 3}
 SIDE = {
     "pool": st.from_regex(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,8}[A-Za-z0-9])?", fullmatch=True),
     "minReplicas": st.integers(1, 9),
@@ -42,11 +45,14 @@ SPECS = st.fixed_dictionaries(
     optional={
         "vision": st.one_of(
             st.fixed_dictionaries({}, optional={**SIDE, "maxTilesPerImage": st.integers(1, 40)}),
-            st.just({"minReplicas": 0, "maxReplicas": 3}),
+            st.just(RESTS),
         ),
-        "language": st.fixed_dictionaries({}, optional={**SIDE, "maxModelLen": st.integers(16, 99)}),
+        "language": st.one_of(
+            st.fixed_dictionaries({}, optional={**SIDE, "maxModelLen": st.integers(16, 99)}),
+            st.just(RESTS),
+        ),
     },
-)
+).filter(lambda spec: spec.get("language") != RESTS or spec.get("vision") == RESTS)
 
 
 def render(spec):
@@ -92,19 +98,24 @@ def test_ray_refuses_no_pool_that_the_schema_allows():
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
-def test_ray_takes_each_number_of_a_vision_that_may_rest_without_a_new_build(count):
-    parsed = parse_spec({"model": {"uri": "file:///m"}, "vision": {"minReplicas": 0, "maxReplicas": 3}})
-    sized = parsed.model_copy(update={"vision": parsed.vision.model_copy(update={"min_replicas": count})})
+@pytest.mark.parametrize("role", SIDES)
+def test_ray_takes_each_number_of_a_side_that_may_rest_without_a_new_build(role, count):
+    parsed = parse_spec({"model": {"uri": "file:///m"}, "vision": RESTS, "language": RESTS})
+    sized = parsed.model_copy(
+        update={role.value: parsed.role(role).model_copy(update={"min_replicas": count})}
+    )
     versions, generations = set(), set()
     for spec in (parsed, sized):
-        vision = render_applications(KEY, spec, shared_site(KEY, spec))[0]
-        read = ServeDeploySchema.model_validate({"applications": [vision.to_mapping()]}).applications[0]
+        application = render_applications(KEY, spec, shared_site(KEY, spec))[SIDES.index(role)]
+        read = ServeDeploySchema.model_validate({"applications": [application.to_mapping()]}).applications[0]
         versions.add(get_app_code_version(read))
-        generations.add(vision.deployments[0].user_config["generation"])
-    assert read.deployments[0].autoscaling_config["initial_replicas"] == count
+        generations.add(application.deployment(DEPLOYMENTS[role]).user_config["generation"])
+    (entry,) = (item for item in read.deployments if item.name == DEPLOYMENTS[role])
+    assert entry.autoscaling_config["initial_replicas"] == count
     assert len(versions) == len(generations) == 1
-    assert parse_application(vision.to_mapping()) == vision
-    assert vision.scaled({"VisionEncoder": 2}).deployments[0].num_replicas == 2
+    assert parse_application(application.to_mapping()) == application
+    scaled = application.scaled({DEPLOYMENTS[role]: 2})
+    assert scaled.deployment(DEPLOYMENTS[role]).num_replicas == 2
 
 
 def test_another_number_of_a_vision_that_may_rest_is_no_other_version_to_ray():

@@ -73,9 +73,9 @@ class Reason(StrEnum):
     AS_DESIRED = "AsDesired", "What runs is what the spec asks for.", "Nothing."
     AT_ZERO = (
         "AtZero",
-        "Vision has no replica, because no picture came for `scaling.idle` and `vision.minReplicas` is 0. The next "
-        "picture starts one and waits for it.",
-        "Nothing; for pictures that must not wait set `vision.minReplicas` to 1.",
+        "The side has no replica, because nothing came for it for `scaling.idle` (vision: no picture; language: no "
+        "request) and its `minReplicas` is 0. What comes next starts one and waits for it.",
+        "Nothing; for pictures that must not wait set `vision.minReplicas` to 1, for any request also `language.minReplicas`.",
     )
 
     # under way

@@ -185,7 +185,8 @@ class ScalingSpec(Wire):
             pattern=IDLE_PATTERN,
             description=(
                 "Where vision.minReplicas is 0: after so long without a picture no vision replica is kept, for example "
-                "10m, at least 45s. The next picture waits until one has started."
+                "10m, at least 45s. Where language.minReplicas is 0 too: after so long without any request none at all. "
+                "What comes next waits until replicas have started."
             ),
         ),
     ] = "10m"

@@ -112,6 +112,7 @@ CLAIMS_FOLDER = "/models"
 
 Pool = Annotated[str, Field(max_length=63, pattern=POOL_PATTERN)]
 Replicas = Annotated[int, Field(ge=1, le=MOST_REPLICAS, strict=True)]
+LeastReplicas = Annotated[int, Field(ge=0, le=MOST_REPLICAS, strict=True)]
 
 REPLICAS_RULE = "!has(self.maxReplicas) || self.maxReplicas >= self.minReplicas"
 REPLICAS_MESSAGE = (
@@ -131,8 +132,13 @@ ZERO_RULE = (
     "(has(self.maxReplicas) && !(has(self.scaledBy) && self.scaledBy == 'External'))"
 )
 ZERO_MESSAGE = (
-    "minReplicas 0 needs a maxReplicas, and scaledBy Operator, which starts a replica when a picture comes; set "
+    "minReplicas 0 needs a maxReplicas, and scaledBy Operator, which starts a replica when a request comes; set "
     "maxReplicas, or minReplicas to 1 or more"
+)
+WHOLE_RULE = "self.language.minReplicas > 0 || self.vision.minReplicas == 0"
+WHOLE_MESSAGE = (
+    "language.minReplicas 0 is for the whole service, because a picture needs both sides; set vision.minReplicas to 0 "
+    "too, or language.minReplicas to 1 or more"
 )
 SCHEDULE_RULE = "self.scaling.schedule.all(item, {})".format(
     " && ".join(
@@ -161,6 +167,15 @@ BUDGET_RULE = "!has(self.scaling.maxGPUs) || {} <= self.scaling.maxGPUs".format(
     )
 )
 BUDGET_MESSAGE = "scaling.maxGPUs is less than the GPUs of both sides' minReplicas, which always run; raise it, or lower minReplicas"
+WAKING_RULE = (
+    "!has(self.scaling.maxGPUs) || self.language.minReplicas > 0 || {} <= self.scaling.maxGPUs".format(
+        " + ".join(f"(has(self.{role}.gpus) ? self.{role}.gpus : 0)" for role in ("vision", "language"))
+    )
+)
+WAKING_MESSAGE = (
+    "scaling.maxGPUs is less than the GPUs of one vision and one language replica, which a picture starts where both "
+    "minReplicas are 0; raise it, or set vision.gpus or language.gpus to less"
+)
 BACKEND_RULE = (
     "has(self.backend) == has(oldSelf.backend) && "
     "(!has(self.backend) || self.backend.ray.address == oldSelf.backend.ray.address)"
@@ -281,7 +296,11 @@ class RoleSpec(PodFields):
     """What both sides have in common."""
 
     model_config = ConfigDict(
-        json_schema_extra=cel_rules((REPLICAS_RULE, REPLICAS_MESSAGE), (SCALED_BY_RULE, SCALED_BY_MESSAGE))
+        json_schema_extra=cel_rules(
+            (REPLICAS_RULE, REPLICAS_MESSAGE),
+            (SCALED_BY_RULE, SCALED_BY_MESSAGE),
+            (ZERO_RULE, ZERO_MESSAGE),
+        )
     )
 
     pool: Annotated[
@@ -303,7 +322,15 @@ class RoleSpec(PodFields):
             description="GPUs that one replica reserves. Left out: what the pool says, else none.",
         ),
     ] = None
-    min_replicas: Annotated[Replicas, Field(description="Replicas that always run.")] = 1
+    min_replicas: Annotated[
+        LeastReplicas,
+        Field(
+            description=(
+                "Replicas that always run. 0, of vision: none while no picture comes; text is answered as before. 0, of "
+                "both sides: none at all while no request comes. What comes then waits until replicas have started."
+            )
+        ),
+    ] = 1
     max_replicas: Annotated[
         Replicas | None,
         Field(
@@ -335,13 +362,23 @@ class RoleSpec(PodFields):
         Field(description="Memory that one replica reserves on its node, for example 4Gi. Left out: none."),
     ] = None
 
+    _may_rest: bool = PrivateAttr(default=False)
+
     @model_validator(mode="after")
     def _bounded_replicas(self) -> Self:
         if self.max_replicas is not None and self.max_replicas < self.min_replicas:
             raise ValueError(REPLICAS_MESSAGE)
         if self.scaled_by is ScaledBy.EXTERNAL and not self.is_scaled:
             raise ValueError(SCALED_BY_MESSAGE)
+        if self.min_replicas == 0 and (self.max_replicas is None or self.scaled_by is ScaledBy.EXTERNAL):
+            raise ValueError(ZERO_MESSAGE)
+        self._may_rest = self.min_replicas == 0
         return self
+
+    @property
+    def may_rest(self) -> bool:
+        """Whether there may be no replica; also told by a copy that asks for the number that is to be."""
+        return self._may_rest
 
     @property
     def most_replicas(self) -> int:
@@ -372,26 +409,6 @@ class RoleSpec(PodFields):
 class VisionSpec(RoleSpec):
     """The vision side: tiles, vision transformer, projector."""
 
-    model_config = ConfigDict(
-        json_schema_extra=cel_rules(
-            (REPLICAS_RULE, REPLICAS_MESSAGE),
-            (SCALED_BY_RULE, SCALED_BY_MESSAGE),
-            (ZERO_RULE, ZERO_MESSAGE),
-        )
-    )
-
-    min_replicas: Annotated[
-        int,
-        Field(
-            ge=0,
-            le=MOST_REPLICAS,
-            strict=True,
-            description=(
-                "Replicas that always run. 0: none while no picture comes; text is answered as before, and a picture "
-                "waits until a replica has started."
-            ),
-        ),
-    ] = 1
     capacity: Annotated[
         VisionCapacity | None,
         Field(
@@ -412,20 +429,6 @@ class VisionSpec(RoleSpec):
             description="Most tiles cut from one picture; the thumbnail comes on top. Left out: the checkpoint's.",
         ),
     ] = None
-
-    _may_rest: bool = PrivateAttr(default=False)
-
-    @model_validator(mode="after")
-    def _can_come_back(self) -> Self:
-        if self.min_replicas == 0 and (self.max_replicas is None or self.scaled_by is ScaledBy.EXTERNAL):
-            raise ValueError(ZERO_MESSAGE)
-        self._may_rest = self.min_replicas == 0
-        return self
-
-    @property
-    def may_rest(self) -> bool:
-        """Whether there may be no replica; also told by a copy that asks for the number that is to be."""
-        return self._may_rest
 
 
 class LanguageSpec(RoleSpec):
@@ -536,6 +539,8 @@ class InternVLServiceSpec(Wire):
             (SCHEDULE_RULE, SCHEDULE_MESSAGE),
             (ONE_OWNER_RULE, ONE_OWNER_MESSAGE),
             (BUDGET_RULE, BUDGET_MESSAGE),
+            (WHOLE_RULE, WHOLE_MESSAGE),
+            (WAKING_RULE, WAKING_MESSAGE),
         )
     )
 
@@ -584,6 +589,17 @@ class InternVLServiceSpec(Wire):
         least = sum((side.gpus or 0) * side.min_replicas for side in (self.vision, self.language))
         if self.scaling.max_gpus is not None and least > self.scaling.max_gpus:
             raise ValueError(BUDGET_MESSAGE)
+        return self
+
+    @model_validator(mode="after")
+    def _wakes_whole(self) -> Self:
+        if self.language.min_replicas > 0:
+            return self
+        if self.vision.min_replicas > 0:
+            raise ValueError(WHOLE_MESSAGE)
+        first = (self.vision.gpus or 0) + (self.language.gpus or 0)
+        if self.scaling.max_gpus is not None and first > self.scaling.max_gpus:
+            raise ValueError(WAKING_MESSAGE)
         return self
 
     @property

@@ -166,6 +166,7 @@ def _language(spec: InternVLServiceSpec, shared: dict[str, Any], slot: Slot) -> 
         ongoing=config.max_sequences + config.max_waiting + SPARE_ONGOING,
         options=_actor_options(spec.language, slot),
         slot=slot,
+        may_rest=spec.language.may_rest,
     )
 
 

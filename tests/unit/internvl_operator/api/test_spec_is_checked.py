@@ -5,6 +5,7 @@ from internvl_operator.api.spec import parse_spec
 from internvl_operator.errors import Rejected
 
 MODEL = {"uri": "file:///models/nano"}
+ZERO = {"minReplicas": 0, "maxReplicas": 2}
 
 
 def schedule(**fields: object) -> dict[str, object]:
@@ -87,8 +88,28 @@ def test_threads_are_cores_rounded_up():
         ({"model": MODEL, "scaling": {"idle": "44s"}}, "spec.scaling.idle", "at least 45 seconds"),
         (
             {"model": MODEL, "language": {"minReplicas": 0, "maxReplicas": 2}},
-            "spec.language.minReplicas",
-            "greater than or equal to 1",
+            "spec",
+            "set vision.minReplicas to 0 too, or language.minReplicas to 1",
+        ),
+        (
+            {"model": MODEL, "vision": ZERO, "language": {"minReplicas": 0}},
+            "spec.language",
+            "needs a maxReplicas",
+        ),
+        (
+            {"model": MODEL, "vision": ZERO, "language": {**ZERO, "scaledBy": "External"}},
+            "spec.language",
+            "and scaledBy Operator",
+        ),
+        (
+            {
+                "model": MODEL,
+                "vision": {**ZERO, "gpus": 1},
+                "language": {**ZERO, "gpus": 4},
+                "scaling": {"maxGPUs": 4},
+            },
+            "spec",
+            "scaling.maxGPUs is less than the GPUs of one vision and one language replica",
         ),
         (
             {"model": MODEL, "vision": {"capacity": {"tilesPerSecond": 0}}},
@@ -250,3 +271,9 @@ def test_vision_may_have_no_replica_while_no_picture_comes():
     assert spec.vision.may_rest and spec.vision.is_scaled and spec.scaling.idle_s == 600
     assert spec.vision.model_copy(update={"min_replicas": 1}).may_rest
     assert not parse_spec({"model": MODEL, "vision": {"maxReplicas": 2}}).vision.may_rest
+
+
+def test_the_whole_service_may_have_no_replica_while_no_request_comes():
+    sides = {"vision": {**ZERO, "gpus": 1}, "language": {**ZERO, "gpus": 4}}
+    spec = parse_spec({"model": MODEL, **sides, "scaling": {"maxGPUs": 5}})
+    assert spec.vision.may_rest and spec.language.may_rest and spec.language.is_scaled
