@@ -8,9 +8,12 @@ from hypothesis import strategies as st
 from internvl_operator.api import names
 from internvl_operator.api.conditions import ConditionStatus, ConditionType, Reason
 from internvl_operator.api.names import Role
+from internvl_operator.api.spec import parse_spec
 from internvl_operator.api.status import RolloutStage
-from internvl_operator.plan.observation import ReplicaSeen, WriteSeen
+from internvl_operator.plan.observation import ReplicaSeen, ScalingSeen, WriteSeen
 from internvl_operator.plan.plan import plan
+from internvl_operator.scaling.model import SideDecision
+from internvl_runtimes.contract import routes
 from internvl_runtimes.contract.failures import FailureCode, ReplicaFailed
 from internvl_runtimes.contract.probes import RoleAnswer
 
@@ -42,6 +45,16 @@ REPLICAS = st.lists(
     | st.builds(ReplicaSeen, id=st.sampled_from("abc"), state=st.just("STARTING")),
     max_size=3,
 )
+RESTING = {
+    "model": {"uri": "file:///models/nano"},
+    "vision": {"minReplicas": 0, "maxReplicas": 3},
+    "language": {"minReplicas": 0, "maxReplicas": 3},
+}
+SCALED = st.fixed_dictionaries({"minReplicas": st.integers(0, 1), "maxReplicas": st.just(3)})
+SIDES_OF_SPECS = st.fixed_dictionaries(
+    {"vision": SCALED | st.fixed_dictionaries({"minReplicas": st.integers(1, 3)})},
+    optional={"language": SCALED},
+).filter(lambda sides: sides.get("language", {}).get("minReplicas", 1) or not sides["vision"]["minReplicas"])
 STEPS = (
     "deploy",
     "hold",
@@ -56,6 +69,7 @@ STEPS = (
     "delete",
     "pools",
     "proxy",
+    "decide",
 )
 
 
@@ -84,7 +98,7 @@ def step(world, data):
             world.respec(
                 {
                     "model": {"uri": data.draw(st.sampled_from(["file:///m", "file:///models/nano"]))},
-                    "vision": {"minReplicas": data.draw(st.integers(1, 3))},
+                    **data.draw(SIDES_OF_SPECS),
                     "rollout": {"strategy": data.draw(st.sampled_from(["Auto", "Beside", "InPlace"]))},
                 }
             )
@@ -106,6 +120,14 @@ def step(world, data):
         world.change_ray(node_pools=data.draw(st.none() | st.just(frozenset())))
     elif kind == "proxy" and has_ray:
         world.change_ray(http_address=None)
+    elif kind == "decide":
+        vision = data.draw(st.integers(0, 2))
+        targets = {Role.VISION: vision, Role.LANGUAGE: data.draw(st.integers(int(vision > 0), 2))}
+        sides = {
+            role: SideDecision(target=target, why=f"{role} -> {target}") for role, target in targets.items()
+        }
+        at = world.observation.now
+        world.change(scaling=ScalingSeen(at=at, sides=sides, metrics=Reason.METRICS_SEEN, memory="m"))
 
 
 @pytest.mark.timeout(60)
@@ -152,6 +174,24 @@ def test_ready_is_never_said_without_a_replica_of_each_role(worlds, data):
         if ready.status is ConditionStatus.TRUE and decided.requeue_after_s != world.settings.poll_interval_s:
             assert decided.status.probe is not None
             roles, rollout = decided.status.roles, decided.status.rollout
-            is_new = all((roles.of(role).updated or 0) > 0 for role in Role)
+            at_zero = {role for role in Role if not roles.of(role).desired}
+            waking = {role for role in Role if f"{role} start" in ready.message.replace(" and language", "")}
+            is_new = all((roles.of(role).updated or 0) > 0 for role in set(Role) - at_zero - waking)
             is_old = rollout is not None and all((roles.of(role).ready or 0) > 0 for role in Role)
             assert is_new or is_old or (rollout is not None and rollout.stage is RolloutStage.HANDOVER)
+
+
+@pytest.mark.timeout(60)
+@settings(max_examples=200)
+@given(data=st.data())
+def test_there_is_language_wherever_there_is_vision_and_whenever_something_is_probed(worlds, data):
+    world = worlds()
+    world.see(spec=parse_spec(RESTING))
+    world.made_ready()
+    for _ in range(data.draw(st.integers(1, 8))):
+        step(world, data)
+        decided = world.settle()
+        roles = decided.status.roles
+        assert roles.language.desired or not roles.vision.desired
+        is_own = decided.probe is not None and routes.STAND_IN not in decided.probe.url
+        assert roles.language.desired or not is_own
