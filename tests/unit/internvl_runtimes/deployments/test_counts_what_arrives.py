@@ -8,9 +8,10 @@ import pytest
 
 from internvl_runtimes.contract import metrics
 from internvl_runtimes.contract.metrics import Metric
+from internvl_runtimes.deployments import gateway
 from internvl_runtimes.deployments.admission import Admission
 from internvl_runtimes.deployments.handles import Lost
-from internvl_runtimes.protocol.problems import RequestInvalid, RoleUnavailable
+from internvl_runtimes.protocol.problems import DeadlinePassed, RequestInvalid, RoleUnavailable
 from tests.unit.internvl_runtimes.deployments.fakes import (
     TILE,
     FakeSides,
@@ -96,6 +97,27 @@ async def test_a_request_is_awaited_until_its_first_token(admission: Admission) 
     assert setting.gauge(metrics.AWAITED, input="text") == 0
     go_on.set()
     assert await asked == "red"
+    assert setting.gauge(metrics.AWAITED) == 0
+
+
+async def test_a_text_is_awaited_while_language_has_no_replica_and_not_beyond_its_deadline(
+    admission: Admission, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway, "DEADLINE_S", 0.05)
+    setting = Setting(admission, FakeSides(answer()))
+    reached = asyncio.Event()
+
+    async def queued(*given: Any) -> Any:
+        reached.set()
+        await asyncio.Event().wait()
+        yield given
+
+    setting.sides.generate = queued  # type: ignore[method-assign]
+    asked = asyncio.ensure_future(setting.ask(max_tokens=5))
+    await reached.wait()
+    assert setting.gauge(metrics.AWAITED, input="text") == 1
+    with pytest.raises(DeadlinePassed):
+        await asked
     assert setting.gauge(metrics.AWAITED) == 0
 
 
