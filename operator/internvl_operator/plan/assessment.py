@@ -257,7 +257,7 @@ def _is_covered(observation: Observation, own: Standing, beside: Standing, rollo
     if rollout.is_held and beside.has_replicas and _was_ready(observation):
         return True  # it was in the middle of a handover
     if rollout.keeps_own:
-        return own.has_replicas and serving.has_proven_deployed(own.views, observation.service.status)
+        return own.answers and serving.has_proven_deployed(own.views, observation.service.status)
     has_failed = own.verdict is not None and own.verdict.outcome is Outcome.FAILED
     return rollout.has_stand_in and beside.has_replicas and not has_failed and _was_ready(observation)
 

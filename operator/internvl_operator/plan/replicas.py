@@ -24,7 +24,6 @@ _PROVES_OWN = (
     RolloutStage.HANDOVER,
     RolloutStage.IN_PLACE,
     RolloutStage.CLUSTER,
-    RolloutStage.DRAINING,
 )
 """Stages in which replicas that clients are sent to, or will be, are to be proven, which needs some."""
 

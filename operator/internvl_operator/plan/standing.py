@@ -71,7 +71,12 @@ class Standing:
 
     @property
     def has_replicas(self) -> bool:
-        """Every role has a running replica, whatever it is about to become, or is to have none, or wakes."""
+        """Every role has a running replica, whatever it is about to become, or is to have none."""
+        return all(view.running or view.stands_at_zero for view in self.views)
+
+    @property
+    def answers(self) -> bool:
+        """The same, or it gets its first replica, and what comes waits for that."""
         return all(view.running or view.stands_at_zero or view.wakes for view in self.views)
 
     def scaled(self) -> tuple[ServeApplication, ...]:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from internvl_operator.api import names
 from internvl_operator.api.conditions import Reason
 from internvl_operator.api.names import House, Role
+from internvl_operator.api.spec import parse_spec
 from internvl_operator.api.status import RolloutStage
 from internvl_operator.plan.backend import ray_home
 from internvl_operator.plan.houses import current_house
@@ -22,9 +23,11 @@ from internvl_operator.plan.observation import (
     RaySide,
     RayUnavailable,
     ReplicaSeen,
+    ScalingSeen,
 )
 from internvl_operator.plan.plan import plan
 from internvl_operator.render.cluster_objects import ObjectId, objects_of_house
+from internvl_operator.scaling.model import SIDES, SideDecision
 from internvl_runtimes.contract.failures import FailureCode, ReplicaFailed
 from internvl_runtimes.contract.pods import DRAIN_S
 from internvl_runtimes.contract.probes import ProbeAnswer, RoleAnswer
@@ -933,3 +936,59 @@ def test_a_pod_that_is_evicted_while_the_cluster_is_held_is_named(town):
     groups = decided.objects[0]["spec"]["workerGroupSpecs"]
     entry = next(item for item in groups if item["groupName"] == gone.group)
     assert entry["scaleStrategy"] == {"workersToDelete": [gone.name]} and entry["replicas"] == 1
+
+
+# --- a service that sleeps -----------------------------------------------------------------------------------
+
+
+ZERO = {"minReplicas": 0, "maxReplicas": 3}
+SLEEPS = {
+    **SPEC,
+    "vision": {**SPEC["vision"], **ZERO},
+    "language": {**SPEC["language"], **ZERO},
+}
+
+
+def nobody_asks(world):
+    """No side has a load."""
+    sides = {role: SideDecision(target=0, why=f"{role} -> 0") for role in SIDES}
+    at = world.observation.now
+    return world.change(scaling=ScalingSeen(at=at, sides=sides, metrics=Reason.METRICS_SEEN, memory="m"))
+
+
+@pytest.fixture
+def sleeping(podless):
+    """A service without a replica of either side."""
+    podless.see(spec=parse_spec(SLEEPS))
+    podless.kubernetes_takes(podless.settle()).kuberay_acts().made_ready()
+    town = Town(nobody_asks(podless)).lives()
+    assert town.said("LanguageReady") == ("True", "AtZero")
+    return town
+
+
+def replicas(town, house, role):
+    """That Serve runs there."""
+    ray = town.rays[house]
+    application = None if ray is None else ray.applications.get(names.application(town.world.seen.key, role))
+    return 0 if application is None else len(application.deployments[names.DEPLOYMENTS[role]].running)
+
+
+def test_a_service_that_sleeps_is_proven_in_the_second_cluster_and_sleeps_on_there(sleeping):
+    sleeping.ask_for_head()
+    while sleeping.house is FIRST:
+        sleeping.lives(rounds=1, seconds=5)
+        assert sleeping.said() == ("True", "Ready")
+    assert replicas(sleeping, SECOND, Role.LANGUAGE) == 1, "clients are sent where language was proven"
+    sleeping.lives(rounds=40)
+    assert sleeping.standing(FIRST) == set() and sleeping.stage() is None
+    assert sleeping.said() == ("True", "Ready")
+    assert replicas(sleeping, SECOND, Role.LANGUAGE) == replicas(sleeping, SECOND, Role.VISION) == 0
+
+
+def test_a_service_that_sleeps_stays_where_it_is_while_the_second_cluster_fails(sleeping):
+    sleeping.ask_for_head().step()
+    while sleeping.stage() is not RolloutStage.STOPPED:
+        sleeping.kuberay_makes().pod_is(SECOND, "headgroup", ready=False, trouble="ImagePullBackOff")
+        assert sleeping.pass_time(300).said() == ("True", "Ready")
+        sleeping.step()
+    assert sleeping.house is FIRST and sleeping.said() == ("True", "Ready")

@@ -5,7 +5,7 @@ import pytest
 from internvl_operator.api.conditions import Reason
 from internvl_operator.api.names import DEPLOYMENTS, Role
 from internvl_operator.api.spec import parse_spec
-from internvl_operator.api.status import RolloutStage
+from internvl_operator.api.status import RolloutStage, RolloutStatus
 from internvl_operator.plan.observation import LoadSeen, ReplicaSeen, ScalingSeen
 from internvl_operator.plan.scaling_input import scaling_observation
 from internvl_operator.scaling.model import SIDES, SideDecision
@@ -150,6 +150,14 @@ def test_language_that_failed_after_vision_went_is_not_hidden_either(without_vis
     decided(without_vision.pass_time(3600), 0, 0).settle()
     assert number(without_vision.plan()) == 1 and keeps(without_vision)
     assert without_vision.said("Ready") == ("False", "ProbeFailed")
+
+
+@pytest.mark.parametrize("stage", RolloutStage)
+def test_whatever_stage_a_rollout_is_at_it_keeps_what_stands(without_vision, stage):
+    status = without_vision.pass_time(3600).seen.status
+    rollout = RolloutStatus(stage=stage, generation=1, since=without_vision.observation.now)
+    without_vision.see(status=status.model_copy(update={"rollout": rollout}))
+    assert keeps(without_vision) == "one is kept for the rollout that is under way"
 
 
 def test_an_edit_that_is_not_proven_yet_keeps_it(without_vision):
