@@ -12,7 +12,7 @@ from internvl_operator.api.conditions import ConditionStatus, ConditionType
 from internvl_operator.api.names import DEPLOYMENTS, Role
 from internvl_operator.api.scaling_spec import ScaledBy, ScalingMode
 from internvl_operator.api.spec import InternVLServiceSpec
-from internvl_operator.api.status import RolloutStage
+from internvl_operator.api.status import RolloutStage, Status
 from internvl_operator.plan.observation import Observation, RaySeen, ScaleSeen, ServiceSeen
 from internvl_operator.plan.serving import deployed_entry, rested
 from internvl_operator.render.serve_schema import replicas_of
@@ -93,13 +93,23 @@ def kept(service: ServiceSeen, role: Role, *, standing: int, now: datetime) -> s
         return "one is kept for the rollout that is under way"
     if not standing:
         return ""
-    passed = status.condition(ConditionType.PROBE_PASSED)
-    is_proven = passed is not None and passed.status is ConditionStatus.TRUE and rested(status)
-    if not is_proven or status.observed_generation != service.generation:
+    is_news = status.observed_generation != service.generation
+    if is_news or not (_has_passed(status) and rested(status)):
         return "one is kept until language has passed its probe without vision"
-    if 0 <= (now - status.probe.time).total_seconds() < REMEMBERED_S:
-        return f"one is kept for {REMEMBERED_S:.0f} s after a probe"
-    return ""
+    return f"one is kept for {REMEMBERED_S:.0f} s after a probe" if is_probed(service, now) else ""
+
+
+def is_probed(service: ServiceSeen, now: datetime) -> bool:
+    """Whether a probe is under way, as far as the status tells, or passed just now."""
+    status = service.status
+    if status is None or status.probe is None or not _has_passed(status):
+        return True
+    return 0 <= (now - status.probe.time).total_seconds() < REMEMBERED_S
+
+
+def _has_passed(status: Status) -> bool:
+    passed = status.condition(ConditionType.PROBE_PASSED)
+    return passed is not None and passed.status is ConditionStatus.TRUE
 
 
 def scale_of(observation: Observation, role: Role) -> ScaleSeen | None:

@@ -22,7 +22,7 @@ from internvl_operator.plan.observation import (
     ReplicaState,
     ServiceSeen,
 )
-from internvl_operator.plan.replicas import decided_roles, is_external, kept
+from internvl_operator.plan.replicas import decided_roles, is_external, is_probed, kept
 from internvl_operator.plan.serving import deployed_entry, is_adopted
 from internvl_operator.render.groups import pool_of
 from internvl_operator.render.serve_schema import encode_json, replicas_of
@@ -64,6 +64,8 @@ def scaling_observation(
             healthy=deployment is None or not _is_failing(deployment),
             is_woken=target == 0 and _is_started(deployment),
             kept=kept(service, role, standing=target, now=now),
+            is_probed=role is Role.LANGUAGE
+            and is_probed(service, now),  # of vision only requests are counted
             replica=_replica(application, DEPLOYMENTS[role]),
         )
     others = () if spec is None else tuple(role for role in SIDES if role not in sides)

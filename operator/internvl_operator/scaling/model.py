@@ -90,6 +90,8 @@ class SideSeen:
     """None stands in the configuration, and Serve has started one by itself, because a request waits."""
     kept: str = ""
     """Why it has at least one replica although nothing comes, as the end of a sentence: "the first probe needs one"."""
+    is_probed: bool = False
+    """A probe is under way, or was just now: that something runs may be that, and so is no work."""
     replica: str = ""
     """What all replicas are, as a short hash of what makes one faster or slower: the model, the engine, where it runs.
     Empty: not known, as while one kind replaces another."""

@@ -216,7 +216,8 @@ def _pace(side: SideHistory, mine: SideRound, load: SideLoad) -> Pace:
 
 def _is_idle(mine: SideRound, load: SideLoad) -> bool:
     """Whether there is no work, and none is about to come."""
-    has_work = load.running > 0 or any(work.arriving > 0 or work.waiting > 0 for work in load.work.values())
+    is_running = load.running > 0 and not mine.seen.is_probed
+    has_work = is_running or any(work.arriving > 0 or work.waiting > 0 for work in load.work.values())
     # The probe of one that starts is no work, but Serve remembers the probe's pictures for a while.
     is_starting = mine.seen.ready < mine.standing
     return not has_work and not mine.seen.is_woken and not is_starting

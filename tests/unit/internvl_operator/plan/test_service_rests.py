@@ -67,10 +67,16 @@ def taken_up(world, *, replica="r1"):
 
 
 def keeps(world):
+    """What the decision is told to keep language for."""
+    return told(world).kept
+
+
+def told(world):
     """What the decision is told about language."""
     unknown = LoadSeen(reason=Reason.METRICS_MISSING, unknown="nobody tells")
     seen = scaling_observation(world.seen, world.ray, unknown, dict.fromkeys(SIDES, 0), world.observation.now)
-    return seen.sides[Role.LANGUAGE].kept
+    assert not seen.sides[Role.VISION].is_probed
+    return seen.sides[Role.LANGUAGE]
 
 
 @pytest.fixture
@@ -121,9 +127,12 @@ def test_language_stays_until_it_was_probed_without_vision(awake):
     assert number(decided(awake.pass_time(A_PROBE_AGO_S), 0, 0).plan()) == 1
     acts(awake, 0, 0)
     assert number(awake.plan()) == 1 and awake.said("ProbePassed")[0] == "Unknown"
+    assert told(awake).is_probed
     awake.probed(text_alone(awake)).settle()
     assert number(awake.plan()) == 1 and keeps(awake) == "one is kept for 45 s after a probe"
+    assert told(awake).is_probed
     awake.pass_time(46)
+    assert not told(awake).is_probed
     assert keeps(awake) == "" and number(awake.plan()) == 0
 
 

@@ -38,6 +38,8 @@ class Played:
     """Of these Serve has started a replica by itself."""
     kept: dict[Role, str] = field(default_factory=dict)
     """Why a side has at least one."""
+    probed: set[Role] = field(default_factory=set)
+    """What runs there may be a probe."""
     replica: dict[Role, str] = field(default_factory=dict)
     """What replicas are, where that is known."""
     bounds: dict[Role, SideSettings] = field(default_factory=dict)
@@ -81,6 +83,7 @@ class Played:
             ready=ready,
             is_woken=role in self.woken,
             kept=self.kept.get(role, ""),
+            is_probed=role in self.probed,
             replica=self.replica.get(role, ""),
         )
 

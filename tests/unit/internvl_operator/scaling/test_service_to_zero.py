@@ -60,6 +60,24 @@ def test_an_answer_that_is_being_written_is_no_idleness(service):
     assert decision.targets == {Role.VISION: 0, Role.LANGUAGE: 1}
 
 
+def test_a_probe_is_no_load_and_what_it_hides_counts_once_it_is_over(service):
+    service.stands = {Role.VISION: 0, Role.LANGUAGE: 1}
+    service.play(590, vision=0.0, language=0.0)
+    service.probed, service.kept = {Role.LANGUAGE}, {Role.LANGUAGE: "one is kept for 45 s after a probe"}
+    for _ in range(4):
+        service.now += 5
+        assert service.round(service.tiles(0.0), service.tokens(0.0, running=1.0)).targets[Role.LANGUAGE] == 1
+    ended = replace(service)
+    ended.probed, ended.kept = set(), {}
+    assert ended.play(5, vision=0.0, language=0.0)[-1].targets == IDLE
+    service.probed, service.kept, service.stands = set(), {}, {Role.VISION: 0, Role.LANGUAGE: 1}
+    for _ in range(4):
+        service.now += 5
+        answer = service.tokens(0.0, running=1.0)
+        assert service.round(service.tiles(0.0), answer).targets[Role.LANGUAGE] == 1
+    assert service.play(500, vision=0.0, language=0.0)[-1].targets[Role.LANGUAGE] == 1
+
+
 def test_it_says_what_did_not_come_and_when_the_last_one_goes(service):
     service.play(30, vision=0.0, language=0.2)
     side = service.play(400, vision=0.0, language=0.0)[-1].sides[Role.LANGUAGE]

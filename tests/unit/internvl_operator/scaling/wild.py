@@ -104,6 +104,7 @@ class Wild:
                 healthy=self.chance.random() < 0.9,
                 is_woken=self.chance.random() < 0.2,
                 kept=self.chance.choice(["", "", "the first probe needs one"]),
+                is_probed=self.chance.random() < 0.3,
                 replica=self.chance.choice(["", "small", "small", "large"]),
             )
             for role in SIDES
