@@ -103,6 +103,9 @@ def _plan_with_ray(
     has_moving_pods = ground is not None and placing.is_moving(observation, ground)
     if has_moving_pods or is_open:
         timers.append(_look_again_s(observation))
+    timers.append(
+        LOOK_AGAIN_S if assessment.is_waking else None
+    )  # one that gets no room says so after a while
     keeps = service.has_finalizer or observation.cluster is not None  # owner references need none
     return Plan(
         objects=objects,

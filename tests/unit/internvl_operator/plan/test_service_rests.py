@@ -22,6 +22,10 @@ OTHER_VISION = {**SPEC, "vision": {**SPEC["vision"], "cpu": "2"}}
 OTHER_MODEL = {**SPEC, "model": {"uri": "file:///models/other"}}
 NONE = {"min_replicas": 0, "initial_replicas": 0, "max_replicas": 1}
 A_PROBE_AGO_S = 60
+UNSCHEDULED = (
+    "Deployment has 1 replicas that have taken more than 30s to be scheduled. This may be due to waiting for the "
+    "cluster to auto-scale. Resources required for each replica: {'CPU': 8.0}, total resources available: {}."
+)
 
 
 def decided(world, vision, language):
@@ -425,6 +429,18 @@ def test_a_node_that_is_on_its_way_is_no_failure_for_as_long_as_a_start_takes(as
         world.pass_time(55)
     world.pass_time(30).settle()
     assert world.said() == ("False", "InsufficientResources")
+
+
+def test_where_a_ray_cluster_has_no_room_for_it_that_is_said_after_as_long_too(asleep):
+    starting(asleep, Role.LANGUAGE)
+    waits = ReplicaSeen(id="new", state="STARTING")
+    for _ in range(3):
+        asleep.deployment(Role.LANGUAGE, "UPDATING", UNSCHEDULED, waits)
+        assert asleep.said() == ("True", "Ready")
+        assert 0 < asleep.settle().requeue_after_s <= 10
+        asleep.pass_time(55)
+    asleep.pass_time(30).settle()
+    assert asleep.said() == ("False", "InsufficientResources")
 
 
 def test_a_rollout_beside_goes_on_while_the_old_side_wakes(asleep):
