@@ -40,9 +40,9 @@ def sleeping(world: World) -> Iterator[World]:
 
 def is_asleep(world: World) -> bool:
     at_zero = ("True", "AtZero")
-    return world.said("VisionReady") == world.said("LanguageReady") == at_zero and not any(
-        replicas(world).values()
-    )
+    told = [world.status["roles"][role]["replicas"] for role in ("vision", "language")]
+    is_said = world.said("VisionReady") == world.said("LanguageReady") == at_zero and told == ["0/0", "0/0"]
+    return is_said and not any(replicas(world).values())
 
 
 def replicas(world: World) -> dict[str, int]:
