@@ -36,6 +36,11 @@ def sleeping(world: World) -> Iterator[World]:
     yield world
     awake = {"vision": {**VISION, "minReplicas": 1}, "language": {**LANGUAGE, "minReplicas": 1}}
     world.apply(world.name, **awake, scaling=SCALING)
+    world.settle()
+    world.wait(
+        lambda: world.said("Progressing")[0] == "False" and world.said("Ready")[0] == "True",
+        "it is as it was",
+    )
 
 
 def is_asleep(world: World) -> bool:
