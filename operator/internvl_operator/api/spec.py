@@ -162,13 +162,19 @@ ONE_OWNER_MESSAGE = (
 )
 BUDGET_RULE = "!has(self.scaling.maxGPUs) || {} <= self.scaling.maxGPUs".format(
     " + ".join(
-        f"(has(self.{role}.gpus) ? self.{role}.gpus * (self.{role}.minReplicas > 0 ? self.{role}.minReplicas : 1) : 0)"
+        f"(has(self.{role}.gpus) ? self.{role}.gpus * self.{role}.minReplicas : 0)"
         for role in ("vision", "language")
     )
 )
-BUDGET_MESSAGE = (
-    "scaling.maxGPUs is less than the GPUs of both sides' minReplicas, which always run, or of one replica where that is "
-    "0, for a picture needs both; raise it, or lower minReplicas or gpus"
+BUDGET_MESSAGE = "scaling.maxGPUs is less than the GPUs of both sides' minReplicas, which always run; raise it, or lower minReplicas"
+WAKING_RULE = (
+    "!has(self.scaling.maxGPUs) || self.language.minReplicas > 0 || {} <= self.scaling.maxGPUs".format(
+        " + ".join(f"(has(self.{role}.gpus) ? self.{role}.gpus : 0)" for role in ("vision", "language"))
+    )
+)
+WAKING_MESSAGE = (
+    "scaling.maxGPUs is less than the GPUs of one vision and one language replica, which a picture starts where both "
+    "minReplicas are 0; raise it, or set vision.gpus or language.gpus to less"
 )
 BACKEND_RULE = (
     "has(self.backend) == has(oldSelf.backend) && "
@@ -534,6 +540,7 @@ class InternVLServiceSpec(Wire):
             (ONE_OWNER_RULE, ONE_OWNER_MESSAGE),
             (BUDGET_RULE, BUDGET_MESSAGE),
             (WHOLE_RULE, WHOLE_MESSAGE),
+            (WAKING_RULE, WAKING_MESSAGE),
         )
     )
 
@@ -579,11 +586,20 @@ class InternVLServiceSpec(Wire):
                     raise ValueError(SCHEDULE_MESSAGE)
                 if floor is not None and side.scaled_by is ScaledBy.EXTERNAL:
                     raise ValueError(ONE_OWNER_MESSAGE)
-        if self.language.min_replicas == 0 < self.vision.min_replicas:
-            raise ValueError(WHOLE_MESSAGE)
-        least = sum((side.gpus or 0) * max(side.min_replicas, 1) for side in (self.vision, self.language))
+        least = sum((side.gpus or 0) * side.min_replicas for side in (self.vision, self.language))
         if self.scaling.max_gpus is not None and least > self.scaling.max_gpus:
             raise ValueError(BUDGET_MESSAGE)
+        return self
+
+    @model_validator(mode="after")
+    def _wakes_whole(self) -> Self:
+        if self.language.min_replicas > 0:
+            return self
+        if self.vision.min_replicas > 0:
+            raise ValueError(WHOLE_MESSAGE)
+        first = (self.vision.gpus or 0) + (self.language.gpus or 0)
+        if self.scaling.max_gpus is not None and first > self.scaling.max_gpus:
+            raise ValueError(WAKING_MESSAGE)
         return self
 
     @property

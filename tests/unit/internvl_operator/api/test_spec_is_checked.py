@@ -109,17 +109,7 @@ def test_threads_are_cores_rounded_up():
                 "scaling": {"maxGPUs": 4},
             },
             "spec",
-            "or of one replica where that is 0",
-        ),
-        (
-            {
-                "model": MODEL,
-                "vision": {**ZERO, "gpus": 1},
-                "language": {"minReplicas": 2, "maxReplicas": 4, "gpus": 2},
-                "scaling": {"maxGPUs": 4},
-            },
-            "spec",
-            "or of one replica where that is 0",
+            "scaling.maxGPUs is less than the GPUs of one vision and one language replica",
         ),
         (
             {"model": MODEL, "vision": {"capacity": {"tilesPerSecond": 0}}},
