@@ -137,7 +137,7 @@ class Assessment:
     def held(self) -> Finding | None:
         """What is wrong with the replicas that answer while the rollout leaves them as they are."""
         keeps_own = self.rollout is not None and self.rollout.keeps_own
-        return checks.held_unhealthy(self.own.views) if keeps_own else None
+        return checks.held_unhealthy(self.own.views, self.own.waking) if keeps_own else None
 
     @property
     def obstacle(self) -> Finding | None:
@@ -257,7 +257,8 @@ def _is_covered(observation: Observation, own: Standing, beside: Standing, rollo
     if rollout.is_held and beside.has_replicas and _was_ready(observation):
         return True  # it was in the middle of a handover
     if rollout.keeps_own:
-        return own.answers and serving.has_proven_deployed(own.views, observation.service.status)
+        is_proven = serving.has_proven_deployed(own.views, observation.service.status)
+        return own.answers and (is_proven or (own.sleeps and _was_ready(observation)))
     has_failed = own.verdict is not None and own.verdict.outcome is Outcome.FAILED
     return rollout.has_stand_in and beside.has_replicas and not has_failed and _was_ready(observation)
 

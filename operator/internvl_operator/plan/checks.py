@@ -4,7 +4,7 @@
 their findings in order: world, failed roles, the write, roles under way, the probe.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from internvl_operator.api import labels, names
@@ -21,7 +21,7 @@ from internvl_operator.plan.observation import (
     ReplicaState,
     WriteSeen,
 )
-from internvl_operator.plan.serving import RoleView, rested
+from internvl_operator.plan.serving import RoleView
 from internvl_operator.scaling.model import FIRST_START_S
 from internvl_operator.settings import Settings
 
@@ -35,6 +35,8 @@ class RoleInput:
     view: RoleView
     ray: RaySeen
     observation: Observation
+    is_woken: bool
+    """It had no replica, by choice, and its first one starts."""
 
 
 RoleCheck = Callable[[RoleInput], Finding | None]
@@ -246,13 +248,13 @@ def unhealthy(given: RoleInput) -> Finding | None:
     )
 
 
-def held_unhealthy(views: Sequence[RoleView]) -> Finding | None:
+def held_unhealthy(views: Sequence[RoleView], waking: Collection[Role]) -> Finding | None:
     """Replicas of the configuration that Serve holds died, which answer until the wanted one may be written."""
     for view in views:
         shown = view.deployment
-        if shown is None or view.stands_at_zero:
+        if shown is None or view.stands_at_zero or view.role in waking:
             continue
-        if view.wakes or (view.running and shown.status != DeploymentState.UNHEALTHY):
+        if view.running and shown.status != DeploymentState.UNHEALTHY:
             continue
         return Finding(
             reason=Reason.REPLICA_UNHEALTHY,
@@ -291,7 +293,7 @@ def _was_just_woken(given: RoleInput) -> bool:
     view, status = given.view, given.observation.service.status
     kind = CONDITIONS.get(view.role)
     known = None if status is None or kind is None else status.condition(kind)
-    if known is None or not view.wakes or not rested(status, view.role):
+    if known is None or not given.is_woken:
         return False
     if known.status is ConditionStatus.TRUE:
         return True

@@ -91,13 +91,19 @@ def narrowed(observation: Observation) -> Observation:
 
 
 def beside(observation: Observation) -> Observation:
-    """The other house, as if the service had just been created there; of its retries the status knows."""
-    seen, known = observation.beside, observation.service.status
+    """The other house, as if the service had just been created there; of its retries the status knows.
+
+    Language has a replica there, also where the service sleeps: clients are sent where it was proven.
+    """
+    seen, known, spec = observation.beside, observation.service.status, observation.service.spec
+    if spec is not None:
+        language = spec.language.model_copy(update={"min_replicas": max(1, spec.language.min_replicas)})
+        spec = spec.model_copy(update={"language": language})
     memory = None if known is None else Status(roles=known.roles)
     return narrowed(
         replace(
             observation,
-            service=replace(observation.service, status=memory),
+            service=replace(observation.service, spec=spec, status=memory),
             house=observation.house.other,
             is_beside=True,
             ray=seen.ray,

@@ -79,12 +79,18 @@ def _was_busy(probe: ProbeSeen) -> bool:
 
 
 def _is_new(status: Status | None, now: datetime) -> bool:
-    """Whether nothing was said about the subject of now, or not for long."""
+    """Whether it can be asked about the subject of now for the first time, or not for long."""
     said = None if status is None else status.condition(ConditionType.PROBE_PASSED)
-    if said is None or said.status is ConditionStatus.TRUE:
+    if status is None or said is None or said.status is ConditionStatus.TRUE:
         return True
-    is_open = said.status is ConditionStatus.UNKNOWN
-    return is_open and (now - said.last_transition_time).total_seconds() < BUSY_S
+    if said.status is ConditionStatus.FALSE:
+        return False
+    sides = [status.condition(kind) for kind in (ConditionType.VISION_READY, ConditionType.LANGUAGE_READY)]
+    # One that started serves only now: what came meanwhile waited for it, and comes all at once.
+    since = [
+        side.last_transition_time if side.status is ConditionStatus.TRUE else now for side in sides if side
+    ]
+    return (now - max(said.last_transition_time, *since)).total_seconds() < BUSY_S
 
 
 def _defect(probe: ProbeSeen, views: Sequence[RoleView], spec: InternVLServiceSpec) -> Finding | None:

@@ -20,12 +20,8 @@ from internvl_operator.scaling.model import SIDES
 
 REMEMBERED_S = 45.0
 """A probe is no load, but Serve remembers it for 30 s, and would start a replica once more for it."""
-_PROVES_OWN = (
-    RolloutStage.HANDOVER,
-    RolloutStage.IN_PLACE,
-    RolloutStage.CLUSTER,
-)
-"""Stages in which replicas that clients are sent to, or will be, are to be proven, which needs some."""
+_PROVES_OWN = (RolloutStage.HANDOVER, RolloutStage.IN_PLACE)
+"""Stages in which replicas that clients are sent to are to be proven, which needs some."""
 
 
 def scaled_roles(spec: InternVLServiceSpec | None) -> tuple[Role, ...]:

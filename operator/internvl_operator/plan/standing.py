@@ -15,7 +15,7 @@ from internvl_operator.plan.observation import ApplicationSeen, DeploymentState,
 from internvl_operator.plan.placing import Ground
 from internvl_operator.plan.probing import Outcome, Verdict
 from internvl_operator.plan.retry import Retry, plan_retries
-from internvl_operator.plan.serving import RoleView, probe_subject, view_roles
+from internvl_operator.plan.serving import RoleView, probe_subject, rested, view_roles
 from internvl_operator.render.groups import pod_site
 from internvl_operator.render.serve_config import render_applications, shared_site
 from internvl_operator.render.serve_schema import ServeApplication, parse_application
@@ -49,6 +49,8 @@ class Standing:
     subject: str | None
     """None while there is nothing to probe."""
     verdict: Verdict | None
+    waking: frozenset[Role]
+    """Roles that had no replica, by choice, and whose first one starts: what comes waits for it."""
 
     @property
     def is_written(self) -> bool:
@@ -75,9 +77,14 @@ class Standing:
         return all(view.running or view.stands_at_zero for view in self.views)
 
     @property
+    def sleeps(self) -> bool:
+        """Language has no replica, by choice: nothing can be probed, and an edit was written without a proof."""
+        return any(view.stands_at_zero for view in self.views if view.role is Role.LANGUAGE)
+
+    @property
     def answers(self) -> bool:
         """The same, or it gets its first replica, and what comes waits for that."""
-        return all(view.running or view.stands_at_zero or view.wakes for view in self.views)
+        return all(view.running or view.stands_at_zero or view.role in self.waking for view in self.views)
 
     def scaled(self) -> tuple[ServeApplication, ...]:
         """The applications as Serve holds them, where their numbers of replicas are not those that are wanted.
@@ -147,7 +154,11 @@ def stand(
     retries = plan_retries(views, stored, now=observation.now, settings=settings)
     attempts = {role: retry.attempt for role, retry in retries.items()}
     wanted = render(attempts) if any(attempts.values()) else fresh
-    inputs = [checks.RoleInput(view=view, ray=ray, observation=observation) for view in views]
+    woken = frozenset(view.role for view in views if view.wakes and rested(status, view.role))
+    inputs = [
+        checks.RoleInput(view=view, ray=ray, observation=observation, is_woken=view.role in woken)
+        for view in views
+    ]
     found = {given.view.role: checks.role_finding(given) for given in inputs}
     url = _url(observation, ray, has_front=ground is not None, stands_in=stands_in)
     can_probe = url is not None and all(view.is_serving for view in views)
@@ -170,6 +181,7 @@ def stand(
         url=url,
         subject=subject,
         verdict=verdict,
+        waking=woken,
     )
 
 

@@ -167,9 +167,8 @@ def _probe_passed(assessment: Assessment) -> Said:
         text = "language has no replica; what was changed meanwhile is probed when a request has started one"
         return conditions.is_unknown(Reason.AT_ZERO, text)
     if verdict.finding is None and Role.LANGUAGE in assessment.resting:
-        text = (
-            "what is deployed passed its last probe; it is probed again when a request has started a replica"
-        )
+        what = "what is deployed" if assessment.is_proven_whole else "what answers texts"
+        text = f"{what} passed its last probe; it is probed again when a request has started a replica"
         return conditions.is_true(Reason.READY, text)
     if verdict.finding is None and assessment.resting:
         text = "a text came through; vision has no replica, and is probed when a picture has started one"
@@ -245,12 +244,14 @@ def _model(spec: InternVLServiceSpec | None, old: Status, revision: str | None) 
 
 def _probe(old: Status, assessment: Assessment, now: datetime) -> ProbeStatus | None:
     verdict, subject = assessment.own.verdict, assessment.own.subject
-    if subject is None or verdict is None or verdict.outcome is not Outcome.PASSED:
+    if subject is None or verdict is None or verdict.outcome not in (Outcome.PASSED, Outcome.ASLEEP):
         return old.probe
     if old.probe is not None and old.probe.subject == subject:
         return old.probe
     if old.probe is not None and Role.LANGUAGE in assessment.own.resting:
-        return old.probe.model_copy(update={"subject": subject})  # nothing was asked since
+        return old.probe.model_copy(
+            update={"subject": subject}
+        )  # nothing was asked since, but it is marked asleep
     return ProbeStatus(subject=subject, time=now.replace(microsecond=0))
 
 

@@ -978,6 +978,7 @@ def test_a_service_that_sleeps_is_proven_in_the_second_cluster_and_sleeps_on_the
     while sleeping.house is FIRST:
         sleeping.lives(rounds=1, seconds=5)
         assert sleeping.said() == ("True", "Ready")
+        assert replicas(sleeping, FIRST, Role.LANGUAGE) == 0, "it would take the room, and proves nothing"
     assert replicas(sleeping, SECOND, Role.LANGUAGE) == 1, "clients are sent where language was proven"
     sleeping.lives(rounds=40)
     assert sleeping.standing(FIRST) == set() and sleeping.stage() is None
@@ -992,3 +993,21 @@ def test_a_service_that_sleeps_stays_where_it_is_while_the_second_cluster_fails(
         assert sleeping.pass_time(300).said() == ("True", "Ready")
         sleeping.step()
     assert sleeping.house is FIRST and sleeping.said() == ("True", "Ready")
+    assert replicas(sleeping, FIRST, Role.LANGUAGE) == 0
+
+
+def test_what_was_edited_asleep_stays_ready_in_line_and_while_it_moves(sleeping):
+    """It was Ready with an edit that nothing has proven yet: a move makes that neither better nor worse."""
+    sleeping.respec(**{**SLEEPS, "language": {**SLEEPS["language"], "maxModelLen": 512}})
+    sleeping.lives()
+    assert (sleeping.said(), sleeping.said("ProbePassed")) == (("True", "Ready"), ("Unknown", "AtZero"))
+    sleeping.ask_for_head()
+    sleeping.world.change(others_move=True)
+    for _ in range(4):
+        sleeping.step()
+        assert (sleeping.stage(), sleeping.said()) == (RolloutStage.WAITING, ("True", "Ready"))
+        sleeping.pass_time(5)
+    sleeping.world.change(others_move=False)
+    while sleeping.house is FIRST:
+        sleeping.lives(rounds=1, seconds=5)
+        assert sleeping.said() == ("True", "Ready")

@@ -456,3 +456,73 @@ def test_a_rollout_beside_goes_on_while_the_old_side_wakes(asleep):
 def test_one_that_died_while_it_started_is_said(asleep):
     starting(asleep, Role.LANGUAGE).deployment(Role.LANGUAGE, "UNHEALTHY", "")
     assert asleep.said() == ("False", "ReplicaUnhealthy")
+
+
+# --- what may look like sleep, and like waking ---------------------------------------------------------------
+
+
+def busy(world):
+    language = world.answer().language.model_copy(update={"ok": False, "error": "No answer", "busy": True})
+    return text_alone(world, ok=False, language=language)
+
+
+def test_what_waited_for_a_slow_start_may_keep_the_first_probe_waiting(asleep):
+    starting(asleep, Role.LANGUAGE)
+    for _ in range(5):
+        asleep.settle()
+        asleep.pass_time(30)
+    taken_up(asleep, replica="new")
+    for _ in range(3):
+        asleep.probed(busy(asleep)).settle()
+        assert (asleep.said(), asleep.said("ProbePassed")) == (("True", "Ready"), ("Unknown", "ProbePending"))
+        asleep.pass_time(5)
+    asleep.pass_time(60).probed(busy(asleep)).settle()
+    assert asleep.said() == ("False", "ProbeFailed")
+
+
+def test_replicas_that_died_while_another_model_is_proven_do_not_wake(without_vision):
+    world = without_vision.pass_time(60)
+    taken_up(world.respec(OTHER_MODEL), replica="next")
+    world.deployment(Role.LANGUAGE, "UNHEALTHY", "")
+    assert world.settle().status.rollout.stage is RolloutStage.BESIDE
+    assert world.said()[0] == "False"
+    decided(world, 0, 2).settle()
+    world.deployment(Role.LANGUAGE, "UPDATING", "", ReplicaSeen(id="again", state="STARTING"))
+    for _ in range(3):
+        world.settle()
+        assert world.said()[0] == "False" and world.said("Degraded")[0] == "True"
+        world.pass_time(300)
+
+
+def test_another_model_leaves_what_was_edited_asleep_as_ready_as_it_was(asleep):
+    taken_up(asleep.respec(OTHER_LANGUAGE))
+    assert asleep.said() == ("True", "Ready")
+    plan = asleep.respec({**OTHER_LANGUAGE, "model": OTHER_MODEL["model"]}).settle()
+    assert plan.status.rollout.stage is RolloutStage.BESIDE
+    assert asleep.said() == ("True", "Ready")
+
+
+def test_an_edit_before_serve_has_shown_zero_is_marked_too(without_vision):
+    world = without_vision.pass_time(60)
+    world.serve_takes(decided(world, 0, 0).settle(), replica="r1")
+    taken_up(world.respec(OTHER_LANGUAGE))
+    assert world.said("ProbePassed") == ("Unknown", "AtZero")
+    starting(world, Role.LANGUAGE)
+    world.deployment(Role.LANGUAGE, "UPDATING", UNSCHEDULED, ReplicaSeen(id="a", state="STARTING"))
+    assert world.said("LanguageReady") == ("False", "Deploying"), "its node may be on its way"
+
+
+def test_vision_that_was_edited_asleep_is_not_said_to_be_proven(asleep):
+    taken_up(asleep.respec(OTHER_VISION))
+    assert asleep.condition("ProbePassed").message.startswith("what answers texts passed its last probe")
+
+
+def test_a_stand_in_of_a_sleeping_service_that_has_no_room_is_given_up_as_soon_as_any_other(asleep):
+    world = asleep
+    world.serve_takes(world.respec(OTHER_MODEL).settle(), replica="next")
+    for _ in range(4):
+        world.stand_in_takes(Role.VISION, "UPDATING", "", ReplicaSeen(id="a", state="STARTING"))
+        world.stand_in_takes(Role.LANGUAGE, "UPDATING", UNSCHEDULED, ReplicaSeen(id="b", state="STARTING"))
+        world.settle()
+        world.pass_time(20)
+    assert world.seen.status.rollout.stage is RolloutStage.IN_PLACE
