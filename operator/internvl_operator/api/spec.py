@@ -622,6 +622,14 @@ class InternVLServiceSpec(Wire):
         """What is said about a role's pods."""
         return self.gateway if role is Role.GATEWAY else self.role(role)
 
+    def with_replicas(self, numbers: Mapping[Role, int]) -> Self:
+        """A copy that asks for these numbers of the sides; whether one may rest stays as it was written."""
+        sides = {
+            role.value: self.role(role).model_copy(update={"min_replicas": count})
+            for role, count in numbers.items()
+        }
+        return self.model_copy(update=sides)
+
     def replicas(self, role: Role) -> int:
         """Replicas that always run of a role; of one that is not scaled, all."""
         return self.gateway.replicas if role is Role.GATEWAY else self.role(role).min_replicas

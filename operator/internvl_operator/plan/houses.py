@@ -7,7 +7,7 @@ Read from Kubernetes alone, so that an operator that starts in the middle knows 
 from dataclasses import dataclass, replace
 
 from internvl_operator.api import labels, names
-from internvl_operator.api.names import House
+from internvl_operator.api.names import House, Role
 from internvl_operator.api.status import Status
 from internvl_operator.plan.cluster_checks import is_owned
 from internvl_operator.plan.observation import ClusterSeen, Observation, PodSeen, ServiceSeen
@@ -97,8 +97,7 @@ def beside(observation: Observation) -> Observation:
     """
     seen, known, spec = observation.beside, observation.service.status, observation.service.spec
     if spec is not None:
-        language = spec.language.model_copy(update={"min_replicas": max(1, spec.language.min_replicas)})
-        spec = spec.model_copy(update={"language": language})
+        spec = spec.with_replicas({Role.LANGUAGE: max(1, spec.replicas(Role.LANGUAGE))})
     memory = None if known is None else Status(roles=known.roles)
     return narrowed(
         replace(

@@ -45,14 +45,8 @@ def sized(observation: Observation) -> Observation:
     roles = scaled_roles(spec)
     if spec is None or not roles:
         return observation
-    numbers = {role: number(observation, role) for role in roles}
-    sides = {
-        role.value: spec.role(role).model_copy(update={"min_replicas": count})
-        for role, count in numbers.items()
-    }
-    return replace(
-        observation, service=replace(observation.service, spec=spec.model_copy(update=dict(sides)))
-    )
+    asked = spec.with_replicas({role: number(observation, role) for role in roles})
+    return replace(observation, service=replace(observation.service, spec=asked))
 
 
 def number(observation: Observation, role: Role) -> int:

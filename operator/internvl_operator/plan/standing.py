@@ -187,13 +187,7 @@ def stand(
 
 def _awake(spec: InternVLServiceSpec) -> InternVLServiceSpec:
     """A stand-in proves both sides, also where the service has no replica of one just now."""
-    sides = {role.value: spec.role(role) for role in SIDES}
-    return spec.model_copy(
-        update={
-            name: side.model_copy(update={"min_replicas": max(1, side.min_replicas)})
-            for name, side in sides.items()
-        }
-    )
+    return spec.with_replicas({role: max(1, spec.replicas(role)) for role in SIDES})
 
 
 def _url(observation: Observation, ray: RaySeen, *, has_front: bool, stands_in: bool) -> str | None:

@@ -15,7 +15,7 @@ import pytest
 from internvl_operator.api import names
 from internvl_operator.api.conditions import ConditionType
 from internvl_operator.api.keys import ServiceKey
-from internvl_operator.api.names import Role
+from internvl_operator.api.names import DEPLOYMENTS, Role
 from internvl_operator.api.pods import parse_pod_settings
 from internvl_operator.api.spec import parse_spec
 from internvl_operator.api.status import Condition
@@ -393,6 +393,28 @@ class World:
     def said(self, kind: str = "Ready") -> tuple[str, str]:
         found = self.condition(kind)
         return found.status.value, found.reason.value
+
+
+def entry(plan: Plan, role: Role) -> dict[str, Any]:
+    """What is written of a role."""
+    return next(
+        item
+        for application in plan.applications
+        for item in application.to_mapping()["deployments"]
+        if item["name"] == DEPLOYMENTS[role]
+    )
+
+
+def bounds_of(plan: Plan, role: Role) -> dict[str, Any]:
+    """What is written of the number of a role that may rest."""
+    found = entry(plan, role)
+    assert "num_replicas" not in found
+    return found["autoscaling_config"]
+
+
+def text_alone(world: World, **changes: Any) -> ProbeAnswer:
+    """An answer of the probe that asked language alone."""
+    return world.answer(vision=None, features_differ=False, **changes)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from internvl_operator.plan.scaling_input import scaling_observation
 from internvl_operator.scaling.model import SIDES, SideDecision
 from internvl_runtimes.contract import routes
 from internvl_runtimes.contract.probes import RoleAnswer
+from tests.unit.internvl_operator.plan.conftest import bounds_of, text_alone
 
 SPEC = {
     "model": {"uri": "file:///models/nano"},
@@ -38,25 +39,8 @@ def decided(world, vision, language):
     return world.change(scaling=ScalingSeen(at=at, sides=sides, metrics=Reason.METRICS_SEEN, memory="m"))
 
 
-def bounds(plan, role=Role.LANGUAGE):
-    """What is written of a role's number."""
-    entry = next(
-        item
-        for application in plan.applications
-        for item in application.to_mapping()["deployments"]
-        if item["name"] == DEPLOYMENTS[role]
-    )
-    assert "num_replicas" not in entry
-    return entry["autoscaling_config"]
-
-
 def number(plan, role=Role.LANGUAGE):
-    return bounds(plan, role)["initial_replicas"]
-
-
-def text_alone(world, **changes):
-    """An answer of the probe that asked language alone."""
-    return world.answer(vision=None, features_differ=False, **changes)
+    return bounds_of(plan, role)["initial_replicas"]
 
 
 def acts(world, vision, language, *, replica="r1"):
@@ -182,7 +166,7 @@ def test_an_edit_that_is_not_proven_yet_keeps_it(without_vision):
 def test_none_is_written_as_bounds_and_leaves_the_gateway(without_vision):
     without_vision.pass_time(A_PROBE_AGO_S)
     plan = decided(without_vision, 0, 0).plan()
-    assert plan.write and bounds(plan) == bounds(plan, Role.VISION) == NONE
+    assert plan.write and bounds_of(plan, Role.LANGUAGE) == bounds_of(plan, Role.VISION) == NONE
     gateway = plan.applications[1].deployment(DEPLOYMENTS[Role.GATEWAY])
     assert gateway.num_replicas == 1
 
@@ -319,7 +303,7 @@ def test_another_model_in_place_is_proven_before_the_service_rests_again(asleep)
 def test_waking_is_a_write_of_the_numbers(asleep):
     plan = decided(asleep, 1, 1).plan()
     one = {"min_replicas": 1, "initial_replicas": 1, "max_replicas": 1}
-    assert plan.write and bounds(plan) == bounds(plan, Role.VISION) == one
+    assert plan.write and bounds_of(plan, Role.LANGUAGE) == bounds_of(plan, Role.VISION) == one
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,13 @@
 import pytest
 
 from internvl_operator.api.conditions import Reason
-from internvl_operator.api.names import DEPLOYMENTS, Role
+from internvl_operator.api.names import Role
 from internvl_operator.api.spec import parse_spec
 from internvl_operator.plan.observation import ReplicaSeen, ScalingSeen
 from internvl_operator.scaling.model import SideDecision
 from internvl_runtimes.contract import routes
 from internvl_runtimes.contract.probes import RoleAnswer
+from tests.unit.internvl_operator.plan.conftest import bounds_of, entry, text_alone
 
 SPEC = {
     "model": {"uri": "file:///models/nano"},
@@ -29,25 +30,8 @@ def decided(world, target):
     return world.change(scaling=seen)
 
 
-def entry(plan, role=Role.VISION):
-    """What is written of a role."""
-    return next(
-        item
-        for application in plan.applications
-        for item in application.to_mapping()["deployments"]
-        if item["name"] == DEPLOYMENTS[role]
-    )
-
-
 def bounds(plan):
-    found = entry(plan)
-    assert "num_replicas" not in found
-    return found["autoscaling_config"]
-
-
-def text_alone(world):
-    """An answer of the probe that asked language alone."""
-    return world.answer(vision=None, features_differ=False)
+    return bounds_of(plan, Role.VISION)
 
 
 def acts(world, target):
@@ -91,7 +75,10 @@ def test_none_is_written_as_bounds_and_touches_no_other_role(awake):
     plan = decided(awake, 0).plan()
     assert plan.write
     assert bounds(plan) == {"min_replicas": 0, "initial_replicas": 0, "max_replicas": 1}
-    assert entry(plan)["user_config"] == entry(awake.change(scaling=None).plan())["user_config"]
+    assert (
+        entry(plan, Role.VISION)["user_config"]
+        == entry(awake.change(scaling=None).plan(), Role.VISION)["user_config"]
+    )
     assert entry(plan, Role.LANGUAGE)["num_replicas"] == 1
 
 
