@@ -1,7 +1,8 @@
-"""Products in bfloat16, attention in float32: what is fastest on processors with bfloat16 products.
+"""Products in bfloat16 and attention in float32 where the processor multiplies bfloat16, else all in float32.
 
-Measured for one step of ``both`` on one core: all float32 1.13 s, all bfloat16 1.11 s (its attention's backward
-pass is slow), this 0.81 s.
+Measured for one step of ``both`` on one core that has AMX: all float32 1.13 s, all bfloat16 1.11 s (its attention's
+backward pass is slow), mixed 0.81 s. A processor that has no more than AVX2 emulates bfloat16: 0.5 GFLOPS of it on a
+core with 73 in float32, so that a training would take days.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
@@ -32,8 +34,31 @@ class _AttentionInFloat32(TorchFunctionMode):
         return mixed.to(query.dtype)
 
 
+class _Float32Throughout(TorchFunctionMode):
+    """``torch.optim.Muon`` makes its matrices orthogonal in bfloat16, whatever the processor."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        return args[0].float() if func is Tensor.bfloat16 else func(*args, **(kwargs or {}))
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether this machine's processor has products in bfloat16 (AVX-512 BF16 or AMX)."""
+    has = torch.cpu.get_capabilities()
+    return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
+
+
 @contextmanager
-def mixed_precision() -> Iterator[None]:
-    """Within it, linear layers compute in bfloat16; weights, losses and attention stay float32."""
-    with torch.autocast("cpu", dtype=torch.bfloat16), _AttentionInFloat32():
-        yield
+def fastest_precision() -> Iterator[None]:
+    """Within it, linear layers and Muon compute in bfloat16 where that is faster; all else stays float32."""
+    if multiplies_bfloat16():
+        with torch.autocast("cpu", dtype=torch.bfloat16), _AttentionInFloat32():
+            yield
+    else:
+        with _Float32Throughout():
+            yield

@@ -5,6 +5,7 @@ Byte-level, so any text has tokens and any tokens have a text. Special tokens ar
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ VOCABULARY = 768
 """Rows of the embedding; the tokenizer may use fewer."""
 
 
+@functools.cache
 def train_tokenizer() -> Tokenizer:
     """A tokenizer from all wordings; the same bytes at each call, whatever is asked how often."""
     tokenizer = Tokenizer(models.BPE())

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from internvl_engines.nano.checkpoint import config_of, write_checkpoint
 from internvl_engines.nano.dataset import Drawer
-from internvl_engines.nano.precision import mixed_precision
+from internvl_engines.nano.precision import fastest_precision
 from internvl_engines.nano.processes import average_gradients, gathered, together
 from internvl_engines.nano.progress import Progress
 from internvl_engines.nano.schedule import STAGES, Schedule, Stage, StageName, stage_before, stage_named
@@ -169,12 +169,13 @@ def _learn(work: Path, schedule: Schedule, stage: Stage, rank: int, workers: int
             for group in optimizer.param_groups:
                 group["lr"] = schedule.rate(stage, step) * group["lr_scale"]
         model.zero_grad(set_to_none=True)
-        with mixed_precision():
+        with fastest_precision():
             lesson.backward(Drawer(random.Random(place), tokenizer), progress)
         average_gradients(moving, workers)
         nn.utils.clip_grad_norm_(moving, 1.0)
-        for optimizer in optimizers:
-            optimizer.step()
+        with fastest_precision():
+            for optimizer in optimizers:
+                optimizer.step()
         finished, last = step + 1, step + 1 == schedule.steps(stage)
         if rank == 0 and (finished % REPORT_EVERY == 0 or last):
             elapsed = time.monotonic() - began
