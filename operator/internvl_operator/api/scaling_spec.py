@@ -2,11 +2,11 @@
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from internvl_operator.api.patterns import (
     CRON_PATTERN,
@@ -15,10 +15,12 @@ from internvl_operator.api.patterns import (
     OBJECTIVE_PATTERN,
     TIME_ZONE_PATTERN,
 )
-from internvl_operator.api.wire import Wire
+from internvl_operator.api.wire import Wire, cel_rules
 
 Rate = Annotated[float, Field(ge=0.001, le=10_000_000)]
 MOST_REPLICAS = 256
+_LONGEST = 32
+"""Characters of a duration: more than any right one has, so that a wrong one is told what is right."""
 _BEYOND_BOTH = timedelta(hours=3)
 """Later than both hours that a clock shows twice when it is set back."""
 
@@ -72,7 +74,7 @@ class Objectives(Wire):
     time_to_first_token: Annotated[
         str,
         Field(
-            max_length=7,
+            max_length=_LONGEST,
             pattern=OBJECTIVE_PATTERN,
             description=(
                 "How long a request may take to its first token, for example 500ms. The shorter, the more replicas "
@@ -105,8 +107,14 @@ def _known_zone(name: str) -> str:
     return name
 
 
+SIDE_RULE = "has(self.vision) || has(self.language)"
+SIDE_MESSAGE = "an entry says how many replicas of which side; set its vision or its language, or both"
+
+
 class ScheduleSpec(Wire):
     """Replicas that run at certain times whatever the load is."""
+
+    model_config = ConfigDict(json_schema_extra=cel_rules((SIDE_RULE, SIDE_MESSAGE)))
 
     cron: Annotated[
         str,
@@ -127,7 +135,10 @@ class ScheduleSpec(Wire):
         AfterValidator(_known_zone),
     ] = "UTC"
     duration: Annotated[
-        str, Field(max_length=6, pattern=DURATION_PATTERN, description="How long it lasts, for example 10h.")
+        str,
+        Field(
+            max_length=_LONGEST, pattern=DURATION_PATTERN, description="How long it lasts, for example 10h."
+        ),
     ]
     vision: Annotated[
         int | None,
@@ -137,6 +148,12 @@ class ScheduleSpec(Wire):
         int | None,
         Field(ge=0, le=MOST_REPLICAS, strict=True, description="Least language replicas meanwhile."),
     ] = None
+
+    @model_validator(mode="after")
+    def _some_side(self) -> Self:
+        if self.vision is None and self.language is None:
+            raise ValueError(SIDE_MESSAGE)
+        return self
 
     def is_open(self, now: datetime) -> bool:
         """Whether it lasts at `now`, which has a time zone.
@@ -181,7 +198,7 @@ class ScalingSpec(Wire):
     idle: Annotated[
         str,
         Field(
-            max_length=6,
+            max_length=_LONGEST,
             pattern=IDLE_PATTERN,
             description=(
                 "Where vision.minReplicas is 0: after so long without a picture no vision replica is kept, for example "

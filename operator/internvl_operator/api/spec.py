@@ -4,7 +4,7 @@ A field that does nothing yet is not here. Descriptions are what `kubectl explai
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Self
@@ -639,22 +639,25 @@ def parse_spec(mapping: Mapping[str, Any] | None) -> InternVLServiceSpec:
     """Parse `spec` as it came from the API server or a file.
 
     Raises:
-        Rejected: names the first wrong field and says what is wrong with it.
+        Rejected: names the first wrong field and says what is wrong with it; of a missing one also what stands in
+            its place.
     """
     try:
         return InternVLServiceSpec.model_validate({} if mapping is None else mapping, by_name=False)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
+        first, *others = error.errors(include_url=False, include_input=False)
         path = ".".join(["spec", *(str(part) for part in first["loc"])])
-        raise Rejected(_sentence(first), field=path) from error
+        raise Rejected(_sentence(first, others), field=path) from error
 
 
-def _sentence(detail: ErrorDetails) -> str:
+def _sentence(detail: ErrorDetails, others: Sequence[ErrorDetails]) -> str:
     match detail["type"]:
         case "extra_forbidden":
-            return "this field does not exist; see `kubectl explain internvlservice.spec --recursive`"
+            return "this field does not exist; see docs/reference.md, or `kubectl explain internvlservice.spec --recursive`"
         case "missing":
-            return "this field is required"
+            beside = [one["loc"] for one in others if one["type"] == "extra_forbidden"]
+            unknown = [str(loc[-1]) for loc in beside if loc[:-1] == detail["loc"][:-1]]
+            return "this field is required" + "".join(f"; there is no {name}" for name in unknown)
         case "model_type" | "model_attributes_type":
             return "must be a mapping of fields"
         case "string_type":

@@ -121,6 +121,11 @@ def test_threads_are_cores_rounded_up():
             "spec.language.capacity.outputTokensPerSecond",
             "required",
         ),
+        (
+            {"model": MODEL, "language": {"capacity": {"tokensPerSecond": 9}}},
+            "spec.language.capacity.promptTokensPerSecond",
+            "required; there is no tokensPerSecond",
+        ),
         ({"model": MODEL, "scaling": {"mode": "auto"}}, "spec.scaling.mode", "'Auto' or 'Recommend'"),
         ({"model": MODEL, "scaling": {"maxGpus": 4}}, "spec.scaling.maxGpus", "does not exist"),
         (
@@ -133,6 +138,8 @@ def test_threads_are_cores_rounded_up():
         (schedule(cron="0 0 31 2 *"), "spec.scaling.schedule.0.cron", "a time that comes"),
         (schedule(timeZone="Mars/Olympus"), "spec.scaling.schedule.0.timeZone", "Europe/Berlin"),
         (schedule(duration="10"), "spec.scaling.schedule.0.duration", "30m"),
+        (schedule(duration="10 hours"), "spec.scaling.schedule.0.duration", "30m"),
+        (schedule(vision=None), "spec.scaling.schedule.0", "set its vision or its language"),
         (schedule(vision=4), "spec", "set vision.maxReplicas"),
         (schedule(language=2), "spec", "set vision.maxReplicas and language.maxReplicas"),
         (
