@@ -1,4 +1,4 @@
-"""`python -m e2e.bench.autoscaling`: run the cases, print the tables and goals, write JSON and plots.
+"""`python -m e2e.bench.autoscaling`: run the cases, print the tables and goals, write JSON, CSV and plots.
 
 It goes on where it was interrupted. Exit status 1 when a goal was missed; nothing in the tests depends on it.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from e2e.bench.autoscaling import running, store
-from e2e.bench.autoscaling.judge import goals, plots, tables
+from e2e.bench.autoscaling.judge import goals, plots, sweep, tables
 from e2e.bench.autoscaling.judge.record import Record
 from e2e.bench.autoscaling.plan import Depth, cases, chosen
 from e2e.bench.autoscaling.site import SITES
@@ -50,7 +50,7 @@ def main() -> int:
     )
     print(text)
     (options.out / "tables.txt").write_text(text + "\n")
-    for path in plots.draw_all(records, options.out):
+    for path in (sweep.write(records, options.out), *plots.draw_all(records, options.out)):
         print(path)
     return 1 if any(goal.is_ok is False for goal in judged) else 0
 

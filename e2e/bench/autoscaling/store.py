@@ -18,6 +18,7 @@ NOT_MEASURED = (
     "judge/plots.py",
     "judge/chart.py",
     "judge/record.py",
+    "judge/sweep.py",
     "__main__.py",
     "plan.py",
     "running.py",

@@ -10,7 +10,7 @@ from PIL import Image
 
 from e2e.bench.autoscaling import store
 from e2e.bench.autoscaling.__main__ import read_records
-from e2e.bench.autoscaling.judge import goals, plots, tables
+from e2e.bench.autoscaling.judge import goals, plots, sweep, tables
 from e2e.bench.autoscaling.judge.outcome import outcome
 from e2e.bench.autoscaling.judge.record import Record, Result
 from e2e.bench.autoscaling.plan import Depth, cases, chosen
@@ -277,6 +277,27 @@ def test_tables_and_pictures_come_of_whatever_was_run(tmp_path: Path) -> None:
         assert path.stat().st_size < 60_000
         with Image.open(path) as picture:
             assert len(picture.convert("RGB").getcolors()) > 4
+
+
+def test_each_setting_of_a_sweep_is_told_and_the_one_that_was_chosen(tmp_path: Path) -> None:
+    default, dear, cheap = (
+        result("hpa", 0.9, 80, tuning=(0.97, 90)),
+        result("hpa", 0.999, 140, tuning=(0.999, 150)),
+        result("hpa", 0.991, 120, tuning=(0.9921, 130)),
+    )
+    dear, cheap = (
+        replace(dear, setting={"target": 0.5}),
+        replace(cheap, setting={"target": 0.7, "least": 1.5}),
+    )
+    lines = sweep.write([record(default, dear, cheap)], tmp_path).read_text().splitlines()
+    assert lines[0].startswith(
+        "site,fleet,trace,policy,setting,chosen,tuning_attained,tuning_gpu_hours,judged_attained"
+    )
+    assert lines[1:] == [
+        "heavy,20,azure,hpa,,0,0.9700,90.0,0.9,80,0.9,5",
+        "heavy,20,azure,hpa,target=0.5,0,0.9990,150.0,0.999,140,0.9,5",
+        "heavy,20,azure,hpa,target=0.7 least=1.5,1,0.9921,130.0,0.991,120,0.9,5",
+    ]
 
 
 def test_a_case_goes_on_where_it_was_and_forgets_runs_of_other_sources(tmp_path: Path) -> None:
