@@ -7,7 +7,7 @@ others up for one time-out at most, and one whose head hangs for that of its lis
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Set
 from pathlib import Path
 
 from internvl_operator.api import names
@@ -139,13 +139,7 @@ class LoadWatch:
             readings = await nodes.read(set().union(*hosts.values()))
         except RayFault as fault:
             return {key: LoadSeen(reason=Reason.METRICS_MISSING, unknown=fault.message) for key in keys}
-        nobody = f"Ray at {home.address} names no metrics exporter of the nodes that the replicas run on"
-        silent = {
-            key: next((nodes.silent[host] for host in sorted(hosts[key] & nodes.silent.keys())), "")
-            if nodes.pages
-            else nobody
-            for key in keys
-        }
+        silent = {key: _silence(home, nodes, hosts[key]) for key in keys}
         return {
             key: self._measured(key, readings, places[key][1], advice=why, silent=why)
             for key, why in silent.items()
@@ -210,6 +204,15 @@ def _token(path: str | None) -> str | None:
     except (OSError, ValueError):
         log.warning("the token of Prometheus cannot be read from %s", path)
         return None
+
+
+def _silence(home: RayHome, nodes: NodeLoads, hosts: Set[str]) -> str:
+    """Why nobody tells what replicas on these hosts do; empty where each host's exporter answers."""
+    if not hosts:
+        return "none of its replicas runs yet"
+    if not nodes.pages:
+        return f"Ray at {home.address} names no metrics exporter of the nodes that the replicas run on"
+    return next((nodes.silent[host] for host in sorted(hosts & nodes.silent.keys())), "")
 
 
 def _hosts(key: ServiceKey, ray: RaySeen) -> set[str]:

@@ -215,6 +215,22 @@ async def test_without_a_prometheus_a_node_that_services_share_is_read_once(net)
         assert second[key].loads[Role.VISION].work[WorkKind.TILES].arriving > 0
 
 
+async def test_a_service_whose_replicas_have_not_started_is_told_so_and_not_that_an_exporter_is_missing(net):
+    found = await watch(net).read({A: (HOME, ray())})
+    assert (found[A].reason, found[A].unknown) == (Reason.METRICS_MISSING, "none of its replicas runs yet")
+
+
+async def test_a_ray_without_exporters_is_named(net, monkeypatch):
+    async def none():
+        return ()
+
+    monkeypatch.setattr(net, "fetch_exporters", none)
+    found = await watch(net).read({A: (HOME, ray(A))})
+    assert found[A].unknown == (
+        f"Ray at {HOME.address} names no metrics exporter of the nodes that the replicas run on"
+    )
+
+
 @pytest.mark.parametrize(
     ("every_s", "is_named"), [(10, True), (1, False)], ids=["by Ray's default", "as advised"]
 )
