@@ -14,6 +14,7 @@ from internvl_operator.scaling.rises import Pace
 from internvl_operator.scaling.smooth import Smooth
 from internvl_operator.scaling.starts import Starts
 
+NO_LOAD = "its load is unknown"
 OLDEST_S = 60.0
 """A load that was seen longer ago is unknown."""
 LARGEST = 1e12
@@ -84,9 +85,9 @@ def wish_of(role: Role, seen: SideSeen, side: SideHistory, this: Round) -> Wish:
     )
     side = _begun(side, mine)
     if seen.load is None:
-        return _unknown(side, mine, seen.unknown or "nobody told it", least=mine.least)
+        return _unknown(side, mine, f"{NO_LOAD}: {seen.unknown or 'nobody told it'}", least=mine.least)
     if why := unusable(seen.load, this.now):
-        return _unknown(side, mine, why, least=mine.least)
+        return _unknown(side, mine, f"{NO_LOAD}: {why}", least=mine.least)
     side = _of_replicas(seen.replica, seen.load, side)
     side = _measured(role, seen.load, side, mine.bounds)
     if kinds := needs.unmeasured(seen.load, side.capacity):
@@ -130,7 +131,7 @@ def _unknown(side: SideHistory, mine: SideRound, why: str, *, least: int) -> Wis
     before = mine.standing if mine.is_resumed or side.asked is None else side.asked
     number = min(max(before, least), mine.bounds.maximum)
     return Wish(
-        asked=Number(number=number, limit=Limit.UNKNOWN, note=f"held, because its load is unknown: {why}"),
+        asked=Number(number=number, limit=Limit.UNKNOWN, note=f"held, because {why}"),
         standing=mine.standing,
         history=replace(
             side, asked=number, quiet=_quiet(side.quiet, number, mine.round), busy_at=mine.round.clock

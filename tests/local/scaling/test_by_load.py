@@ -122,7 +122,7 @@ def test_a_bound_that_is_reached_is_the_reason_that_is_said(world: World) -> Non
 def test_a_side_that_states_nothing_learns_what_a_replica_manages_from_a_full_one(world: World) -> None:
     world.apply(world.name, vision={key: value for key, value in VISION.items() if key != "capacity"})
     world.begin_anew()
-    held = "held, because its load is unknown: how many tiles one replica manages is not stated, and none was full yet"
+    held = "held, because how many tiles one replica manages is not stated, and none was full yet"
     few = world.load(PICTURES, rate=0.5, tokens=1)
     world.wait_answers(2)  # the probe had a picture, too
     world.wait(

@@ -74,7 +74,8 @@ def test_a_capacity_that_nobody_knows_holds_until_a_replica_was_full(service):
     service.stands[Role.VISION] = 2
     side = service.round(service.tiles(6.0), service.tokens(0.5)).sides[Role.VISION]
     assert side.target == 2
-    assert "how many tiles one replica manages is not stated, and none was full yet" in side.why
+    why = "how many tiles one replica manages is not stated, and none was full yet"
+    assert side.why.endswith(f"held, because {why}"), "its load is known"
     service.now += 5
     full = Work(arriving=6 * 20.0, done_while_full=200.0, seconds_while_full=10.0)
     load = replace(service.tiles(6.0), work={WorkKind.TILES: full})
