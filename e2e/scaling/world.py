@@ -18,11 +18,15 @@ from e2e.cluster.control_plane import ControlPlane
 from e2e.cluster.ray_nodes import HEAD
 from e2e.demo.parts import PYTHON, LocalInstallation
 from e2e.demo.service import MODELS
+from internvl_operator.api import names
+from internvl_operator.api.keys import ServiceKey
+from internvl_operator.api.names import DEPLOYMENTS, Role
 from internvl_operator.cluster.exposition import parse_page
 from internvl_operator.standalone.local_ray import RayNode
 from internvl_runtimes.contract import metrics
 
 SERVICES = "/apis/serving.internvl.io/v1alpha1/namespaces/default/internvlservices"
+SIDES = (Role.VISION, Role.LANGUAGE)
 QUIET_S = 8
 """Longer than the window that a node's rates are over, so that a pause of random arrivals changes nothing."""
 # Numbers come down sooner: the tests wait for it. The rest is as in production.
@@ -121,6 +125,19 @@ class World:
     def ready(self, role: str) -> int:
         return int(self.status.get("roles", {}).get(role, {}).get("ready") or 0)
 
+    def in_serve(self) -> dict[str, int]:
+        """Replicas that Serve has of each side, in whatever state."""
+        key, found = ServiceKey("default", self.name), dict[str, Any]()
+
+        def is_told() -> bool:
+            # The dashboard may take longer than one try on a busy machine; it then shows nothing.
+            found.update(self.installation.ray.applications())
+            return all(name in found for name in names.applications(key))
+
+        self.wait(is_told, "Serve tells of its applications")
+        deployments = {role: found[names.application(key, role)]["deployments"] for role in SIDES}
+        return {role.value: len(shown[DEPLOYMENTS[role]]["replicas"]) for role, shown in deployments.items()}
+
     def said(self, kind: str) -> tuple[str, str]:
         """Status and reason of a condition."""
         for item in self.status.get("conditions", []):
@@ -138,6 +155,13 @@ class World:
                 raise AssertionError(f"not within {within_s:g} s: {what}\n{self.status}\n" + "\n".join(log))
             time.sleep(0.2)
         return time.monotonic() - began
+
+    def stays(self, holds: Callable[[], bool], what: str, *, for_s: float = 15.0) -> None:
+        """Poll: it holds each time."""
+        deadline = time.monotonic() + for_s
+        while time.monotonic() < deadline:
+            assert holds(), what
+            time.sleep(0.5)
 
     def wait_ready(self) -> None:
         self.wait(lambda: self.said("Ready")[0] == "True", f"{self.name} is Ready")

@@ -4,12 +4,10 @@ In the order in which they stand: each test goes on from where the one before ha
 """
 
 import itertools
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Event
-from typing import Any
 
 import pytest
 
@@ -20,12 +18,11 @@ IDLE_S = 45
 """The shortest that there is."""
 SLEEPS_WITHIN_S = 3 * IDLE_S + 300
 """Vision's idleness, then a probe and what is kept after it, and what a busy machine takes."""
-REST_S = 15
 RESTS = {"minReplicas": 0}
 SIDES = {"vision": {**VISION, **RESTS}, "language": {**LANGUAGE, **RESTS}}
 EDITED = {**SIDES, "language": {**SIDES["language"], "cpu": "600m"}}
 SCALING = {"idle": f"{IDLE_S}s"}
-NAMES = ("VisionEncoder", "LanguageModel")
+AT_ZERO = {"vision": 0, "language": 0}
 
 
 @pytest.fixture(scope="module")
@@ -47,21 +44,7 @@ def is_asleep(world: World) -> bool:
     at_zero = ("True", "AtZero")
     told = [world.status["roles"][role]["replicas"] for role in ("vision", "language")]
     is_said = world.said("VisionReady") == world.said("LanguageReady") == at_zero and told == ["0/0", "0/0"]
-    return is_said and not any(replicas(world).values())
-
-
-def replicas(world: World) -> dict[str, int]:
-    """Replicas of both sides that Serve has, in whatever state."""
-    names, found = (f"default.{world.name}.vision", f"default.{world.name}"), dict[str, Any]()
-
-    def is_told() -> bool:
-        # The dashboard may take longer than one try on a busy machine; it then shows nothing.
-        found.update(world.installation.ray.applications())
-        return all(name in found for name in names)
-
-    world.wait(is_told, "Serve tells of its applications")
-    shown = itertools.chain.from_iterable(found[name]["deployments"].items() for name in names)
-    return {name: len(entry["replicas"]) for name, entry in shown if name in NAMES}
+    return is_said and world.in_serve() == AT_ZERO
 
 
 def steps(world: World, role: str) -> list[tuple[int, int]]:
@@ -103,14 +86,6 @@ def are_right(world: World, questions: Sequence[Known]) -> None:
     assert sum(right) >= 3 * len(questions) // 4, right
 
 
-def stays(world: World, holds: Callable[[], bool], what: str) -> None:
-    """For a while."""
-    deadline = time.monotonic() + REST_S
-    while time.monotonic() < deadline:
-        assert holds(), what
-        time.sleep(0.5)
-
-
 def test_it_sleeps_and_says_so(sleeping: World) -> None:
     assert sleeping.said("Ready") == ("True", "Ready")
     for role in ("vision", "language"):
@@ -120,14 +95,14 @@ def test_it_sleeps_and_says_so(sleeping: World) -> None:
     assert "no request for 45 s" in sleeping.status["roles"]["language"]["why"]
     (said,) = [item for item in sleeping.status["conditions"] if item["type"] == "Ready"]
     assert "the next request starts those that it needs" in said["message"]
-    stays(sleeping, lambda: is_asleep(sleeping), "no probe starts one")
+    sleeping.stays(lambda: is_asleep(sleeping), "no probe starts one")
 
 
 def test_an_operator_that_is_started_anew_lets_it_sleep(sleeping: World) -> None:
     before = sleeping.status
     sleeping.installation.stop_operator()
     sleeping.installation.start_operator()
-    stays(sleeping, lambda: is_asleep(sleeping), "it sleeps on")
+    sleeping.stays(lambda: is_asleep(sleeping), "it sleeps on")
     assert sleeping.status["probe"] == before["probe"]
     assert sleeping.said("ProbePassed") == ("True", "Ready")
 
@@ -137,7 +112,7 @@ def test_a_text_wakes_language_alone_and_is_answered_rightly(sleeping: World) ->
         are_right(sleeping, [without_a_picture(seed) for seed in range(4)])
         sleeping.wait(lambda: sleeping.said("LanguageReady") == ("True", "Ready"), "language runs")
         sleeping.wait(lambda: sleeping.said("ProbePassed") == ("True", "Ready"), "it was probed")
-    assert replicas(sleeping)["VisionEncoder"] == 0
+    assert sleeping.in_serve()["vision"] == 0
     assert steps(sleeping, "language")[-1][1] > 0
     assert (slept(sleeping, "vision"), slept(sleeping, "language")) == (1, 1)
 
@@ -145,7 +120,7 @@ def test_a_text_wakes_language_alone_and_is_answered_rightly(sleeping: World) ->
 def test_it_sleeps_again_and_its_own_probe_does_not_keep_it_awake(sleeping: World) -> None:
     with ready_throughout(sleeping):
         sleeping.wait(lambda: is_asleep(sleeping), "both sides rest", within_s=SLEEPS_WITHIN_S)
-        stays(sleeping, lambda: is_asleep(sleeping), "nothing brings it back")
+        sleeping.stays(lambda: is_asleep(sleeping), "nothing brings it back")
     assert (slept(sleeping, "vision"), slept(sleeping, "language")) == (1, 2)
 
 
@@ -163,7 +138,7 @@ def test_an_edit_waits_for_a_request_and_is_proven_then(sleeping: World) -> None
     sleeping.apply(sleeping.name, **EDITED, scaling=SCALING)
     sleeping.wait(lambda: sleeping.status["roles"]["language"]["generation"] != before, "the edit is seen")
     sleeping.wait(lambda: sleeping.said("Progressing")[0] == "False", "it is written")
-    assert sleeping.said("Ready") == ("True", "Ready") and not any(replicas(sleeping).values())
+    assert sleeping.said("Ready") == ("True", "Ready") and sleeping.in_serve() == AT_ZERO
     assert sleeping.said("ProbePassed") == ("Unknown", "AtZero")
     are_right(sleeping, [without_a_picture(seed) for seed in range(4, 8)])
     sleeping.wait(lambda: sleeping.said("ProbePassed") == ("True", "Ready"), "it was probed")

@@ -3,7 +3,6 @@
 In the order in which they stand: each test goes on from where the one before has left the service.
 """
 
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -16,7 +15,6 @@ from tests.local.scaling.asking import about_a_picture, ask, is_right
 
 IDLE_S = 45
 """The shortest that there is."""
-REST_S = 10
 RESTS = {**VISION, "minReplicas": 0}
 EDITED = {**RESTS, "cpu": "600m"}
 SCALING = {"idle": f"{IDLE_S}s"}
@@ -38,19 +36,6 @@ def resting(world: World, began: datetime) -> Iterator[World]:
     world.apply(world.name, vision={**VISION, "minReplicas": 1}, scaling=SCALING)
 
 
-def replicas(world: World) -> int:
-    """Vision replicas that Serve has, in whatever state."""
-    name, found = f"default.{world.name}.vision", dict[str, Any]()
-
-    def is_told() -> bool:
-        # The dashboard may take longer than one try on a busy machine; it then shows nothing.
-        found.update(world.installation.ray.applications())
-        return name in found
-
-    world.wait(is_told, "Serve tells of its applications")
-    return sum(len(entry["replicas"]) for entry in found[name]["deployments"].values())
-
-
 def of_vision(world: World) -> dict[str, Any]:
     """What the status says of vision."""
     return dict(world.status["roles"]["vision"])
@@ -62,7 +47,7 @@ def version(world: World) -> str:
 
 
 def test_text_is_answered_and_the_service_is_ready(resting: World, began: datetime) -> None:
-    resting.wait(lambda: replicas(resting) == 0, "Serve has no vision replica")
+    resting.wait(lambda: resting.in_serve()["vision"] == 0, "Serve has no vision replica")
     assert ask(resting, "What is your name?")
     assert resting.said("Ready") == ("True", "Ready")
     resting.wait(lambda: of_vision(resting)["replicas"] == "0/0", "the status has no replica")
@@ -73,7 +58,7 @@ def test_text_is_answered_and_the_service_is_ready(resting: World, began: dateti
         if datetime.fromisoformat(step["time"]) > began
     ]
     assert steps == [(1, 0)], "it went once, and nothing brought it back"
-    assert replicas(resting) == 0, "neither a text nor a probe starts one"
+    assert resting.in_serve()["vision"] == 0, "neither a text nor a probe starts one"
 
 
 def test_an_operator_that_is_started_anew_writes_nothing(resting: World) -> None:
@@ -81,10 +66,7 @@ def test_an_operator_that_is_started_anew_writes_nothing(resting: World) -> None
     before = version(resting)
     resting.installation.stop_operator()
     resting.installation.start_operator()
-    deadline = time.monotonic() + REST_S
-    while time.monotonic() < deadline:
-        assert (version(resting), replicas(resting)) == (before, 0)
-        time.sleep(0.5)
+    resting.stays(lambda: (version(resting), resting.in_serve()["vision"]) == (before, 0), "it rests on")
 
 
 def test_an_edit_of_vision_waits_for_a_picture(resting: World) -> None:
@@ -92,7 +74,7 @@ def test_an_edit_of_vision_waits_for_a_picture(resting: World) -> None:
     resting.apply(resting.name, vision=EDITED, scaling=SCALING)
     resting.wait(lambda: resting.status["roles"]["vision"]["generation"] != before, "the edit is seen")
     resting.wait(lambda: resting.said("Progressing")[0] == "False", "it is written")
-    assert resting.said("Ready") == ("True", "Ready") and replicas(resting) == 0
+    assert resting.said("Ready") == ("True", "Ready") and resting.in_serve()["vision"] == 0
     (said,) = [item for item in resting.status["conditions"] if item["type"] == "VisionReady"]
     assert said["reason"] == "AtZero" and "is probed then" in said["message"]
 
