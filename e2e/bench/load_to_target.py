@@ -1,8 +1,8 @@
 """Seconds from a step of the load to a new target in the status, on real parts: by the nodes' pages, and by Prometheus.
 
-`internvl load` sends few pictures, then eight times as many: what two replicas manage, or what four do; small ones, many
-of them, and large ones, of which four a second ask for as much. So few may be chance for longer. Each step begins at
-rest, with one replica.
+`internvl load` sends few requests, then eight times as many: what two replicas manage, or what four do; texts and small
+pictures, many of them, and large pictures, of which four a second ask for as much. So few may be chance for longer. Each
+step begins at rest, with one replica.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from statistics import median
 
 from e2e.bench.result import BenchResult, Goal
 from e2e.cluster.prometheus_server import PrometheusServer
-from e2e.scaling.world import VISION, World, world_of
+from e2e.scaling.world import LANGUAGE, VISION, World, world_of
 
 STEPS = 5
 BEFORE_S = 4.0
@@ -37,19 +37,21 @@ NODES_GOAL_S, PROMETHEUS_GOAL_S = 4.0, 10.0
 _POLL_S = 0.02
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
     """What is sent from the step on."""
 
-    picture: str
-    tiles: int
     per_s: float
+    picture: str | None
+    """Each request's; None: text alone."""
+    work: float
+    """Of each request: tiles, or prompt tokens of a text."""
     replicas: int
     """That manage it, by what is stated of one."""
 
     @property
     def title(self) -> str:
-        return f"{self.per_s:g}/s of {self.picture}, work for {self.replicas}"
+        return f"{self.per_s:g}/s of {self.picture or 'text'}, work for {self.replicas}"
 
     @property
     def whole(self) -> int:
@@ -57,16 +59,29 @@ class Traffic:
         return min(self.replicas + 1, MOST)
 
     @property
-    def vision(self) -> dict[str, object]:
-        """The side of a service for it."""
-        capacity = self.per_s * self.tiles / self.replicas
-        return {**VISION, "maxReplicas": MOST, "capacity": {"tilesPerSecond": capacity}}
+    def role(self) -> str:
+        """The side that has the work."""
+        return "vision" if self.picture else "language"
+
+    @property
+    def side(self) -> dict[str, object]:
+        """That side of a service for it."""
+        one = self.per_s * self.work / self.replicas
+        if self.picture:
+            return {**VISION, "maxReplicas": MOST, "capacity": {"tilesPerSecond": one}}
+        capacity = {"promptTokensPerSecond": one, "outputTokensPerSecond": NO_LIMIT}
+        return {**LANGUAGE, "maxReplicas": MOST, "capacity": capacity}
 
 
+WORDS = 8
+TEXT_TOKENS = 35
+"""Prompt tokens of a text of `WORDS` with all that the template puts around it."""
+NO_LIMIT = 100_000
 TRAFFICS = (
-    Traffic("112x112", 1, 20.0, replicas=4),
-    Traffic("112x112", 1, 20.0, replicas=2),
-    Traffic("448x448", 10, 4.0, replicas=4),
+    Traffic(per_s=30.0, picture=None, work=TEXT_TOKENS, replicas=4),
+    Traffic(per_s=20.0, picture="112x112", work=1, replicas=4),
+    Traffic(per_s=20.0, picture="112x112", work=1, replicas=2),
+    Traffic(per_s=4.0, picture="448x448", work=10, replicas=4),
 )
 
 
@@ -100,8 +115,8 @@ def run() -> BenchResult:
 def _steps(world: World, traffic: Traffic, *, lasts_s: float) -> list[Step]:
     trace = world.folder / f"step-{traffic.per_s:g}-{traffic.replicas}-{lasts_s:g}.jsonl"
     trace.write_text("".join(f"{json.dumps(line)}\n" for line in _plan(traffic, lasts_s)))
-    world.apply("step", vision=traffic.vision)
-    return [_step(world, trace, traffic.whole, lasts_s) for _ in range(STEPS)]
+    world.apply("step", **{traffic.role: traffic.side})
+    return [_step(world, trace, traffic, lasts_s) for _ in range(STEPS)]
 
 
 def _plan(traffic: Traffic, lasts_s: float) -> list[dict[str, object]]:
@@ -109,27 +124,25 @@ def _plan(traffic: Traffic, lasts_s: float) -> list[dict[str, object]]:
     few = traffic.per_s * BEFORE
     before = [number / few for number in range(round(BEFORE_S * few))]
     after = [BEFORE_S + number / traffic.per_s for number in range(round(lasts_s * traffic.per_s))]
-    return [
-        {"at": at, "prompt_tokens": 8, "output_tokens": 1, "pictures": traffic.picture}
-        for at in (*before, *after)
-    ]
+    shown = {"pictures": traffic.picture} if traffic.picture else {}
+    return [{"at": at, "prompt_tokens": WORDS, "output_tokens": 1, **shown} for at in (*before, *after)]
 
 
-def _step(world: World, trace: Path, whole: int, lasts_s: float) -> Step:
+def _step(world: World, trace: Path, traffic: Traffic, lasts_s: float) -> Step:
     world.begin_anew()
     load, seen = world.replay(trace), [(time.time(), 1)]
     while load.process.poll() is None:
-        target = world.target("vision")
+        target = world.target(traffic.role)
         if target != seen[-1][1]:
             seen.append((time.time(), target))
-        if target >= whole:
+        if target >= traffic.whole:
             load.process.send_signal(signal.SIGINT)  # its figures are written too
             break
         time.sleep(_POLL_S)
     load.process.wait(timeout=300)  # by itself or by the signal
     began = load.read()["started_at"] + BEFORE_S
     print(f"targets: {[(round(at - began, 2), number) for at, number in seen[1:]]}", flush=True)
-    return _seconds(seen, began=began, whole=whole, lasts_s=lasts_s)
+    return _seconds(seen, began=began, whole=traffic.whole, lasts_s=lasts_s)
 
 
 def _seconds(seen: Sequence[tuple[float, int]], *, began: float, whole: int, lasts_s: float) -> Step:

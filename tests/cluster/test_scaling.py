@@ -1,12 +1,13 @@
-"""Each side by its own load, in pods: pictures make one more pod of vision, and its end takes just that many away."""
+"""Each side by its own load, in pods: pictures make one more of vision, texts of language; at rest just that one goes."""
 
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
 
+from e2e.platform.chart import RELEASE, SYSTEM
 from e2e.platform.story import Story
 from internvl_engines.nano import pictures
 
@@ -29,11 +30,31 @@ spec:
 """
 PICTURES = ("--mix", "448x448=1", "--rate", "2", "--duration", "60", "--max-tokens", "1")
 """Twenty tiles a second."""
+# The other way round: a load of text asks for two replicas of language, and one of vision is always enough.
+OF_TEXT = """
+apiVersion: serving.internvl.io/v1alpha1
+kind: InternVLService
+metadata: {name: internvl}
+spec:
+  model: {uri: pvc://models/internvl-nano}
+  vision: {pool: vision, cpu: 500m, maxReplicas: 3, capacity: {tilesPerSecond: 100000}}
+  language:
+    pool: language
+    cpu: 500m
+    maxReplicas: 2
+    capacity: {promptTokensPerSecond: 100000, outputTokensPerSecond: 16}
+"""
+TEXTS = ("--mix", "text=1", "--rate", "2", "--duration", "60", "--max-tokens", "12")
+"""Twenty-four tokens a second."""
 ROLES = ("head", "gateway", "vision", "language")
 
 
 def vision(story: Story) -> dict[str, Any]:
-    found: dict[str, Any] = story.service()["status"]["roles"]["vision"]
+    return side(story, "vision")
+
+
+def side(story: Story, role: str) -> dict[str, Any]:
+    found: dict[str, Any] = story.service()["status"]["roles"][role]
     return found
 
 
@@ -74,6 +95,27 @@ def named(clusters: Sequence[Mapping[str, Any]]) -> set[str]:
     """Pods that KubeRay was told to delete."""
     groups = [group for cluster in clusters for group in cluster["spec"]["workerGroupSpecs"]]
     return {name for group in groups for name in group.get("scaleStrategy", {}).get("workersToDelete") or ()}
+
+
+def wait_until_one_went(
+    story: Story,
+    role: str,
+    pods: Callable[[], Sequence[Mapping[str, Any]]],
+    clusters: Callable[[], Sequence[Mapping[str, Any]]],
+    values: Mapping[str, Any],
+) -> None:
+    """Until a role is one pod again."""
+    story.cluster.wait_for(
+        f"{role} is one pod again, and the other one was named and deleted",
+        lambda: len(story.role_pods(role)) == len(named(clusters())) == len(deleted(pods())) == 1,
+        within_s=quiet_s(values) + 120,
+    )
+
+
+def kill_operator(story: Story) -> None:
+    """Without a warning; its Deployment makes another pod."""
+    selector = f"app.kubernetes.io/name=internvl-operator,app.kubernetes.io/instance={RELEASE}"
+    story.kubectl("-n", SYSTEM, "delete", "pod", "-l", selector, "--grace-period=0", "--force")
 
 
 def quiet_s(values: Mapping[str, Any]) -> float:
@@ -125,11 +167,7 @@ def test_pictures_make_one_more_pod_of_vision_within_the_budget_and_rest_takes_a
         figures = sent.result()["requests"]
         assert figures["failed"] == 0 and figures["answered"] == figures["due"] > 0
 
-        story.cluster.wait_for(
-            "vision is one pod again, and the other one was named and deleted",
-            lambda: len(story.role_pods("vision")) == len(named(clusters())) == len(deleted(pods())) == 1,
-            within_s=quiet_s(values) + 120,
-        )
+        wait_until_one_went(story, "vision", pods, clusters, values)
         ends, names = deleted(pods()), named(clusters())
     left = standing(story)
     assert names == ends.keys() == two["vision"] - left["vision"], (
@@ -146,3 +184,42 @@ def test_pictures_make_one_more_pod_of_vision_within_the_budget_and_rest_takes_a
     assert (up["from"], up["to"], down["from"], down["to"]) == (1, 2, 2, 1)
     assert "tiles/s" in up["why"]
     assert min(ends.values()) >= datetime.fromisoformat(down["time"]), "first the replica goes, then its pod"
+
+
+def test_texts_make_one_more_pod_of_language_though_the_operator_is_killed_meanwhile(
+    story: Story, values: Mapping[str, Any]
+) -> None:
+    story.kubectl("-n", story.namespace, "apply", "-f", "-", stdin=OF_TEXT)
+    story.cluster.wait_for("the service is Ready", story.is_ready, within_s=300)
+    url = story.service()["status"]["url"]
+    one = standing(story)
+    assert {role: len(pods) for role, pods in one.items()} == dict.fromkeys(ROLES, 1)
+
+    pods_of_language = story.kubectl.watch(
+        "pods", "-n", story.namespace, "-l", "serving.internvl.io/role=language"
+    )
+    ray_clusters = story.kubectl.watch("rayclusters", "-n", story.namespace)
+    with ThreadPoolExecutor(1) as pool, pods_of_language as pods, ray_clusters as clusters:
+        sent = pool.submit(story.send, url, *TEXTS)
+        story.cluster.wait_for(
+            "the load has made language two", lambda: side(story, "language")["target"] == 2, within_s=60
+        )
+        kill_operator(story)
+        story.cluster.wait_for(
+            "two replicas of language serve", lambda: side(story, "language")["ready"] == 2, within_s=180
+        )
+        two = standing(story)
+        assert len(two["language"]) == 2 and one["language"] < two["language"]
+        assert story.role_nodes("language") <= story.pool_nodes(values, "language")
+        figures = sent.result()["requests"]
+        assert figures["failed"] == 0 and figures["answered"] == figures["due"] > 0
+        wait_until_one_went(story, "language", pods, clusters, values)
+        assert deleted(pods()).keys() == named(clusters())
+    left = standing(story)
+    assert {role: left[role] for role in ROLES if role != "language"} == {
+        role: one[role] for role in ROLES if role != "language"
+    }, "nothing else has moved"
+    down, up = side(story, "language")["lastScaling"][:2]
+    assert (up["from"], up["to"], down["from"], down["to"]) == (1, 2, 2, 1)
+    assert "output tokens/s" in up["why"]
+    assert story.is_ready()

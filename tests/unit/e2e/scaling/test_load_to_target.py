@@ -15,9 +15,10 @@ def test_the_load_steps_up_at_the_moment_that_seconds_are_counted_from():
 
 def test_a_step_asks_for_more_than_one_replica_and_no_more_than_there_may_be():
     for traffic in TRAFFICS:
-        capacity = traffic.vision["capacity"]
+        capacity = traffic.side["capacity"]
         assert isinstance(capacity, dict)
-        assert traffic.per_s * traffic.tiles / capacity["tilesPerSecond"] == traffic.replicas
+        one = capacity["tilesPerSecond" if traffic.role == "vision" else "promptTokensPerSecond"]
+        assert traffic.per_s * traffic.work / one == traffic.replicas
         assert 1 < traffic.replicas <= traffic.whole <= MOST
 
 
