@@ -44,7 +44,7 @@ spec:
     maxReplicas: 2
     capacity: {promptTokensPerSecond: 100000, outputTokensPerSecond: 16}
 """
-TEXTS = ("--mix", "text=1", "--rate", "2", "--duration", "60", "--max-tokens", "12")
+TEXTS = ("--mix", "text=1", "--rate", "2", "--duration", "60", "--max-tokens", "12", "--ignore-eos")
 """Twenty-four tokens a second."""
 ROLES = ("head", "gateway", "vision", "language")
 
