@@ -73,7 +73,7 @@ class Settings:
     """Time from one look at the load to the next, of services that scale; longer with over 100 nodes; 2 s at least by Prometheus."""
 
     serve_http_host: str | None = None
-    """Where Serve's HTTP proxies listen if our write is the one that starts Serve; unset: Serve's default."""
+    """Where Serve's HTTP proxies listen if our write is the one that starts Serve; unset: Serve's default. On loopback there is one, the head's."""
     serve_http_port: int | None = None
     """Their port, likewise."""
 

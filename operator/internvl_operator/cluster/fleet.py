@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from internvl_operator.api.keys import ServiceKey
-from internvl_operator.cluster.http import HttpTransport
+from internvl_operator.cluster.http import HttpTransport, is_loopback
 from internvl_operator.cluster.probe import fetch_probe
 from internvl_operator.cluster.ray import RayClient, ServeApi
 from internvl_operator.cluster.ray_watch import RayWatch
@@ -214,7 +214,7 @@ class Fleet:
             on_outcome=self._wake,
             fence=self._fence,
             build_wait_s=self._settings.build_wait_s,
-            initial_options=_initial_options(self._settings) if home.owner is None else _OWN_CLUSTER,
+            initial_options=initial_options(self._settings) if home.owner is None else _OWN_CLUSTER,
         )
         return _Site(
             watch,
@@ -233,6 +233,15 @@ _OWN_CLUSTER: dict[str, Any] = {
 """How Serve is started in a cluster of the service's own."""
 
 
-def _initial_options(settings: Settings) -> dict[str, Any]:
+def initial_options(settings: Settings) -> dict[str, Any]:
+    """How Serve is started in a Ray cluster that is shared, where our write is the one that starts it.
+
+    Proxies on loopback serve one machine alone, and those of several Ray nodes on it would share the port: a
+    connection that falls to one which has no routes yet is answered 404, after the service was said to be Ready.
+    So there is one, the head's.
+    """
     options = HttpOptions(host=settings.serve_http_host, port=settings.serve_http_port).to_mapping()
-    return {"http_options": options} if options else {}
+    if not options:
+        return {}
+    location = {"proxy_location": "HeadOnly"} if is_loopback(settings.serve_http_host or "") else {}
+    return {**location, "http_options": options}

@@ -16,7 +16,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from internvl_operator.cluster.exposition import Sample, parse_page
-from internvl_operator.cluster.http import HttpFault, HttpTimedOut, HttpTransport
+from internvl_operator.cluster.http import HttpFault, HttpTimedOut, HttpTransport, is_loopback
 from internvl_operator.cluster.load_readings import COUNTERS, GAUGES, PRESENCE, Readings, Series
 from internvl_operator.cluster.replica_counters import ReplicaCounters
 from internvl_runtimes.contract.metrics import (
@@ -165,7 +165,7 @@ class NodeLoads:
             return False
         is_port = port.isdigit() and 1024 <= int(port) <= 65535
         is_far = not (address.is_loopback or address.is_link_local or address.is_multicast)
-        is_local = address.is_loopback and _is_loopback(urlsplit(self._finder.address).hostname or "")
+        is_local = address.is_loopback and is_loopback(urlsplit(self._finder.address).hostname or "")
         return is_port and host in hosts and (is_far or is_local)
 
     async def _page(self, exporter: str) -> bytes | str:
@@ -271,10 +271,3 @@ def _keep_largest(values: dict[Series, float], metric: Metric, sample: Sample) -
 def _add(sums: dict[Series, float], values: Mapping[Series, float]) -> None:
     for series, value in values.items():
         sums[series] = sums.get(series, 0.0) + value
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

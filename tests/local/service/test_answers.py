@@ -13,6 +13,12 @@ def url(world: World, main_service: str) -> str:
     return str(world.wait_ready(main_service)["status"]["url"])
 
 
+def test_one_proxy_has_the_port_to_itself(world: World, url: str) -> None:
+    details = world.installation.ray.get_json("/api/serve/applications/")
+    assert details["proxy_location"] == "HeadOnly"
+    assert len(details["proxies"]) == 1, "of several, one without routes would answer 404"
+
+
 def test_fresh_pictures_of_one_tile_are_answered_rightly(world: World, url: str) -> None:
     assert world.answers_rightly(url)
 

@@ -8,7 +8,7 @@ from internvl_operator.api import names
 from internvl_operator.api.conditions import Reason
 from internvl_operator.api.keys import ServiceKey
 from internvl_operator.api.spec import parse_spec
-from internvl_operator.cluster.fleet import Fleet, look_interval_s
+from internvl_operator.cluster.fleet import Fleet, initial_options, look_interval_s
 from internvl_operator.cluster.http import HttpReply
 from internvl_operator.cluster.ray import RayFault
 from internvl_operator.cluster.tokens import Tokens
@@ -313,3 +313,21 @@ def test_many_addresses_are_looked_at_more_slowly_and_a_hang_is_still_seen_withi
     settings = Settings()
     assert look_interval_s(addresses, settings) == interval_s
     assert interval_s + settings.ray_timeout_s < 15
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+def test_on_loopback_one_proxy_has_the_port_to_itself(host):
+    options = initial_options(Settings(serve_http_host=host, serve_http_port=8000))
+    assert options == {"proxy_location": "HeadOnly", "http_options": {"host": host, "port": 8000}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (Settings(), {}),
+        (Settings(serve_http_port=9000), {"http_options": {"port": 9000}}),
+        (Settings(serve_http_host="0.0.0.0"), {"http_options": {"host": "0.0.0.0"}}),
+    ],
+)
+def test_elsewhere_serve_places_its_proxies_as_it_likes(settings, expected):
+    assert initial_options(settings) == expected
