@@ -27,17 +27,13 @@ AT_ZERO = {"vision": 0, "language": 0}
 
 @pytest.fixture(scope="module")
 def sleeping(world: World) -> Iterator[World]:
-    """A service without a replica of either side; at the end both have a fixed least again."""
+    """A service without a replica of either side; at the end another one stands in its place, with a fixed least."""
     world.apply(world.name, **SIDES, scaling=SCALING)
     world.wait(lambda: is_asleep(world), "both sides rest", within_s=SLEEPS_WITHIN_S)
     yield world
     awake = {"vision": {**VISION, "minReplicas": 1}, "language": {**LANGUAGE, "minReplicas": 1}}
     world.apply(world.name, **awake, scaling=SCALING)
-    world.settle()
-    world.wait(
-        lambda: world.said("Progressing")[0] == "False" and world.said("Ready")[0] == "True",
-        "it is as it was",
-    )
+    world.begin_anew()
 
 
 def is_asleep(world: World) -> bool:
