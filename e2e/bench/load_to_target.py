@@ -74,8 +74,8 @@ class Traffic:
 
 
 WORDS = 8
-TEXT_TOKENS = 35
-"""Prompt tokens of a text of `WORDS` with all that the template puts around it."""
+TEXT_TOKENS = 34
+"""Prompt tokens of a text of `WORDS` with all that the template puts around it, on the mean."""
 NO_LIMIT = 100_000
 TRAFFICS = (
     Traffic(per_s=30.0, picture=None, work=TEXT_TOKENS, replicas=4),
@@ -113,7 +113,10 @@ def run() -> BenchResult:
 
 
 def _steps(world: World, traffic: Traffic, *, lasts_s: float) -> list[Step]:
-    trace = world.folder / f"step-{traffic.per_s:g}-{traffic.replicas}-{lasts_s:g}.jsonl"
+    trace = (
+        world.folder
+        / f"step-{traffic.picture or 'text'}-{traffic.per_s:g}-{traffic.replicas}-{lasts_s:g}.jsonl"
+    )
     trace.write_text("".join(f"{json.dumps(line)}\n" for line in _plan(traffic, lasts_s)))
     world.apply("step", **{traffic.role: traffic.side})
     return [_step(world, trace, traffic, lasts_s) for _ in range(STEPS)]

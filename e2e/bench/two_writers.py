@@ -16,10 +16,12 @@ from typing import Any
 from e2e.bench.result import BenchResult, Goal
 from e2e.cluster.ray_nodes import APPLICATIONS, HEAD, RayNodes
 from internvl_operator.api.keys import ServiceKey
+from internvl_operator.cluster.fleet import initial_options
 from internvl_operator.cluster.http import AiohttpTransport
 from internvl_operator.cluster.ray import RayClient, encode_serve_config
 from internvl_operator.cluster.ray_writer import RayWriter
 from internvl_operator.cluster.serve_merge import Submission, is_building
+from internvl_operator.settings import Settings
 from internvl_operator.standalone.local_ray import RayNode
 
 ROUNDS = 300
@@ -76,7 +78,9 @@ async def contend(ray: RayNodes, *, rounds: int) -> Contest:
             on_state=lambda state: None,
             on_outcome=lambda key: None,
             build_wait_s=60.0,
-            initial_options={"http_options": {"host": "127.0.0.1", "port": ray.serve_port}},
+            initial_options=initial_options(
+                Settings(serve_http_host="127.0.0.1", serve_http_port=ray.serve_port)
+            ),
         )
         await _settle(client, writer)
         before = await _bystander(client)

@@ -12,6 +12,7 @@ from e2e.cluster.kube_cluster import KubeCluster
 from e2e.cluster.nodes.plan import POOL_LABEL
 from e2e.images.layout import DOMAIN, Image
 from e2e.platform.chart import CHART, RELEASE, SYSTEM, run_helm
+from e2e.platform.kubectl import Kubectl
 from e2e.setup.cache import Cache
 
 
@@ -76,6 +77,18 @@ def installed(cluster: KubeCluster, helm: Helm, values: Mapping[str, Any]) -> It
     install(cluster, helm, values)
     yield
     helm("uninstall", RELEASE, "--namespace", SYSTEM, "--wait")
+
+
+def kill_operator(kubectl: Kubectl) -> None:
+    """All of the operator's pods at once, without a goodbye; its Deployment makes others.
+
+    Raises:
+        ClusterFailed: There was none.
+    """
+    selector = f"app.kubernetes.io/name=internvl-operator,app.kubernetes.io/instance={RELEASE}"
+    words = ("-l", selector, "--grace-period=0", "--force", "--output=name")
+    if not kubectl("-n", SYSTEM, "delete", "pod", *words).strip():
+        raise ClusterFailed(f"no pod in {SYSTEM} has the labels {selector}")
 
 
 def _image(image: Image) -> dict[str, str]:

@@ -14,8 +14,7 @@ from e2e.cluster.nodes.node_cluster import NodeCluster
 from e2e.cluster.nodes.plan import NodePlan
 from e2e.images.build import OPERATOR, RUNTIME, ensure_image
 from e2e.images.layout import Image
-from e2e.platform.chart import SYSTEM
-from e2e.platform.installation import Helm, chart_values, install, installed
+from e2e.platform.installation import Helm, chart_values, install, installed, kill_operator
 from e2e.platform.kubectl import Kubectl
 from e2e.platform.namespace import ClientImage, make_namespace
 from e2e.platform.story import Story
@@ -155,8 +154,7 @@ class World:
 
     def restart_operator(self) -> None:
         """Both of our operator's pods at once, without a goodbye."""
-        words = ("-l", "app.kubernetes.io/name=internvl-operator", "--grace-period=0", "--force")
-        self.kubectl("-n", SYSTEM, "delete", "pod", *words)
+        kill_operator(self.kubectl)
 
     def restart_kuberay(self) -> None:
         """KubeRay's pod, without a goodbye."""

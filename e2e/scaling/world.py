@@ -26,7 +26,6 @@ from internvl_operator.standalone.local_ray import RayNode
 from internvl_runtimes.contract import metrics
 
 SERVICES = "/apis/serving.internvl.io/v1alpha1/namespaces/default/internvlservices"
-SIDES = (Role.VISION, Role.LANGUAGE)
 QUIET_S = 8
 """Longer than the window that a node's rates are over, so that a pause of random arrivals changes nothing."""
 # Numbers come down sooner: the tests wait for it. The rest is as in production.
@@ -125,18 +124,24 @@ class World:
     def ready(self, role: str) -> int:
         return int(self.status.get("roles", {}).get(role, {}).get("ready") or 0)
 
-    def in_serve(self) -> dict[str, int]:
+    def serve_replicas(self) -> dict[str, int]:
         """Replicas that Serve has of each side, in whatever state."""
-        key, found = ServiceKey("default", self.name), dict[str, Any]()
+        key, found = ServiceKey("default", self.name), dict[str, int]()
 
         def is_told() -> bool:
-            # The dashboard may take longer than one try on a busy machine; it then shows nothing.
-            found.update(self.installation.ray.applications())
-            return all(name in found for name in names.applications(key))
+            # The dashboard may take longer than one try on a busy machine; it then shows nothing. And an application
+            # that Serve builds has no deployments yet.
+            shown = self.installation.ray.applications()
+            for role in (Role.VISION, Role.LANGUAGE):
+                application = shown.get(names.application(key, role), {})
+                deployment = application.get("deployments", {}).get(DEPLOYMENTS[role])
+                if deployment is None:
+                    return False
+                found[role.value] = len(deployment["replicas"])
+            return True
 
-        self.wait(is_told, "Serve tells of its applications")
-        deployments = {role: found[names.application(key, role)]["deployments"] for role in SIDES}
-        return {role.value: len(shown[DEPLOYMENTS[role]]["replicas"]) for role, shown in deployments.items()}
+        self.wait(is_told, "Serve tells of both sides")
+        return found
 
     def said(self, kind: str) -> tuple[str, str]:
         """Status and reason of a condition."""
@@ -160,7 +165,7 @@ class World:
         """Poll: it holds each time."""
         deadline = time.monotonic() + for_s
         while time.monotonic() < deadline:
-            assert holds(), what
+            assert holds(), f"{what}\n{self.status}"
             time.sleep(0.5)
 
     def wait_ready(self) -> None:
@@ -174,9 +179,13 @@ class World:
             within_s=within_s,
         )
 
-    def begin_anew(self) -> None:
-        """Put another service in its place, which remembers no load: what comes again is kept in reserve for hours."""
-        spec = self.manifest["spec"]
+    def begin_anew(self, **spec: Any) -> None:
+        """Put another service in its place, which remembers no load: what comes again is kept in reserve for hours.
+
+        Args:
+            spec: what of it is to be another one.
+        """
+        spec = {**self.manifest["spec"], **spec}
         self.delete()
         self.apply(self.name, **spec)
         self.wait_ready()

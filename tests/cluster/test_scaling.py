@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
 
-from e2e.platform.chart import RELEASE, SYSTEM
+from e2e.platform.installation import kill_operator
 from e2e.platform.story import Story
 from internvl_engines.nano import pictures
 
@@ -47,10 +47,6 @@ spec:
 TEXTS = ("--mix", "text=1", "--rate", "2", "--duration", "60", "--max-tokens", "12", "--ignore-eos")
 """Twenty-four tokens a second."""
 ROLES = ("head", "gateway", "vision", "language")
-
-
-def vision(story: Story) -> dict[str, Any]:
-    return side(story, "vision")
 
 
 def side(story: Story, role: str) -> dict[str, Any]:
@@ -112,12 +108,6 @@ def wait_until_one_went(
     )
 
 
-def kill_operator(story: Story) -> None:
-    """Without a warning; its Deployment makes another pod."""
-    selector = f"app.kubernetes.io/name=internvl-operator,app.kubernetes.io/instance={RELEASE}"
-    story.kubectl("-n", SYSTEM, "delete", "pod", "-l", selector, "--grace-period=0", "--force")
-
-
 def quiet_s(values: Mapping[str, Any]) -> float:
     settings = values.get("operator", {}).get("settings", {})
     return float(settings.get("SCALE_DOWN_AFTER_S", 300))
@@ -139,16 +129,16 @@ def test_pictures_make_one_more_pod_of_vision_within_the_budget_and_rest_takes_a
     )
     ray_clusters = story.kubectl.watch("rayclusters", "-n", story.namespace)
     with beside as asked, ThreadPoolExecutor(1) as pool, pods_of_vision as pods, ray_clusters as clusters:
-        assert vision(story)["target"] == 1
+        assert side(story, "vision")["target"] == 1
         began = time.monotonic()
         sent = pool.submit(story.send, url, *PICTURES)
         story.cluster.wait_for(
-            "the load has made vision two", lambda: vision(story)["target"] == 2, within_s=60
+            "the load has made vision two", lambda: side(story, "vision")["target"] == 2, within_s=60
         )
         print(
             f"a new target after {time.monotonic() - began:.1f} s, the start of the load generator included"
         )
-        story.cluster.wait_for("two replicas of vision serve", lambda: vision(story)["ready"] == 2)
+        story.cluster.wait_for("two replicas of vision serve", lambda: side(story, "vision")["ready"] == 2)
         print(f"two serve after {time.monotonic() - began:.1f} s")
         two = standing(story)
         assert len(two["vision"]) == 2 and one["vision"] < two["vision"]
@@ -163,7 +153,7 @@ def test_pictures_make_one_more_pod_of_vision_within_the_budget_and_rest_takes_a
             lambda: story.condition("ScalingActive").get("reason") == "ScalingLimited",
             within_s=60,
         )
-        assert "3 are wanted, but scaling.maxGPUs is 3 for both sides" in vision(story)["why"]
+        assert "3 are wanted, but scaling.maxGPUs is 3 for both sides" in side(story, "vision")["why"]
         figures = sent.result()["requests"]
         assert figures["failed"] == 0 and figures["answered"] == figures["due"] > 0
 
@@ -173,14 +163,14 @@ def test_pictures_make_one_more_pod_of_vision_within_the_budget_and_rest_takes_a
     assert names == ends.keys() == two["vision"] - left["vision"], (
         "the pod that goes is the one that was named"
     )
-    assert vision(story)["ready"] == 1 and story.is_ready()
+    assert side(story, "vision")["ready"] == 1 and story.is_ready()
     assert sizes(story) == {"gateway": 1, "vision": 1, "language": 1}
     assert {role: left[role] for role in ROLES if role != "vision"} == {
         role: one[role] for role in ROLES if role != "vision"
     }
     print(f"{asked['sent']} asked beside the load, {asked['faults']}")
     assert asked["faults"] == [] and asked["sent"] > 10
-    down, up = vision(story)["lastScaling"]
+    down, up = side(story, "vision")["lastScaling"]
     assert (up["from"], up["to"], down["from"], down["to"]) == (1, 2, 2, 1)
     assert "tiles/s" in up["why"]
     assert min(ends.values()) >= datetime.fromisoformat(down["time"]), "first the replica goes, then its pod"
@@ -204,7 +194,7 @@ def test_texts_make_one_more_pod_of_language_though_the_operator_is_killed_meanw
         story.cluster.wait_for(
             "the load has made language two", lambda: side(story, "language")["target"] == 2, within_s=60
         )
-        kill_operator(story)
+        kill_operator(story.kubectl)
         story.cluster.wait_for(
             "two replicas of language serve", lambda: side(story, "language")["ready"] == 2, within_s=180
         )

@@ -10,9 +10,11 @@ torch = pytest.importorskip("torch", reason="needs the training environment")
     [
         ({"avx512_bf16": True}, torch.bfloat16),
         ({"amx_bf16": True}, torch.bfloat16),
-        ({"avx2": True}, torch.float32),
+        ({"avx2": True, "amx_bf16": False}, torch.float32),
+        ({"neon": True, "bf16": True}, torch.bfloat16),
+        ({"neon": True, "bf16": False}, torch.float32),
     ],
-    ids=["AVX-512 BF16", "AMX", "AVX2"],
+    ids=["AVX-512 BF16", "AMX", "AVX2", "Arm with BF16", "Arm without"],
 )
 def test_products_are_in_bfloat16_where_the_processor_has_them(
     monkeypatch: pytest.MonkeyPatch, has: dict[str, bool], of_products: torch.dtype

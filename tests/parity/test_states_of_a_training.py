@@ -1,6 +1,5 @@
 """What lies in the working folder of a training: whole after any interruption, and gone on from only where it fits."""
 
-import functools
 from pathlib import Path
 
 import pytest
@@ -9,13 +8,6 @@ torch = pytest.importorskip("torch", reason="needs the training environment")
 pytest.importorskip("transformers", reason="needs the training environment")
 
 STEPS = 3
-
-
-@functools.cache
-def tokenizer():
-    from internvl_engines.nano.tokenizer import train_tokenizer
-
-    return train_tokenizer()
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +21,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         (self._model.word_bias * drawer.rng.random()).sum().backward()
 
     monkeypatch.setattr(See, "backward", backward)
-    monkeypatch.setattr(train, "train_tokenizer", tokenizer)
     monkeypatch.setattr(train, "SAVE_EVERY", 1)
     monkeypatch.setattr(train.Schedule, "steps", lambda self, stage: STEPS)
 
@@ -107,6 +98,26 @@ def test_a_state_of_another_seed_is_refused(tmp_path):
         r"\(1\.0, 0, 1\), not \(1\.0, 1, 1\): delete it to do the stage again, or name another --work"
     ):
         learn(tmp_path, "see", seed=1)
+
+
+@pytest.mark.parametrize(("there", "here"), [("bfloat16", "float32"), ("float32", "bfloat16")])
+def test_a_stage_is_not_finished_in_another_precision_and_may_be_followed_by_one(
+    tmp_path, monkeypatch, there, here
+):
+    def on_a_machine_of(precision):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": precision == "bfloat16"})
+
+    on_a_machine_of(there)
+    learn(tmp_path, "see")
+    whole = state(tmp_path, "see")
+    torch.save(whole | {"step": 1, "optimizers": {}}, tmp_path / "see.pt")
+    on_a_machine_of(here)
+    with refused(
+        rf"see\.pt was begun with products in {there}, and this processor does them in {here}: go on"
+    ):
+        learn(tmp_path, "see")
+    torch.save(whole, tmp_path / "see.pt")
+    learn(tmp_path, "read")
 
 
 @pytest.mark.parametrize("content", [{"step": 3}, [1, 2]])

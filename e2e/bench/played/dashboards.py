@@ -16,16 +16,27 @@ from typing import Any
 
 from aiohttp import web
 
-from e2e.bench.played import load
+from e2e.bench.played.prometheus import PlayedPrometheus
 from internvl_operator.api import names
 from internvl_operator.api.names import Role
 from internvl_operator.cluster.prometheus import QUERY_PATH
+from internvl_operator.cluster.promql import Scope
 from internvl_operator.cluster.ray import APPLICATIONS_PATH
-from internvl_runtimes.contract import pods, routes
+from internvl_operator.settings import Settings
+from internvl_runtimes.contract import metrics, pods, routes
 
 REVISION = "sha256:" + "ab" * 32
 COUNTS_PATH = "/played/counts"
 PUTS_PATH = "/played/puts"
+LIGHT_LOAD = {
+    metrics.REQUESTS_ADMITTED.name: 0.5,
+    metrics.TILES_ADMITTED.name: 4.0,
+    metrics.PROMPT_TOKENS_ADMITTED.name: 400.0,
+    metrics.OUTPUT_TOKENS_ADMITTED.name: 30.0,
+}
+"""Of each series of a service, units per second; what is not here is 0."""
+CHANCE = 0.1
+"""Share by which each of them is off, another one whenever it is asked for."""
 FRONT_PORT = 80
 """Where the operator probes a service: its Kubernetes Service, which nobody routes here."""
 
@@ -120,6 +131,7 @@ class Server:
         self._dashboards: dict[str, Dashboard] = {}
         self._counts: Counter[str] = Counter()
         self._puts: list[tuple[str, float]] = []
+        self._prometheus = PlayedPrometheus(Scope(window_s=Settings().prometheus_window_s))
         self._chance = random.Random(1)
 
     def application(self) -> web.Application:
@@ -153,10 +165,18 @@ class Server:
         return web.json_response({"data": {"result": {"result": []}}})
 
     async def _query(self, request: web.Request) -> web.Response:
-        applications = (app for one in self._dashboards.values() for app in one.applications.values())
+        deployed = {
+            name: {one: len(item["replicas"]) for one, item in shown["deployments"].items()}
+            for dashboard in self._dashboards.values()
+            for name, shown in dashboard.applications.items()
+        }
         query = str((await request.post())["query"])
-        text = load.answer(query, applications, self._chance)
-        return web.Response(text=text, content_type="application/json")
+        status, body = self._prometheus.answer(query, deployed, self._value, now=time.time())
+        return web.Response(status=status, body=body, content_type="application/json")
+
+    def _value(self, application: str, metric: str) -> float:
+        del application
+        return LIGHT_LOAD.get(metric, 0.0) * self._chance.uniform(1 - CHANCE, 1 + CHANCE)
 
     async def _probe(self, request: web.Request) -> web.Response:
         return web.json_response(self._dashboard(request, "probes").probe())

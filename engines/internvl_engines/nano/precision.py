@@ -34,7 +34,7 @@ class _AttentionInFloat32(TorchFunctionMode):
         return mixed.to(query.dtype)
 
 
-class _Float32Throughout(TorchFunctionMode):
+class _NoBfloat16Casts(TorchFunctionMode):
     """``torch.optim.Muon`` makes its matrices orthogonal in bfloat16, whatever the processor."""
 
     def __torch_function__(
@@ -47,18 +47,22 @@ class _Float32Throughout(TorchFunctionMode):
         return args[0].float() if func is Tensor.bfloat16 else func(*args, **(kwargs or {}))
 
 
-def multiplies_bfloat16() -> bool:
-    """Whether this machine's processor has products in bfloat16 (AVX-512 BF16 or AMX)."""
+PRODUCTS = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
+"""What processors that multiply bfloat16 have: AVX-512 BF16 or AMX of x86, BF16 or SVE BF16 of Arm."""
+
+
+def product_precision() -> str:
+    """What linear layers and Muon compute in on this machine: ``bfloat16`` or ``float32``."""
     has = torch.cpu.get_capabilities()
-    return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
+    return "bfloat16" if any(has.get(name) for name in PRODUCTS) else "float32"
 
 
 @contextmanager
 def fastest_precision() -> Iterator[None]:
     """Within it, linear layers and Muon compute in bfloat16 where that is faster; all else stays float32."""
-    if multiplies_bfloat16():
+    if product_precision() == "bfloat16":
         with torch.autocast("cpu", dtype=torch.bfloat16), _AttentionInFloat32():
             yield
     else:
-        with _Float32Throughout():
+        with _NoBfloat16Casts():
             yield

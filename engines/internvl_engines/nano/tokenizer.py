@@ -28,7 +28,7 @@ VOCABULARY = 768
 
 @functools.cache
 def train_tokenizer() -> Tokenizer:
-    """A tokenizer from all wordings; the same bytes at each call, whatever is asked how often."""
+    """A tokenizer from all wordings. One for all who ask in this process: nobody may change it."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     tokenizer.decoder = decoders.ByteLevel()

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from internvl_engines.nano.checkpoint import config_of, write_checkpoint
 from internvl_engines.nano.dataset import Drawer
-from internvl_engines.nano.precision import fastest_precision
+from internvl_engines.nano.precision import fastest_precision, product_precision
 from internvl_engines.nano.processes import average_gradients, gathered, together
 from internvl_engines.nano.progress import Progress
 from internvl_engines.nano.schedule import STAGES, Schedule, Stage, StageName, stage_before, stage_named
@@ -53,7 +53,7 @@ LESSONS: dict[StageName, type[Lesson]] = {
     "vico": Vico,
     "router": Router,
 }
-_KEYS = {"step", "schedule", "model", "optimizers", "remembered"}
+_KEYS = {"step", "schedule", "precision", "model", "optimizers", "remembered"}
 """Of a state's content."""
 _HEADS = ("marker.", "placer.", "orientation.", "language.lm_head.")
 _DECAY = 0.03
@@ -78,8 +78,8 @@ def train(work: Path, schedule: Schedule, *, stages: tuple[Stage, ...] = STAGES,
         workers: processes. Another number draws other samples.
 
     Raises:
-        StateUnusable: a state is missing, damaged, of another schedule or number of processes, or began with
-            weights that are no longer there.
+        StateUnusable: a state is missing, damaged, of another schedule or number of processes, began with weights
+            that are no longer there, or was begun by a processor that multiplies in another precision.
     """
     work.mkdir(parents=True, exist_ok=True)
     for stage in stages:
@@ -128,6 +128,12 @@ class _State:
             raise StateUnusable(
                 f"{file} is of step {step}{', the last' if done else ''}; the stage has {steps} steps now: "
                 "delete it to do the stage again"
+            )
+        here = product_precision()
+        if not done and content["precision"] != here:
+            raise StateUnusable(
+                f"{file} was begun with products in {content['precision']}, and this processor does them in {here}: "
+                "go on with a processor like the first, or delete it to do the stage again"
             )
         return cls(step, done, content)
 
@@ -238,6 +244,7 @@ def _save(
     content = {
         "step": step,
         "schedule": (schedule.share, schedule.seed, workers),
+        "precision": product_precision(),
         "model": model.state_dict(),
         "optimizers": None if last else [optimizer.state_dict() for optimizer in optimizers],
         "remembered": lesson.remembered(),

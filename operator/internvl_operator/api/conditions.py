@@ -115,9 +115,10 @@ class Reason(StrEnum):
     )
     SCALING_HELD = (
         "ScalingHeld",
-        "The load is not known well enough to decide, or nothing can be decided for another reason, so that numbers stay "
-        "as they are.",
-        "See the message, and `MetricsAvailable`.",
+        "The load is not known well enough to decide, or what one replica manages is not known, or nothing can be decided "
+        "for another reason, so that numbers stay as they are.",
+        "See the message, and `MetricsAvailable`. Where it is what a replica manages: state `capacity`, or wait until one "
+        "was full.",
     )
     RECOMMENDED_ONLY = (
         "RecommendedOnly",

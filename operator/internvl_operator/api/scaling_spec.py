@@ -19,8 +19,8 @@ from internvl_operator.api.wire import Wire, cel_rules
 
 Rate = Annotated[float, Field(ge=0.001, le=10_000_000)]
 MOST_REPLICAS = 256
-_LONGEST = 32
-"""Characters of a duration: more than any right one has, so that a wrong one is told what is right."""
+_DURATION_CHARS = 32
+"""Most of a duration: more than any right one has, so that a wrong one is told what is right."""
 _BEYOND_BOTH = timedelta(hours=3)
 """Later than both hours that a clock shows twice when it is set back."""
 
@@ -74,7 +74,7 @@ class Objectives(Wire):
     time_to_first_token: Annotated[
         str,
         Field(
-            max_length=_LONGEST,
+            max_length=_DURATION_CHARS,
             pattern=OBJECTIVE_PATTERN,
             description=(
                 "How long a request may take to its first token, for example 500ms. The shorter, the more replicas "
@@ -137,7 +137,9 @@ class ScheduleSpec(Wire):
     duration: Annotated[
         str,
         Field(
-            max_length=_LONGEST, pattern=DURATION_PATTERN, description="How long it lasts, for example 10h."
+            max_length=_DURATION_CHARS,
+            pattern=DURATION_PATTERN,
+            description="How long it lasts, for example 10h.",
         ),
     ]
     vision: Annotated[
@@ -198,7 +200,7 @@ class ScalingSpec(Wire):
     idle: Annotated[
         str,
         Field(
-            max_length=_LONGEST,
+            max_length=_DURATION_CHARS,
             pattern=IDLE_PATTERN,
             description=(
                 "Where vision.minReplicas is 0: after so long without a picture no vision replica is kept, for example "

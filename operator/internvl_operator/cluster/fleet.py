@@ -12,7 +12,8 @@ from datetime import datetime
 from typing import Any
 
 from internvl_operator.api.keys import ServiceKey
-from internvl_operator.cluster.http import HttpTransport, is_loopback
+from internvl_operator.cluster.addresses import is_loopback
+from internvl_operator.cluster.http import HttpTransport
 from internvl_operator.cluster.probe import fetch_probe
 from internvl_operator.cluster.ray import RayClient, ServeApi
 from internvl_operator.cluster.ray_watch import RayWatch

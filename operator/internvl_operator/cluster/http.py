@@ -4,7 +4,6 @@ The transport is a Protocol, so that both are tested without a socket. `AiohttpT
 where aiohttp's errors end: nothing above this module sees one.
 """
 
-import ipaddress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
@@ -126,11 +125,3 @@ def _why(fault: Exception) -> str:
     if isinstance(fault, aiohttp.ClientConnectorError):
         return fault.os_error.strerror or type(fault.os_error).__name__
     return str(fault) or type(fault).__name__
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host of a URL is this machine's loopback."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -44,6 +44,7 @@ ASK_EVERY_S = 2.0
 KEPT_S = 600.0
 """So long the means of a service are kept that is not looked at: Ray may be away for a moment."""
 NOT_YET = "its gateway has not told yet what arrives"
+NONE_RUNS = "none of its replicas runs"
 
 Places = Mapping[ServiceKey, tuple[RayHome, RaySeen]]
 
@@ -164,11 +165,14 @@ class LoadWatch:
     ) -> LoadSeen:
         """The load of one service, or `advice` where there is none."""
         meter, _ = self._meters.setdefault(key, (LoadMeter(key), self._now()))
-        loads = meter.loads(readings, _running(key, ray), silent)
+        running = _running(key, ray)
+        loads = meter.loads(readings, running, silent)
         sooner = _sooner(readings.get(names.main_application(key)))
         if loads is None:
             unknown = advice or (f"{NOT_YET}, and {sooner}" if sooner else NOT_YET)
-            return LoadSeen(reason=Reason.METRICS_MISSING, unknown=unknown)
+            return LoadSeen(
+                reason=Reason.METRICS_MISSING, unknown=unknown if any(running.values()) else NONE_RUNS
+            )
         is_whole = all(load.answered_replicas >= load.expected_replicas for load in loads.values())
         reason = Reason.METRICS_SEEN if is_whole else Reason.METRICS_INCOMPLETE
         return LoadSeen(reason=reason, loads=loads, advice=sooner)
@@ -208,15 +212,13 @@ def _token(path: str | None) -> str | None:
 
 def _silence(home: RayHome, nodes: NodeLoads, hosts: Set[str]) -> str:
     """Why nobody tells what replicas on these hosts do; empty where each host's exporter answers."""
-    if not hosts:
-        return "none of its replicas runs yet"
-    if not nodes.pages:
+    if hosts and not nodes.pages:
         return f"Ray at {home.address} names no metrics exporter of the nodes that the replicas run on"
     return next((nodes.silent[host] for host in sorted(hosts & nodes.silent.keys())), "")
 
 
 def _hosts(key: ServiceKey, ray: RaySeen) -> set[str]:
-    """Addresses of the nodes that a service's replicas run on."""
+    """Addresses of the nodes that a service's replicas are on, in whatever state they are."""
     return {
         replica.node_ip
         for name in names.applications(key)

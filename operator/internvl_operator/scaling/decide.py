@@ -32,7 +32,7 @@ class Held(Enum):
     """What the budget leaves as it is while there is room for it."""
 
     UNKNOWN = auto()
-    """What a side asked for whose load is unknown."""
+    """What a side asked for that does not know how many it needs."""
     IN_PART = auto()
     """What stands of a side whose load is known in part."""
     FIRST = auto()

@@ -157,7 +157,7 @@ class Limit(StrEnum):
     IDLE = "idle"
     """None would do, but not for long enough yet."""
     UNKNOWN = "unknown"
-    """The load is not known; the number is held."""
+    """The load is not known, or not how many replicas it needs; the number is held."""
     UNPROVEN = "unproven"
     """What one replica manages was not measured for long; the number rises while one is full, and doubles at most."""
     SILENT = "silent"

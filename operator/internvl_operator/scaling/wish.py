@@ -14,7 +14,7 @@ from internvl_operator.scaling.rises import Pace
 from internvl_operator.scaling.smooth import Smooth
 from internvl_operator.scaling.starts import Starts
 
-NO_LOAD = "its load is unknown"
+_NO_LOAD = "its load is unknown"
 OLDEST_S = 60.0
 """A load that was seen longer ago is unknown."""
 LARGEST = 1e12
@@ -66,7 +66,7 @@ class Wish:
     is_whole: bool
     """Whether every replica told its load; else the need is at least this."""
     need: Need | None = None
-    """None: the load is unknown."""
+    """None: the load is unknown, or what one replica manages is."""
     sum_text: str = ""
     """The sum behind the need."""
 
@@ -85,9 +85,9 @@ def wish_of(role: Role, seen: SideSeen, side: SideHistory, this: Round) -> Wish:
     )
     side = _begun(side, mine)
     if seen.load is None:
-        return _unknown(side, mine, f"{NO_LOAD}: {seen.unknown or 'nobody told it'}", least=mine.least)
+        return _unknown(side, mine, f"{_NO_LOAD}: {seen.unknown or 'nobody told it'}", least=mine.least)
     if why := unusable(seen.load, this.now):
-        return _unknown(side, mine, f"{NO_LOAD}: {why}", least=mine.least)
+        return _unknown(side, mine, f"{_NO_LOAD}: {why}", least=mine.least)
     side = _of_replicas(seen.replica, seen.load, side)
     side = _measured(role, seen.load, side, mine.bounds)
     if kinds := needs.unmeasured(seen.load, side.capacity):

@@ -64,6 +64,16 @@ def test_every_sample_is_taken(answer, path):
         ({"language": {"placement": {"nodeName": "n"}}}, "nodeName"),
         ({"gateway": {"ingress": {"host": "a.b"}, "route": {"parentRefs": [{"name": "g"}]}}}, "not both"),
         ({"gateway": {"ingress": {"host": "NO"}}}, "DNS name"),
+        (
+            {"scaling": {"schedule": [{"cron": "0 8 * * *", "duration": "1h"}]}},
+            "set its vision or its language",
+        ),
+        (
+            {"scaling": {"schedule": [{"cron": "0 8 * * *", "duration": "for an hour", "vision": 1}]}},
+            "duration",
+        ),
+        ({"scaling": {"idle": "when nobody comes for ten minutes"}}, "scaling.idle"),
+        ({"scaling": {"objectives": {"timeToFirstToken": "as soon as possible"}}}, "timeToFirstToken"),
         *(
             ({"backend": {"ray": {"address": "http://r:8265"}}, **block}, "leave backend out")
             for block in (

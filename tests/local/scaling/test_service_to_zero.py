@@ -32,15 +32,14 @@ def sleeping(world: World) -> Iterator[World]:
     world.wait(lambda: is_asleep(world), "both sides rest", within_s=SLEEPS_WITHIN_S)
     yield world
     awake = {"vision": {**VISION, "minReplicas": 1}, "language": {**LANGUAGE, "minReplicas": 1}}
-    world.apply(world.name, **awake, scaling=SCALING)
-    world.begin_anew()
+    world.begin_anew(**awake)
 
 
 def is_asleep(world: World) -> bool:
     at_zero = ("True", "AtZero")
     told = [world.status["roles"][role]["replicas"] for role in ("vision", "language")]
     is_said = world.said("VisionReady") == world.said("LanguageReady") == at_zero and told == ["0/0", "0/0"]
-    return is_said and world.in_serve() == AT_ZERO
+    return is_said and world.serve_replicas() == AT_ZERO
 
 
 def steps(world: World, role: str) -> list[tuple[int, int]]:
@@ -108,7 +107,7 @@ def test_a_text_wakes_language_alone_and_is_answered_rightly(sleeping: World) ->
         are_right(sleeping, [without_a_picture(seed) for seed in range(4)])
         sleeping.wait(lambda: sleeping.said("LanguageReady") == ("True", "Ready"), "language runs")
         sleeping.wait(lambda: sleeping.said("ProbePassed") == ("True", "Ready"), "it was probed")
-    assert sleeping.in_serve()["vision"] == 0
+    assert sleeping.serve_replicas()["vision"] == 0
     assert steps(sleeping, "language")[-1][1] > 0
     assert (slept(sleeping, "vision"), slept(sleeping, "language")) == (1, 1)
 
@@ -134,7 +133,7 @@ def test_an_edit_waits_for_a_request_and_is_proven_then(sleeping: World) -> None
     sleeping.apply(sleeping.name, **EDITED, scaling=SCALING)
     sleeping.wait(lambda: sleeping.status["roles"]["language"]["generation"] != before, "the edit is seen")
     sleeping.wait(lambda: sleeping.said("Progressing")[0] == "False", "it is written")
-    assert sleeping.said("Ready") == ("True", "Ready") and sleeping.in_serve() == AT_ZERO
+    assert sleeping.said("Ready") == ("True", "Ready") and sleeping.serve_replicas() == AT_ZERO
     assert sleeping.said("ProbePassed") == ("Unknown", "AtZero")
     are_right(sleeping, [without_a_picture(seed) for seed in range(4, 8)])
     sleeping.wait(lambda: sleeping.said("ProbePassed") == ("True", "Ready"), "it was probed")

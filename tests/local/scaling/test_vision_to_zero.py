@@ -47,7 +47,7 @@ def version(world: World) -> str:
 
 
 def test_text_is_answered_and_the_service_is_ready(resting: World, began: datetime) -> None:
-    resting.wait(lambda: resting.in_serve()["vision"] == 0, "Serve has no vision replica")
+    resting.wait(lambda: resting.serve_replicas()["vision"] == 0, "Serve has no vision replica")
     assert ask(resting, "What is your name?")
     assert resting.said("Ready") == ("True", "Ready")
     resting.wait(lambda: of_vision(resting)["replicas"] == "0/0", "the status has no replica")
@@ -58,7 +58,7 @@ def test_text_is_answered_and_the_service_is_ready(resting: World, began: dateti
         if datetime.fromisoformat(step["time"]) > began
     ]
     assert steps == [(1, 0)], "it went once, and nothing brought it back"
-    assert resting.in_serve()["vision"] == 0, "neither a text nor a probe starts one"
+    assert resting.serve_replicas()["vision"] == 0, "neither a text nor a probe starts one"
 
 
 def test_an_operator_that_is_started_anew_writes_nothing(resting: World) -> None:
@@ -66,7 +66,9 @@ def test_an_operator_that_is_started_anew_writes_nothing(resting: World) -> None
     before = version(resting)
     resting.installation.stop_operator()
     resting.installation.start_operator()
-    resting.stays(lambda: (version(resting), resting.in_serve()["vision"]) == (before, 0), "it rests on")
+    resting.stays(
+        lambda: (version(resting), resting.serve_replicas()["vision"]) == (before, 0), "it rests on"
+    )
 
 
 def test_an_edit_of_vision_waits_for_a_picture(resting: World) -> None:
@@ -74,7 +76,7 @@ def test_an_edit_of_vision_waits_for_a_picture(resting: World) -> None:
     resting.apply(resting.name, vision=EDITED, scaling=SCALING)
     resting.wait(lambda: resting.status["roles"]["vision"]["generation"] != before, "the edit is seen")
     resting.wait(lambda: resting.said("Progressing")[0] == "False", "it is written")
-    assert resting.said("Ready") == ("True", "Ready") and resting.in_serve()["vision"] == 0
+    assert resting.said("Ready") == ("True", "Ready") and resting.serve_replicas()["vision"] == 0
     (said,) = [item for item in resting.status["conditions"] if item["type"] == "VisionReady"]
     assert said["reason"] == "AtZero" and "is probed then" in said["message"]
 

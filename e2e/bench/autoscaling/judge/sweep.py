@@ -5,27 +5,29 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from e2e.bench.autoscaling.judge.record import Record, Result
+from e2e.bench.autoscaling.policies.catalogue import ENTRIES
 
 NAME = "sweep.csv"
-_FIGURES = ("attained", "gpu_hours", "worst_minute", "changes")
+_FORMATS = {"attained": ".4f", "gpu_hours": ".1f", "worst_minute": ".4f", "changes": "g"}
 _COLUMNS = (
     "site",
     "fleet",
     "trace",
     "policy",
     "setting",
-    "chosen",
+    "is_default",
+    "is_chosen",
     "tuning_attained",
     "tuning_gpu_hours",
-    *(f"judged_{figure}" for figure in _FIGURES),
+    *(f"judged_{figure}" for figure in _FORMATS),
 )
 
 
 def write(records: Iterable[Record], folder: Path) -> Path:
     """One row a run, as CSV; the file's path.
 
-    `setting` is empty for a policy's defaults. `chosen` is 1 for the one that a person takes who knows the first half
-    ("tuning"); the second half is "judged".
+    `is_default` is 1 for the defaults of a policy that can be tuned, and `is_chosen` for what a person takes of it who
+    knows the first half ("tuning"); the second half is "judged".
     """
     path = folder / NAME
     with path.open("w", newline="") as file:
@@ -37,14 +39,15 @@ def write(records: Iterable[Record], folder: Path) -> Path:
 
 
 def _row(record: Record, result: Result) -> Sequence[object]:
+    is_tuned = result.policy in ENTRIES
     return (
         record.site,
         record.fleet,
         record.trace,
         result.policy,
         " ".join(f"{name}={value:g}" for name, value in result.setting.items()),
-        int(record.tuned(result.policy) is result),
-        f"{result.tuning['attained']:.4f}",
-        f"{result.tuning['gpu_hours']:.1f}",
-        *(f"{result.judged[figure]:.4g}" for figure in _FIGURES),
+        int(is_tuned and record.default(result.policy) is result),
+        int(is_tuned and record.tuned(result.policy) is result),
+        *(f"{result.tuning[figure]:{_FORMATS[figure]}}" for figure in ("attained", "gpu_hours")),
+        *(f"{result.judged[figure]:{form}}" for figure, form in _FORMATS.items()),
     )

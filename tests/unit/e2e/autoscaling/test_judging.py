@@ -289,14 +289,19 @@ def test_each_setting_of_a_sweep_is_told_and_the_one_that_was_chosen(tmp_path: P
         replace(dear, setting={"target": 0.5}),
         replace(cheap, setting={"target": 0.7, "least": 1.5}),
     )
-    lines = sweep.write([record(default, dear, cheap)], tmp_path).read_text().splitlines()
+    lines = (
+        sweep.write([record(default, dear, cheap, result("ours-unstated", 0.98, 70))], tmp_path)
+        .read_text()
+        .splitlines()
+    )
     assert lines[0].startswith(
-        "site,fleet,trace,policy,setting,chosen,tuning_attained,tuning_gpu_hours,judged_attained"
+        "site,fleet,trace,policy,setting,is_default,is_chosen,tuning_attained,tuning_gpu_hours,judged_attained"
     )
     assert lines[1:] == [
-        "heavy,20,azure,hpa,,0,0.9700,90.0,0.9,80,0.9,5",
-        "heavy,20,azure,hpa,target=0.5,0,0.9990,150.0,0.999,140,0.9,5",
-        "heavy,20,azure,hpa,target=0.7 least=1.5,1,0.9921,130.0,0.991,120,0.9,5",
+        "heavy,20,azure,hpa,,1,0,0.9700,90.0,0.9000,80.0,0.9000,5",
+        "heavy,20,azure,hpa,target=0.5,0,0,0.9990,150.0,0.9990,140.0,0.9000,5",
+        "heavy,20,azure,hpa,target=0.7 least=1.5,0,1,0.9921,130.0,0.9910,120.0,0.9000,5",
+        "heavy,20,azure,ours-unstated,,0,0,0.9800,70.0,0.9800,70.0,0.9000,5",
     ]
 
 

@@ -1,7 +1,19 @@
 """The step of the load, and which of the steps counts against the goal."""
 
+import json
+from statistics import mean
+
+import pytest
+
 from e2e.bench import load_to_target
-from e2e.bench.load_to_target import BEFORE_S, MOST, TRAFFICS, Step
+from e2e.bench.load_to_target import BEFORE_S, MOST, TEXT_TOKENS, TRAFFICS, WORDS, Step
+from e2e.demo.service import MODELS
+from internvl_engines.contract.checkpoint import read_checkpoint_config
+from internvl_operator.load.bodies import Asked, Bodies
+from internvl_operator.load.shapes import Shape
+from internvl_runtimes.preprocess.prompt import Message, Prompter
+
+NANO = MODELS / "internvl-nano"
 
 
 def test_the_load_steps_up_at_the_moment_that_seconds_are_counted_from():
@@ -18,8 +30,17 @@ def test_a_step_asks_for_more_than_one_replica_and_no_more_than_there_may_be():
         capacity = traffic.side["capacity"]
         assert isinstance(capacity, dict)
         one = capacity["tilesPerSecond" if traffic.role == "vision" else "promptTokensPerSecond"]
-        assert traffic.per_s * traffic.work / one == traffic.replicas
+        assert 0 < one < traffic.per_s * traffic.work
         assert 1 < traffic.replicas <= traffic.whole <= MOST
+
+
+def test_a_text_has_as_many_prompt_tokens_as_the_step_reckons_with():
+    prompter = Prompter(NANO / "tokenizer.json", read_checkpoint_config(NANO))
+    bodies = Bodies(Asked(model="internvl-nano"))
+    made = [json.loads(bodies.make(Shape(prompt_tokens=WORDS, output_tokens=1))) for _ in range(200)]
+    texts = [body["messages"][0]["content"][0]["text"] for body in made]
+    tokens = [len(prompter.prompt([Message("user", (text,))]).ids) for text in texts]
+    assert mean(tokens) == pytest.approx(TEXT_TOKENS, abs=1)
 
 
 def test_seconds_are_from_the_step_to_a_higher_target_than_stood_before_it():

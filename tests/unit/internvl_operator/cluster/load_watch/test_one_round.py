@@ -215,9 +215,17 @@ async def test_without_a_prometheus_a_node_that_services_share_is_read_once(net)
         assert second[key].loads[Role.VISION].work[WorkKind.TILES].arriving > 0
 
 
-async def test_a_service_whose_replicas_have_not_started_is_told_so_and_not_that_an_exporter_is_missing(net):
-    found = await watch(net).read({A: (HOME, ray())})
-    assert (found[A].reason, found[A].unknown) == (Reason.METRICS_MISSING, "none of its replicas runs yet")
+@pytest.mark.parametrize("settings", [{}, {"prometheus_url": PROMETHEUS}], ids=["nodes", "Prometheus"])
+@pytest.mark.parametrize(
+    "shown",
+    [ray(), ray(A, node=None, state="STARTING"), ray(A, state="STOPPING")],
+    ids=["none", "new", "dead"],
+)
+async def test_a_service_none_of_whose_replicas_runs_is_told_so_and_not_to_mend_its_metrics(
+    net, settings, shown
+):
+    found = await watch(net, **settings).read({A: (HOME, shown)})
+    assert (found[A].reason, found[A].unknown) == (Reason.METRICS_MISSING, "none of its replicas runs")
 
 
 async def test_a_ray_without_exporters_is_named(net, monkeypatch):
