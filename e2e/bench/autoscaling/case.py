@@ -1,8 +1,9 @@
 """One case: a site, a fleet and a trace; every policy with every setting, and the plans beside them."""
 
 import math
+import operator
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -35,6 +36,8 @@ STATIC = (0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.5)
 """Factors of plans, cheapest first."""
 UNSTATED_ON = ("heavy-4", "heavy-20")
 """Sites and fleets on which a service that states nothing is run too."""
+UNCOUPLED = ("heavy-4", "heavy-100", "light-4")
+"""Those on which no coupled deployment is: with a fleet of 20 it is compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +123,33 @@ class Case:
             tried = [setting for setting in depth.thinned(entry.sweep) if setting != entry.default]
             for setting in (entry.default, *tried):
                 yield Work(entry.name, setting, self.site, _maker(entry.make, context, setting))
-        if f"{self.site.name}-{self.fleet}" in UNSTATED_ON:
+        place = f"{self.site.name}-{self.fleet}"
+        if place in UNSTATED_ON:
             yield Work(UNSTATED.name, UNSTATED.default, self.site, _maker(UNSTATED.make, context, {}))
+        if place in UNCOUPLED:
+            return
         for name, sharded in (("coupled-measured", False), ("coupled-ideal", True)):
             other = coupled(self.site, sharded=sharded)
             like = "coupled-measured" if sharded and self.site.language.gpus == 1 else ""
             yield Work(name, {}, other, _maker(OURS.make, self.context(other), {}), like)
+
+    def unbound_like(self, work: Work, runs: Mapping[str, Mapping[str, Any]]) -> str:
+        """Key of a run that is this one, though with a lower `least`, since no number in it was below this one's.
+
+        Empty where none is. A policy knows `least` by nothing but the numbers that it holds up.
+        """
+        if "least" not in work.setting:
+            return ""
+        context = self.context(work.site)
+        bounds = [side.least(work.setting) for side in (context.vision, context.language)]
+        for key, run in runs.items():
+            others = {name: run["setting"].get(name) for name in (*run["setting"], *work.setting)}
+            least = others.pop("least", None)
+            is_same = others == {name: value for name, value in work.setting.items() if name != "least"}
+            is_lower = run["policy"] == work.policy and is_same and least is not None
+            if is_lower and least < work.setting["least"] and all(map(operator.ge, run["lowest"], bounds)):
+                return key
+        return ""
 
     def oracles(self) -> list[list[Work]]:
         """Each by rising factor; of each list the first that attains is wanted. What knows less comes later.
@@ -167,6 +191,7 @@ class Case:
         return {
             "policy": work.policy,
             "setting": dict(work.setting),
+            "lowest": [run.lowest.vision, run.lowest.language],
             "tuning": halves[0].as_json(),
             "judged": halves[1].as_json(),
             "series": self._series(run) if work.setting == ENTRIES.get(work.policy, OURS).default else {},

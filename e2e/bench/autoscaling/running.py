@@ -105,5 +105,7 @@ def attained(case: Case, work: Work, file: store.CaseFile) -> float:
     """Share of the second half, of a run that is made unless it was before."""
     runs: dict[str, dict[str, Any]] = file.body["runs"]
     if not file.has(work.key):
-        file.add(work.key, {**runs[work.like], "policy": work.policy} if work.like else case.run(work))
+        like = work.like or case.unbound_like(work, runs)
+        same = {"policy": work.policy, "setting": dict(work.setting)}
+        file.add(work.key, {**runs[like], **same} if like else case.run(work))
     return float(runs[work.key]["judged"]["attained"])

@@ -87,7 +87,7 @@ def decide(observation: Observation, history: History, settings: Settings, now: 
         observation, wishes, settings, pictures=mix.pictures, clock=lived.clock, contested_at=contested_at
     )
     overspent = _overspent(observation, wishes, settings)
-    remembered = {role: replace(wish.history, target=targets[role]) for role, wish in wishes.items()}
+    remembered = {role: _with_target(wish.history, targets[role]) for role, wish in wishes.items()}
     others = {role: _released(side) for role, side in lived.sides.items() if role not in wishes}
     return Decision(
         sides={
@@ -118,6 +118,10 @@ def released(history: History) -> History:
     """What stays of it while somebody else decides: all that was learned, and nothing that was decided."""
     sides = {role: _released(side) for role, side in history.sides.items()}
     return replace(history, sides=sides, contested_at=None)
+
+
+def _with_target(side: SideHistory, target: int) -> SideHistory:
+    return side if side.target == target else replace(side, target=target)
 
 
 def _released(side: SideHistory) -> SideHistory:

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 
 from internvl_operator.api.names import Role
 from internvl_operator.scaling.capacity import Capacity
@@ -56,7 +55,9 @@ def minutes(seconds: float) -> str:
 
 def not_before(at: float) -> str:
     """`fewer not before 14:05:30 UTC`, of a time in seconds since 1970."""
-    return f"fewer not before {datetime.fromtimestamp(round(at), UTC):%H:%M:%S} UTC"
+    minute, second = divmod(round(at) % 86_400, 60)
+    hour, minute = divmod(minute, 60)
+    return f"fewer not before {hour:02}:{minute:02}:{second:02} UTC"
 
 
 _RESERVE = re.compile(r", \+ \S+ reserve = \S+(?=;|$)")

@@ -102,9 +102,12 @@ def wish_of(role: Role, seen: SideSeen, side: SideHistory, this: Round) -> Wish:
 def _begun(side: SideHistory, mine: SideRound) -> SideHistory:
     """What is remembered at the beginning of a round, whatever the load is."""
     seen, clock = mine.seen, mine.round.clock
+    starts = side.starts.after(target=seen.target, ready=seen.ready, healthy=seen.healthy, clock=clock)
+    if starts is side.starts and side.busy_at is not None and not mine.is_resumed:
+        return side  # nearly always
     return replace(
         side,
-        starts=side.starts.after(target=seen.target, ready=seen.ready, healthy=seen.healthy, clock=clock),
+        starts=starts,
         quiet=_quiet(side.quiet, mine.standing, mine.round) if mine.is_resumed else side.quiet,
         busy_at=clock if side.busy_at is None else side.busy_at,
     )

@@ -41,6 +41,8 @@ class Run:
     """The last token; infinite: never."""
     vision: Pool
     language: Pool
+    lowest: Targets
+    """The lowest number that was decided of each side, whenever it was."""
 
 
 def simulate(
@@ -70,6 +72,7 @@ def simulate(
     language = LanguageStage(requests, site, language_pool)
     decided: deque[tuple[float, Targets]] = deque()
     """What is to be done when, in order."""
+    lowest = begin_with
     now = 0.0
     next_look = float(policy.interval_s)
     while now < end_s or (now < end_s + PATIENCE_S and not (vision.is_empty and language.is_empty)):
@@ -84,6 +87,7 @@ def simulate(
                 late=language.late,
             )
             wanted = policy.decide(sample)
+            lowest = Targets(min(lowest.vision, wanted.vision), min(lowest.language, wanted.language))
             next_look += policy.interval_s
             if policy.age_s:
                 decided.append((now + policy.age_s, wanted))
@@ -96,7 +100,9 @@ def simulate(
             language.receive(*vision.advance(now, until))
         language.advance(now, until)
         now = until
-    return Run(requests, site, language.first_token, language.ended(requests), vision_pool, language_pool)
+    return Run(
+        requests, site, language.first_token, language.ended(requests), vision_pool, language_pool, lowest
+    )
 
 
 def _aim(now: float, wanted: Targets, vision: Pool, language: Pool, site: Site) -> None:

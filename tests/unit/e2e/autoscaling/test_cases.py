@@ -6,7 +6,7 @@ import pytest
 
 from e2e.bench.autoscaling.case import SECONDS, Case, Work
 from e2e.bench.autoscaling.plan import Depth
-from e2e.bench.autoscaling.policies.base import Entry
+from e2e.bench.autoscaling.policies.base import Entry, Setting
 from e2e.bench.autoscaling.policies.catalogue import ENTRIES, OURS, PEERS, UNSTATED
 from e2e.bench.autoscaling.running import attained, first_that_attains
 from e2e.bench.autoscaling.store import CaseFile
@@ -93,6 +93,27 @@ def test_a_run_tells_both_halves_and_how_replicas_followed_the_load(case: Case) 
     assert found["judged"]["attained"] > 0.9
     assert len(found["series"]["language"]) == SECONDS / 60
     assert found["tuning"]["gpu_hours"] >= SECONDS / 2 / 3600 * (case.site.language.gpus + 1)
+
+
+@pytest.mark.parametrize("policy", ["hpa", "aibrix", "ray-serve"])
+def test_a_least_that_no_number_was_below_changes_nothing_and_another_one_is_run(policy: str) -> None:
+    case = Case("heavy", 4, "smooth", None)
+    entry, told = ENTRIES[policy], []
+    free = {**entry.sweep[0], "least": 0.0}
+    known = case.run(_work(case, entry, free))
+    finer = {**known, "setting": {**free, "finer": 1.0}}
+    for least in (0.3, 0.8, 3.0):
+        work = _work(case, entry, {**free, "least": least})
+        assert case.unbound_like(work, {"other": {**known, "policy": "other"}, "finer": finer}) == ""
+        told.append(case.unbound_like(work, {"finer": finer, "free": known}))
+        run = case.run(work)
+        is_same = all(run[half] == known[half] for half in ("tuning", "judged"))
+        assert is_same == (told[-1] == "free")
+    assert (told[0], told[-1]) == ("free", "")
+
+
+def _work(case: Case, entry: Entry, setting: Setting) -> Work:
+    return Work(entry.name, setting, case.site, lambda: entry.make(case.context(case.site), setting))
 
 
 def test_coupled_replicas_have_no_vision_beside_them(case: Case) -> None:

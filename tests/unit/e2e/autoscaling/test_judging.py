@@ -18,6 +18,7 @@ from e2e.bench.autoscaling.requests import Requests
 from e2e.bench.autoscaling.simulator.language_stage import allowed_s
 from e2e.bench.autoscaling.simulator.pool import Pool
 from e2e.bench.autoscaling.simulator.run import Run
+from e2e.bench.autoscaling.simulator.sample import Targets
 from e2e.bench.autoscaling.site import HEAVY
 
 TRAFFIC: dict[str, Any] = {
@@ -68,6 +69,7 @@ def one_replica_run(late_by: list[float]) -> Run:
         first + 0.2,
         Pool(HEAVY.vision.start, 2, seed=0),
         Pool(HEAVY.language.start, 1, seed=0),
+        Targets(2, 1),
     )
 
 
