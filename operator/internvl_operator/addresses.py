@@ -3,6 +3,7 @@
 Pure, without urllib, because `settings`, `api` and `cluster` all read addresses.
 """
 
+import ipaddress
 import re
 
 from internvl_operator.errors import Rejected
@@ -49,3 +50,11 @@ def parse_prometheus_url(text: str) -> str:
             "of Prometheus, like http://prometheus.monitoring.svc:9090"
         )
     return f"{server}{slash}{path}".rstrip("/")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the host of an address is this machine's loopback."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -145,7 +145,7 @@ class Reason(StrEnum):
     METRICS_MISSING = (
         "MetricsMissing",
         "Nothing tells the load, or what tells it is old. That is never taken for no load: numbers stay as they are.",
-        "See the message for the node or the setting.",
+        "Wait for its replicas to run, or mend the node or the setting that the message names.",
     )
     PROMETHEUS_UNAVAILABLE = (
         "PrometheusUnavailable",

@@ -17,7 +17,13 @@ from internvl_operator.api.patterns import (
 )
 from internvl_operator.api.wire import Wire, cel_rules
 
-Rate = Annotated[float, Field(ge=0.001, le=10_000_000)]
+LEAST_RATE = 0.001
+RATE_RULE, RATE_MESSAGE = f"self >= {LEAST_RATE}", f"should be greater than or equal to {LEAST_RATE}"
+"""Said once more: of a whole number the API server asks only whether it is at least 0, the minimum without its digits."""
+Rate = Annotated[
+    float,
+    Field(ge=LEAST_RATE, le=10_000_000, json_schema_extra=cel_rules((RATE_RULE, RATE_MESSAGE))),
+]
 MOST_REPLICAS = 256
 _DURATION_CHARS = 32
 """Most of a duration: more than any right one has, so that a wrong one is told what is right."""

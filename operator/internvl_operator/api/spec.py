@@ -640,14 +640,20 @@ def parse_spec(mapping: Mapping[str, Any] | None) -> InternVLServiceSpec:
 
     Raises:
         Rejected: names the first wrong field and says what is wrong with it; of a missing one also what stands in
-            its place.
+            its place. The others are only named.
     """
     try:
         return InternVLServiceSpec.model_validate({} if mapping is None else mapping, by_name=False)
     except ValidationError as error:
         first, *others = error.errors(include_url=False, include_input=False)
-        path = ".".join(["spec", *(str(part) for part in first["loc"])])
-        raise Rejected(_sentence(first, others), field=path) from error
+        more = dict.fromkeys(_path(one["loc"]) for one in others)
+        more.pop(_path(first["loc"]), None)
+        beside = f"; wrong too: {', '.join(more)}" if more else ""
+        raise Rejected(_sentence(first, others) + beside, field=_path(first["loc"])) from error
+
+
+def _path(place: tuple[int | str, ...]) -> str:
+    return ".".join(["spec", *map(str, place)])
 
 
 def _sentence(detail: ErrorDetails, others: Sequence[ErrorDetails]) -> str:
@@ -660,6 +666,8 @@ def _sentence(detail: ErrorDetails, others: Sequence[ErrorDetails]) -> str:
             return "this field is required" + "".join(f"; there is no {name}" for name in unknown)
         case "model_type" | "model_attributes_type":
             return "must be a mapping of fields"
+        case "tuple_type" | "list_type":
+            return "must be a list: begin each entry with a dash"
         case "string_type":
             return "must be text; put it in quotes"
         case "string_pattern_mismatch":

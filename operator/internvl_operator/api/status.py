@@ -59,7 +59,8 @@ class RoleStatus(Stored):
     desired: Annotated[int, Field(ge=0)] = Field(default=0, description="Replicas that the spec asks for.")
     ready: int | None = Field(default=None, description="Running replicas. Absent: Ray cannot be asked.")
     updated: int | None = Field(
-        default=None, description="Running replicas of the wanted generation. Absent: Ray cannot be asked."
+        default=None,
+        description="Running replicas of the wanted generation. Absent: Ray cannot be asked, and there were some before.",
     )
     replicas: str = Field(default="", description="Ready and desired replicas, for the printed column.")
     generation: str | None = Field(

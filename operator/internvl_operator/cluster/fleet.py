@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from internvl_operator.addresses import is_loopback
 from internvl_operator.api.keys import ServiceKey
-from internvl_operator.cluster.addresses import is_loopback
 from internvl_operator.cluster.http import HttpTransport
 from internvl_operator.cluster.probe import fetch_probe
 from internvl_operator.cluster.ray import RayClient, ServeApi

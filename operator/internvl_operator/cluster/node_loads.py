@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from internvl_operator.cluster.addresses import is_loopback
+from internvl_operator.addresses import is_loopback
 from internvl_operator.cluster.exposition import Sample, parse_page
 from internvl_operator.cluster.http import HttpFault, HttpTimedOut, HttpTransport
 from internvl_operator.cluster.load_readings import COUNTERS, GAUGES, PRESENCE, Readings, Series

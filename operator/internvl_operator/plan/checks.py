@@ -210,12 +210,22 @@ def no_room(given: RoleInput) -> Finding | None:
     wanted = failures.unscheduled(view.deployment.message)
     if not waiting or wanted is None or given.observation.cluster is not None or _was_just_woken(given):
         return None
+    gpus = ", gpus" if view.wanted.ray_actor_options.num_gpus else ""
+    number = _number_field(view.role, given.observation)
     return Finding(
         reason=Reason.INSUFFICIENT_RESOURCES,
         message=f"{view.role}: no Ray node has room for a replica, which wants {wanted}; lower "
-        f"spec.{view.role}.cpu, memory or minReplicas, or add a node",
+        f"spec.{view.role}.cpu{gpus}, memory or {number}, or add a node",
         role=view.role,
     )
+
+
+def _number_field(role: Role, observation: Observation) -> str:
+    """The field by which a user asks for fewer replicas of a role."""
+    spec = observation.service.spec
+    if role is Role.GATEWAY:
+        return "replicas"
+    return "minReplicas" if spec is None or spec.role(role).max_replicas is None else "maxReplicas"
 
 
 def start_failed(given: RoleInput) -> Finding | None:

@@ -39,7 +39,7 @@ class RoleView:
     """Of the configuration that Serve holds."""
     deployed_attempt: int
     was_updated: bool
-    """Running replicas of the wanted generation were seen before."""
+    """Running replicas of the wanted generation were seen before, be it before Ray was away or the spec was wrong."""
     is_adopted: bool
     """What Serve says about the deployment is about the configuration that it holds.
 
@@ -154,7 +154,7 @@ def _view(role: Role, wanted: ServeApplication, ray: RaySeen, stored: RoleStatus
         deployed_entry=deployed_entry(held, name),
         deployed_generation=generation if isinstance(generation, str) else None,
         deployed_attempt=_attempt(config.get("attempt")),
-        was_updated=bool(stored.updated) and stored.generation == entry.user_config["generation"],
+        was_updated=stored.updated != 0 and stored.generation == entry.user_config["generation"],
         is_adopted=deployment is None or is_adopted(deployment, config),
     )
 

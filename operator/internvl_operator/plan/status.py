@@ -222,7 +222,7 @@ def _unseen(old: RoleStatus, role: Role, spec: InternVLServiceSpec | None) -> Ro
             "engine": old.engine if spec is None else _engine(role, spec),
             "desired": desired,
             "ready": None,
-            "updated": None,
+            "updated": None if old.updated else old.updated,  # that there was none stays known
             "replicas": f"?/{desired}",
         }
     )

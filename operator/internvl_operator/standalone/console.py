@@ -5,8 +5,9 @@ import shlex
 from collections.abc import Callable
 from datetime import datetime
 
-from internvl_operator.api.conditions import ConditionStatus, ConditionType
+from internvl_operator.api.conditions import ConditionStatus, ConditionType, Reason
 from internvl_operator.api.keys import ServiceKey
+from internvl_operator.api.names import Role
 from internvl_operator.api.status import Status
 from internvl_operator.scaling.model import SIDES
 from internvl_runtimes.contract import routes
@@ -39,6 +40,7 @@ class Console:
             news = [step for step in after.roles.of(role).last_scaling or () if step not in told]
             for step in reversed(news):
                 self.say(f"{key}  {step.why}")
+            self._show_recommended(key, role, before, after)
         ready = after.condition(ConditionType.READY)
         if ready is None or ready.status is not ConditionStatus.TRUE:
             self._ready.discard(key)
@@ -46,6 +48,16 @@ class Console:
             self._ready.add(key)
             self.say(f"{key}  answers at {after.url}")
             self._write(f"\n{curl_line(after)}\n")
+
+    def _show_recommended(self, key: ServiceKey, role: Role, before: Status | None, after: Status) -> None:
+        """A number that is decided and not written is no change, and would be told nowhere."""
+        active = after.condition(ConditionType.SCALING_ACTIVE)
+        if active is None or active.reason is not Reason.RECOMMENDED_ONLY:
+            return
+        old = None if before is None else before.roles.of(role).target
+        new = after.roles.of(role)
+        if new.target != old:
+            self.say(f"{key}  recommended, not written: {new.why}")
 
 
 def curl_line(status: Status) -> str:

@@ -134,6 +134,11 @@ def test_threads_are_cores_rounded_up():
             "500ms or 2s",
         ),
         (schedule(cron="0 8 * *"), "spec.scaling.schedule.0.cron", "five fields"),
+        (
+            {"model": MODEL, "scaling": {"schedule": {"cron": "0 8 * * *"}}},
+            "spec.scaling.schedule",
+            "must be a list",
+        ),
         (schedule(cron="0 99 * * *"), "spec.scaling.schedule.0.cron", "'0 8 * * 1-5'"),
         (schedule(cron="0 0 31 2 *"), "spec.scaling.schedule.0.cron", "a time that comes"),
         (schedule(timeZone="Mars/Olympus"), "spec.scaling.schedule.0.timeZone", "Europe/Berlin"),
@@ -284,3 +289,11 @@ def test_the_whole_service_may_have_no_replica_while_no_request_comes():
     sides = {"vision": {**ZERO, "gpus": 1}, "language": {**ZERO, "gpus": 4}}
     spec = parse_spec({"model": MODEL, **sides, "scaling": {"maxGPUs": 5}})
     assert spec.vision.may_rest and spec.language.may_rest and spec.language.is_scaled
+
+
+def test_the_other_wrong_fields_are_named_too():
+    entry = {"cron": "0 8 * *", "vision": 2, "duration": "1h"}
+    with pytest.raises(Rejected) as caught:
+        parse_spec({"model": MODEL, "scaling": {"idle": "45s", "idel": 3, "schedule": [entry]}})
+    assert caught.value.field == "spec.scaling.schedule.0.cron"
+    assert caught.value.message.endswith("; wrong too: spec.scaling.idel")

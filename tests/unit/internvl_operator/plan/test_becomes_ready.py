@@ -3,10 +3,16 @@ from datetime import timedelta
 
 import pytest
 
+from internvl_operator.api.conditions import Reason
 from internvl_operator.api.names import Role
 from internvl_operator.plan.decision import EventKind, FinalizerChange
 from internvl_operator.plan.observation import ReplicaSeen
 from internvl_runtimes.contract.probes import RoleAnswer
+
+UNSCHEDULED = (
+    "Deployment 'VisionEncoder' in application 'team.nano.vision' has 1 replicas that have taken more than 30s "
+    "to be scheduled. Resources required for each replica: {'CPU': 1.0}, total resources available: {}."
+)
 
 
 def test_a_new_service_is_written_after_its_finalizer(world):
@@ -206,6 +212,44 @@ def test_replicas_of_an_updating_deployment_do_not_count(ready):
     assert ready.said() == ("False", "Deploying")
     assert ready.plan().status.roles.vision.ready == 1
     assert ready.plan().status.roles.vision.updated == 0
+
+
+@pytest.mark.parametrize("trouble", ["none", "Ray is away", "an edit is refused"])
+def test_a_replica_more_that_cannot_start_takes_nothing_from_those_that_answer(world, trouble):
+    may_rest = {"model": {"uri": "file:///m"}, "vision": {"minReplicas": 0, "maxReplicas": 3}}
+    world.respec(may_rest).see(spec=world.seen.spec.with_replicas({Role.VISION: 2})).made_ready()
+    world.see(spec=world.seen.spec.with_replicas({Role.VISION: 3}))
+    world.serve_holds(world.settle())
+    running = [ReplicaSeen(id=f"r{number}", state="RUNNING", node_id="n") for number in (1, 2)]
+    world.deployment(Role.VISION, "UPDATING", UNSCHEDULED, *running, ReplicaSeen(id="r3", state="STARTING"))
+    world.settle()
+    ray, spec = world.ray, world.seen.spec
+    if trouble == "Ray is away":
+        world.ray_fails(Reason.RAY_UNREACHABLE).settle()
+        world.change(ray=ray)
+    if trouble == "an edit is refused":
+        world.see(spec=None, spec_error="spec.vision.cpu: no").settle()
+        world.see(spec=spec, spec_error=None)
+    if trouble != "none":
+        world.settle()
+        world.probed(world.answer())
+    assert world.said() == ("True", "Ready")
+    assert world.plan().status.roles.vision.updated == 2
+
+
+def test_of_an_update_that_ray_hid_nobody_knows_which_replicas_run(world):
+    may_rest = {"model": {"uri": "file:///m"}, "vision": {"minReplicas": 0, "maxReplicas": 3}}
+    world.respec(may_rest).see(spec=world.seen.spec.with_replicas({Role.VISION: 2})).made_ready()
+    changed = {**may_rest, "vision": {**may_rest["vision"], "cpu": "3"}}
+    world.respec(changed).see(spec=world.seen.spec.with_replicas({Role.VISION: 2}))
+    world.serve_takes(world.settle())
+    running = [ReplicaSeen(id=f"r{number}", state="RUNNING", node_id="n") for number in (1, 2)]
+    world.deployment(Role.VISION, "UPDATING", "", *running).settle()
+    before = world.ray
+    world.ray_fails(Reason.RAY_UNREACHABLE).settle()
+    world.observation = replace(world.observation, ray=before)
+    assert world.plan().status.roles.vision.updated == 0
+    assert world.said() == ("False", "Deploying")
 
 
 def test_an_application_that_is_being_built_is_deploying(world):

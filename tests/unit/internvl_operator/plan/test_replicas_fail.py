@@ -162,6 +162,20 @@ def test_too_little_room_says_what_a_replica_wants(written):
     assert "1.7" not in written.condition().message  # it moves, and the status would with it
 
 
+@pytest.mark.parametrize(
+    ("vision", "fields"),
+    [
+        ({}, "spec.vision.cpu, memory or minReplicas"),
+        ({"gpus": 1, "maxReplicas": 4}, "spec.vision.cpu, gpus, memory or maxReplicas"),
+    ],
+)
+def test_too_little_room_names_the_fields_that_ask_for_it(world, vision, fields):
+    world.respec({"model": {"uri": "file:///m"}, "vision": vision})
+    world.serve_takes(world.settle()).settle()
+    world.deployment(Role.VISION, "UPDATING", UNSCHEDULED, ReplicaSeen(id="r", state="STARTING"))
+    assert fields in world.condition("VisionReady").message
+
+
 def test_a_replica_that_found_its_node_has_room(written):
     starting = ReplicaSeen(id="r", state="STARTING", node_id="n")
     written.deployment(Role.VISION, "UPDATING", UNSCHEDULED, starting)

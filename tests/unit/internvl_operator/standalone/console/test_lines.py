@@ -66,6 +66,25 @@ def test_each_change_of_a_number_is_said_once_oldest_first(console, lines):
     assert [line.split()[3:5] for line in lines[1:]] == [["1", "->"], ["2", "->"]]
 
 
+def test_a_number_that_is_recommended_only_is_said_when_it_changes(console, lines):
+    def recommended(target, reason=Reason.RECOMMENDED_ONLY):
+        active = Condition(
+            type=ConditionType.SCALING_ACTIVE,
+            status=ConditionStatus.FALSE,
+            reason=reason,
+            message="told once",
+            last_transition_time=NOW,
+        )
+        vision = RoleStatus(target=target, why=f"vision 1 -> {target}: 30 tiles/s")
+        return Status(roles=RolesStatus(vision=vision), conditions=(active,))
+
+    console.show(KEY, recommended(1), recommended(3))
+    assert lines == ["12:00:05  default/a  recommended, not written: vision 1 -> 3: 30 tiles/s"]
+    console.show(KEY, recommended(3), recommended(3))
+    console.show(KEY, recommended(3, Reason.SCALED_BY_LOAD), recommended(4, Reason.SCALED_BY_LOAD))
+    assert len(lines) == 1
+
+
 def test_ready_prints_the_address_once_and_a_line_that_a_shell_takes(console, lines):
     ready = status(ConditionStatus.TRUE, Reason.READY)
 

@@ -1,4 +1,4 @@
-"""The API server's own word on the fields about pods: the rules of the resource definition, evaluated by it."""
+"""The API server's own word on what is wrong: the rules of the resource definition, evaluated by it."""
 
 import json
 import subprocess
@@ -72,6 +72,7 @@ def test_every_sample_is_taken(answer, path):
             {"scaling": {"schedule": [{"cron": "0 8 * * *", "duration": "for an hour", "vision": 1}]}},
             "duration",
         ),
+        ({"vision": {"capacity": {"tilesPerSecond": 0}}}, "greater than or equal to 0.001"),
         ({"scaling": {"idle": "when nobody comes for ten minutes"}}, "scaling.idle"),
         ({"scaling": {"objectives": {"timeToFirstToken": "as soon as possible"}}}, "timeToFirstToken"),
         *(
