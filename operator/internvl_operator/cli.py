@@ -6,6 +6,7 @@ internvl version
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from internvl_operator.errors import Rejected
 from internvl_operator.load.options import add_options
 
 EXIT_REJECTED = 2
+EXIT_BROKEN_PIPE = 141
+"""As a shell has it of a program that SIGPIPE ended."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -57,6 +60,17 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     options = build_parser().parse_args(arguments)
+    try:
+        status = _run(options)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        # Whoever read the output has gone, as `head` does. Python would say so once more when it closes it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+
+
+def _run(options: argparse.Namespace) -> int:
     if options.command == "version":
         print(VERSION)
         return 0

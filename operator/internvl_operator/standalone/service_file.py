@@ -8,8 +8,10 @@ import yaml
 
 from internvl_operator.api import labels
 from internvl_operator.api.keys import ServiceKey
+from internvl_operator.api.scaling_spec import ScaledBy
 from internvl_operator.api.spec import InternVLServiceSpec, parse_spec
 from internvl_operator.errors import Rejected
+from internvl_operator.scaling.model import SIDES
 
 MAX_BYTES = 1024 * 1024
 
@@ -88,7 +90,15 @@ def _parse_object(document: Any) -> WrittenService:
     spec = document.get("spec")
     if not isinstance(spec, dict):
         raise Rejected("this field is required", field="spec")
-    return WrittenService(key, parse_spec(spec))
+    parsed = parse_spec(spec)
+    for role in SIDES:
+        if parsed.role(role).scaled_by is ScaledBy.EXTERNAL:
+            raise Rejected(
+                "External is whoever writes the InternVLScale in Kubernetes, and there is none here; leave it out, or set "
+                "Operator",
+                field=f"spec.{role}.scaledBy",
+            )
+    return WrittenService(key, parsed)
 
 
 def _is_empty(node: yaml.Node | None) -> bool:
@@ -99,6 +109,10 @@ def _line_of(node: yaml.Node, path: list[str]) -> int:
     """Line of the deepest part of the path that is written there."""
     line = node.start_mark.line + 1
     for part in path:
+        if isinstance(node, yaml.SequenceNode) and part.isdecimal() and int(part) < len(node.value):
+            node = node.value[int(part)]
+            line = node.start_mark.line + 1
+            continue
         if not isinstance(node, yaml.MappingNode):
             break
         for key, value in node.value:

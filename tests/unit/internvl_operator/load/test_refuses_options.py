@@ -1,5 +1,6 @@
 """What `internvl load` refuses before anything is sent."""
 
+import os
 import subprocess
 import sys
 
@@ -30,6 +31,28 @@ def test_a_number_that_is_none_is_named(capsys, option):
     with pytest.raises(SystemExit):
         cli.main(["load", "http://h", *option])
     assert f"argument {option[0]}" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_gone_ends_it_without_a_traceback():
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from internvl_operator import cli; import sys; sys.exit(cli.main(['version']))",
+        ],
+        stdout=_closed_pipe(),
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (cli.EXIT_BROKEN_PIPE, "")
+
+
+def _closed_pipe() -> int:
+    """The end to write to, of a pipe that nobody reads."""
+    reads, writes = os.pipe()
+    os.close(reads)
+    return writes
 
 
 def test_the_command_wants_neither_ray_nor_torch_nor_numpy():

@@ -41,6 +41,14 @@ def test_a_file_may_hold_several():
         (("spec:", "spek:"), r"s\.yaml:5: spek: this field does not exist"),
         (("  vision:", " vision:"), r"s\.yaml:\d+: not YAML: "),
         (("pool: v", "pool: {v: 1}"), r"s\.yaml:9: spec\.vision\.pool: "),
+        (
+            ("pool: v", "maxReplicas: 2\n    scaledBy: External"),
+            r"s\.yaml:10: spec\.vision\.scaledBy: External is whoever writes the InternVLScale",
+        ),
+        (
+            ("pool: v", "env:\n    - {name: A, value: x}\n    - name: B\n      value: 1\n"),
+            r"s\.yaml:12: spec\.vision\.env\.1\.value: ",
+        ),
         (("uri: file:///m", "uri: !!python/name:os.system"), r"s\.yaml:\d+: not YAML: "),
     ],
 )
