@@ -130,7 +130,7 @@ e2e-faults: setup ## One fault after another under load, an hour; goes on where 
 bench: setup ## All benchmarks: a table, and build/bench/*.json
 	@$(DEV)/python -m e2e.bench $(ARGS)
 
-bench-autoscaling: setup-dev ## Our scaling rule and its peers on the same traffic, 15 min: ARGS="--traces DIR --site heavy --fleet 20 --trace azure"
+bench-autoscaling: setup-dev ## Our scaling rule and its peers on the same traffic, 17 min: ARGS="--traces DIR --site heavy --fleet 20 --trace azure"
 	@$(DEV)/python -m e2e.bench.autoscaling $(ARGS)
 
 ##@ internvl-nano
